@@ -1,0 +1,1 @@
+"""Experiments, one a file. `relayjax run --config=configs/NAME.py[:variant]`."""

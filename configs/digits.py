@@ -1,0 +1,54 @@
+"""Handwritten digits in a relay of ten participants whose labels are skewed (Dirichlet 0.1), 200 legs.
+
+Reproduces: a relay whose legs are lightly anchored, whose prior correction fades and whose one cosine
+schedule spans all legs ends within 0.5 points of pooled training with as many steps.
+
+    relayjax run --config=configs/digits.py --workdir=runs/digits
+
+Expected: test accuracy 0.97–0.99 (pooled 0.97–0.99, alone about 0.4), well under a minute on 2 cores.
+
+Variants: `smoke` (a few seconds), `plain` (the plain relay: no anchor, no schedule, no prior correction,
+everything accepted; it forgets and collapses), `derelayl` (the rules of the paper).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from relayjax.config import Config, Experiment, unknown_variant
+from relayjax.learning.leg import LegSettings
+from relayjax.learning.tasks.digits import Digits
+from relayjax.mechanism.rules import DeRelayLRules, RelayJAXRules, Schedule
+
+NATS = 1_000_000  # micro-nats
+
+# 20 laps of ten legs; laps 0, 1, 3, 6 and 12 are braid rounds, the others ten chain rounds each.
+RELAY = Schedule(rounds=155, participants=10, validators=3, braid_rounds=(1, 2, 13, 34, 85), draw=200)
+
+
+def get_config(variant: str = "") -> Config:
+    """The config, or one of its variants."""
+    config = Config(
+        task=Digits(alpha=0.1),
+        leg=LegSettings(steps=200, batch_size=64, learning_rate=0.05, prior_anneal=6.0, anchor=0.003),
+        relay=RELAY,
+        rules=RelayJAXRules(tolerance=2 * NATS),
+    )
+    match variant:
+        case "":
+            return config
+        case "smoke":
+            small = dataclasses.replace(RELAY, rounds=12, participants=4, braid_rounds=(1, 6))
+            leg = dataclasses.replace(config.leg, steps=20)
+            return dataclasses.replace(config, relay=small, leg=leg)
+        case "plain":
+            leg = dataclasses.replace(config.leg, objective="plain", anchor=0.0, schedule="constant")
+            rules = RelayJAXRules(tolerance=1000 * NATS)
+            relay = dataclasses.replace(RELAY, rounds=200, braid_rounds=())
+            return dataclasses.replace(config, leg=leg, rules=rules, relay=relay)
+        case "derelayl":
+            relay = dataclasses.replace(RELAY, braid_rounds=(), draw=100)
+            return dataclasses.replace(config, relay=relay, rules=DeRelayLRules())
+        case "idle":
+            return dataclasses.replace(config, experiment=Experiment(idle=(3,)))
+    raise unknown_variant(variant, ("smoke", "plain", "derelayl", "idle"))

@@ -1,0 +1,1 @@
+"""Numba kernels over flat arrays. They know nothing of relays. Imported as `relayjax.kernels`."""

@@ -1,0 +1,114 @@
+"""One value, one text: canonical JSON and canonical base64.
+
+What is signed or hashed must have a single spelling, or two honest parties could disagree about the same fact
+and a changed bit could go unnoticed. Whatever is read here is refused unless it is spelt exactly as it would
+be written.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any, NoReturn
+
+import rfc8785
+
+from relayjax.errors import FormatError
+
+SIZE_LIMIT = 65_535
+"""Bytes a record or log entry may have: what a 16-bit length can say."""
+
+
+def encode(obj: Any) -> bytes:
+    """Encodes a JSON value in the one way RFC 8785 allows: UTF-8, keys sorted, no spaces.
+
+    Args:
+      obj: None, bool, int, str, or lists, tuples and dicts of these.
+
+    Raises:
+      FormatError: A float, an integer beyond ±(2⁵³ − 1), a key that is no string, a lone surrogate, or a type
+        that JSON lacks. Larger integers and fractions are written as strings.
+
+    References:
+      RFC 8785 (JSON Canonicalization Scheme), section 3.2.
+    """
+    try:
+        _refuse_floats(obj)
+        return rfc8785.dumps(obj)
+    except (ValueError, RecursionError) as error:
+        raise FormatError(
+            f"canonical JSON: {error}; use strings, integers within ±(2**53 - 1) and flat objects"
+        ) from error
+
+
+def decode(data: bytes, limit: int = SIZE_LIMIT) -> Any:
+    """Decodes canonical JSON; refuses every byte string that `encode` would not have written.
+
+    Args:
+      data: The whole text.
+      limit: Bytes it may have at most; longer ones are refused before they are parsed.
+
+    Raises:
+      FormatError: Too long, not UTF-8, not JSON, a duplicate key, a float, or another spelling of the same
+        value.
+    """
+    if len(data) > limit:
+        raise FormatError(f"canonical JSON: {len(data)} bytes, at most {limit} are allowed")
+    try:
+        obj = json.loads(
+            data.decode("utf-8"),
+            object_pairs_hook=_unique,
+            parse_float=_refuse_number,
+            parse_constant=_refuse_number,
+        )
+    except (ValueError, RecursionError) as error:
+        raise FormatError(
+            f"canonical JSON: {error}; the bytes are damaged or come from another program"
+        ) from error
+    if encode(obj) != data:
+        raise FormatError(
+            "canonical JSON: the value is right but not its spelling; write it with canonical.encode"
+        )
+    return obj
+
+
+def encode_base64(data: bytes) -> str:
+    """Encodes bytes in standard base64 with padding (RFC 4648, section 4)."""
+    return base64.b64encode(data).decode("ascii")
+
+
+def decode_base64(text: str) -> bytes:
+    """Decodes standard base64; refuses unused bits that are set, line breaks and missing padding.
+
+    Raises:
+      FormatError: The text is not what `encode_base64` would have written.
+    """
+    try:
+        data = base64.b64decode(text, validate=True)
+    except ValueError as error:
+        raise FormatError(f"base64: {error} in {text[:40]!r}") from error
+    if encode_base64(data) != text:
+        raise FormatError(f"base64: {text[-40:]!r} is not the canonical spelling of its bytes")
+    return data
+
+
+def _refuse_floats(obj: Any) -> None:
+    if isinstance(obj, float):
+        raise ValueError(f"{obj!r} is a float")
+    if isinstance(obj, dict):
+        for value in obj.values():
+            _refuse_floats(value)
+    elif isinstance(obj, list | tuple):
+        for value in obj:
+            _refuse_floats(value)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    obj = dict(pairs)
+    if len(obj) != len(pairs):
+        raise ValueError(f"an object with a duplicate key among {[key for key, _ in pairs][:8]}")
+    return obj
+
+
+def _refuse_number(text: str) -> NoReturn:
+    raise ValueError(f"{text[:40]} is not an integer")

@@ -1,0 +1,112 @@
+"""The complete settings of a run, and how a config file becomes them.
+
+A config file is Python with a function `get_config(variant: str) -> Config`; `--config=FILE:VARIANT`
+names it. Every field can be overridden by its dotted path, and everything is checked before a run
+starts.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from relayjax import settings
+from relayjax.errors import ConfigError
+from relayjax.learning.leg import LegSettings
+from relayjax.learning.task import TaskSettings
+from relayjax.learning.tasks.digits import Digits
+from relayjax.mechanism.rules import DeRelayLRules, RelayJAXRules, Rules, Schedule
+from relayjax.settings import Settings, setting
+
+
+@dataclass(frozen=True)
+class ValuationSettings(Settings):
+    """How the value of a braid round is measured."""
+
+    nodes: int = setting(16, "Gauss–Legendre nodes of the Aumann–Shapley integral", low=1, high=256)
+    permutations: int = setting(64, "orders sampled for Shapley above 12 participants", low=4)
+
+
+@dataclass(frozen=True)
+class Experiment(Settings):
+    """What only an experiment can do, because it sees everybody's data."""
+
+    idle: tuple[int, ...] = setting((), "participants, by number, that return their parent unchanged", low=0)
+    baselines: bool = setting(True, "train pooled and alone at the end, for comparison")
+
+
+@dataclass(frozen=True)
+class Config(Settings):
+    """Everything that determines a run: the same config gives the same ledger."""
+
+    task: TaskSettings = setting(Digits, "the model and the data")
+    leg: LegSettings = setting(LegSettings, "how a participant trains in its leg")
+    relay: Schedule = setting(Schedule, "how long the relay is and who runs in it")
+    rules: Rules = setting(RelayJAXRules, "the mechanism's numbers")
+    valuation: ValuationSettings = setting(ValuationSettings, "how value is measured")
+    experiment: Experiment = setting(Experiment, "what only an experiment can do")
+    seed: int = setting(0, "of data, parameters, batches, keys and salts", low=0, high=2**31 - 1)
+
+    def check(self) -> None:
+        relay = self.relay
+        if isinstance(self.rules, DeRelayLRules):
+            if relay.braid_rounds:
+                raise ConfigError("relay.braid_rounds: the derelayl rules have none; set it to ()")
+            if relay.participants < 4:
+                raise ConfigError(f"relay.participants={relay.participants}: the derelayl rules need ≥ 4")
+        if any(number >= relay.participants for number in self.experiment.idle):
+            raise ConfigError(f"experiment.idle={self.experiment.idle}: must be < {relay.participants}")
+
+
+def load(source: str) -> Config:
+    """The config that `FILE[:VARIANT]` names.
+
+    Args:
+      source: path of a Python file, or the name of one of RelayJAX's own configs (`digits`), with a
+        variant after a colon.
+
+    Raises:
+      ConfigError: no such file or variant, or the file does not give a `Config`.
+    """
+    name, _, variant = source.partition(":")
+    path = _find(name)
+    spec = importlib.util.spec_from_file_location(f"relayjax_config_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise ConfigError(f"--config={name}: not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    if not callable(getattr(module, "get_config", None)):
+        raise ConfigError(f"--config={name}: defines no get_config(variant)")
+    config = module.get_config(variant)
+    if not isinstance(config, Config):
+        raise ConfigError(f"--config={name}: get_config returned a {type(config).__name__}, not a Config")
+    return config
+
+
+def resolve(source: str, overrides: Mapping[str, str], seed: int | None = None) -> Config:
+    """The config a command line asks for: a file, overrides by dotted path, and a seed.
+
+    Raises:
+      ConfigError: see `load` and `settings.override`.
+    """
+    values = dict(overrides) | ({} if seed is None else {"seed": str(seed)})
+    return settings.override(load(source), values)
+
+
+def unknown_variant(variant: str, known: tuple[str, ...]) -> ConfigError:
+    """The error for a variant a config file does not have."""
+    names = ", ".join(repr(name) for name in known)
+    return ConfigError(f"there is no variant {variant!r}; choose one of {names} (after a colon), or none")
+
+
+def _find(name: str) -> Path:
+    path = Path(name)
+    if path.is_file():
+        return path
+    own = Path(__file__).parent
+    for folder in (own / "configs", own.parent / "configs"):
+        if (candidate := folder / f"{path.stem}.py").is_file() and path.parent in (Path(), Path("configs")):
+            return candidate
+    raise ConfigError(f"--config={name}: there is no such file")

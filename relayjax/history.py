@@ -1,0 +1,69 @@
+"""A ledger read as the story of a run: the genesis, every settled round, and the state at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from relayjax.errors import IntegrityError
+from relayjax.mechanism.rulesets import mechanism
+from relayjax.mechanism.state import Round, State, Topology
+from relayjax.records import Genesis, Record, Settle
+from relayjax.replay import replay
+
+
+@dataclass(frozen=True)
+class SettledRound:
+    """One round from its first bid to its settlement.
+
+    Attributes:
+      topology: how it connected trainers and versions.
+      facts: bids, pairs, submissions, scores and values.
+      settle: how it ended.
+    """
+
+    topology: Topology
+    facts: Round
+    settle: Settle
+
+    @property
+    def number(self) -> int:
+        """The round's number, from 1."""
+        return self.settle.round
+
+
+@dataclass(frozen=True)
+class History:
+    """Everything a ledger says.
+
+    Attributes:
+      genesis: the settings and the first version.
+      rounds: the settled rounds in order.
+      state: the agreed state at the end.
+      records: every record, by the index of its entry.
+    """
+
+    genesis: Genesis
+    rounds: tuple[SettledRound, ...]
+    state: State
+    records: tuple[Record, ...]
+
+
+def read(entries: Iterable[bytes]) -> History:
+    """Replays entries into their history.
+
+    Raises:
+      IntegrityError: an entry is wrong; see `replay`.
+    """
+    said: list[Record] = []
+    rounds: list[SettledRound] = []
+    state: State | None = None
+    for step in replay(entries):
+        if isinstance(step.record, Settle) and state is not None:
+            topology = mechanism(state.rules).topology(state)
+            rounds.append(SettledRound(topology, state.round, step.record))
+        said.append(step.record)
+        state = step.state
+    if state is None or not isinstance(said[0], Genesis):
+        raise IntegrityError("ledger", "it has no entries; the run never started")
+    return History(said[0], tuple(rounds), state, tuple(said))

@@ -1,0 +1,17 @@
+"""Participants' keys, signed envelopes and sealing."""
+
+from relayjax.identity.envelope import RECORD_TYPE, Envelope, sign, verify_envelope
+from relayjax.identity.keys import Keys, PublicKeys, check_name
+from relayjax.identity.sealing import open_sealed, seal
+
+__all__ = [
+    "RECORD_TYPE",
+    "Envelope",
+    "Keys",
+    "PublicKeys",
+    "check_name",
+    "open_sealed",
+    "seal",
+    "sign",
+    "verify_envelope",
+]

@@ -1,0 +1,116 @@
+"""A flax classifier and labelled arrays become a `Task`.
+
+    task = classification(
+        "digits", lambda rngs: MLP(64, (256,), 10, rngs=rngs), classes=10,
+        shards=shards, validation=validation, test=test,
+    )
+
+Participants whose labels are skewed pull the model towards their own labels. The objective takes that
+pull out: it adds the log of the participant's own label frequencies to the logits, so that what is
+left to learn is how the inputs of the labels differ (logit adjustment; Menon et al., "Long-tail learning
+via logit adjustment", arXiv 2007.07314, equation 10).
+
+B: examples of a batch, K: classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+
+from relayjax.errors import ConfigError, DataError
+from relayjax.learning.layout import Params
+from relayjax.learning.task import Batch, Task
+
+
+def classification(
+    name: str,
+    model: Callable[[nnx.Rngs], nnx.Module],
+    *,
+    classes: int,
+    shards: tuple[Batch, ...],
+    validation: Batch,
+    test: Batch,
+    pseudo_count: float = 0.01,
+) -> Task:
+    """A task with cross-entropy, accuracy and a prior-corrected objective.
+
+    Args:
+      name: what reports call it.
+      model: makes the network; called on inputs [B, ...] it returns logits [B, K]. Inputs stored as
+        uint8 (pictures) reach it as float32 in [0, 1].
+      classes: K.
+      shards: one batch per participant: "x" inputs [n, ...], "y" labels in [0, K), int32 [n].
+      validation: a batch of the same arrays.
+      test: a batch of the same arrays.
+      pseudo_count: added to each label's count, so that a label never seen has a finite log prior.
+
+    Raises:
+      ConfigError: the model keeps state that is not a parameter.
+      DataError: labels that are not int32 in [0, K).
+    """
+    for index, shard in enumerate(shards):
+        _check_labels(f"task {name}: shard {index}", shard, classes)
+    _check_labels(f"task {name}: validation", validation, classes)
+    _check_labels(f"task {name}: test", test, classes)
+    graph = _graph(model)
+
+    def logits(params: Params, batch: Batch) -> jax.Array:
+        x = batch["x"]
+        return nnx.merge(graph, params)(x.astype(jnp.float32) / 255 if x.dtype == jnp.uint8 else x)
+
+    def losses(params: Params, batch: Batch) -> jax.Array:
+        return optax.softmax_cross_entropy_with_integer_labels(logits(params, batch), batch["y"])
+
+    def objective(params: Params, batch: Batch, context: jax.Array) -> jax.Array:
+        shifted = logits(params, batch) + context
+        return optax.softmax_cross_entropy_with_integer_labels(shifted, batch["y"])
+
+    def metrics(params: Params, batch: Batch) -> dict[str, jax.Array]:
+        right = jnp.argmax(logits(params, batch), axis=-1) == batch["y"]
+        return {"accuracy": right.astype(jnp.float32)}
+
+    return Task(
+        name=name,
+        init=lambda key: nnx.to_pure_dict(nnx.state(model(nnx.Rngs(key)), nnx.Param)),
+        losses=losses,
+        metrics=metrics,
+        shards=shards,
+        validation=validation,
+        test=test,
+        context=lambda shard: log_prior(shard["y"], classes, pseudo_count),
+        objective=objective,
+    )
+
+
+def log_prior(labels: np.ndarray, classes: int, pseudo_count: float) -> np.ndarray:
+    """Log of the smoothed label frequencies, float32 [K]."""
+    counts = np.bincount(labels, minlength=classes) + pseudo_count
+    return np.log(counts / counts.sum()).astype(np.float32)
+
+
+def _graph(model: Callable[[nnx.Rngs], nnx.Module]) -> nnx.GraphDef:
+    """The model without its arrays; building it abstractly costs no memory."""
+    graph, _, rest = nnx.split(nnx.eval_shape(lambda: model(nnx.Rngs(0))), nnx.Param, ...)
+    if leaves := jax.tree_util.tree_leaves_with_path(nnx.to_pure_dict(rest)):
+        names = [jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in leaves]
+        raise ConfigError(
+            f"the model keeps state that is not a parameter: {', '.join(names)}; only parameters are handed "
+            "on, so use layers without state (LayerNorm for BatchNorm, no Dropout)"
+        )
+    return graph
+
+
+def _check_labels(where: str, batch: Batch, classes: int) -> None:
+    labels = batch.get("y")
+    if not isinstance(labels, np.ndarray) or labels.dtype != np.int32 or labels.ndim != 1:
+        raise DataError(f"{where}: labels must be given as y, a NumPy array of int32 [n]")
+    if len(labels) and (labels.min() < 0 or labels.max() >= classes):
+        raise DataError(
+            f"{where}: labels run from {labels.min()} to {labels.max()}; expected 0 to {classes - 1}"
+        )

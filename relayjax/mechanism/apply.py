@@ -1,0 +1,76 @@
+"""`apply(state, record) -> state`: the only way the agreed state changes.
+
+Signatures are not checked here: whoever calls `apply` has verified that `record.author` signed it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from blake3 import blake3
+
+from relayjax import settings
+from relayjax.errors import ProtocolError
+from relayjax.mechanism.phases import advance
+from relayjax.mechanism.rules import Rules, Schedule
+from relayjax.mechanism.rulesets import mechanism
+from relayjax.mechanism.state import Member, Role, Round, State, Version
+from relayjax.mechanism.transitions import TRANSITIONS
+from relayjax.records import Genesis, Join, Record, Settle, encode
+
+
+def start(genesis: Genesis) -> State:
+    """The state after the genesis record.
+
+    Raises:
+      ConfigError: the settings in it are not valid ones.
+    """
+    schedule = settings.decode(genesis.config.get("relay"), Schedule, "relay.")
+    rules = settings.decode(genesis.config.get("rules"), Rules, "rules.")
+    transcript = _extend(b"", genesis)
+    orderer = Member(genesis.author, Role.MAINTAINER, genesis.signing, genesis.receiving)
+    return State(
+        schedule=schedule,
+        rules=rules,
+        orderer=genesis.author,
+        members={genesis.author: orderer},
+        balances={genesis.author: 0},
+        pot=0,
+        minted=0,
+        burned=0,
+        versions=(Version(0, genesis.weights, -1, 0, ()),),
+        heads=(0,),
+        last_matched={},
+        holdings={},
+        licences={},
+        round=Round(1, transcript),
+        transcript=transcript,
+    )
+
+
+def apply(state: State, record: Record) -> State:
+    """The state after one more record.
+
+    Raises:
+      ProtocolError: the rules do not allow the record now; says which rule.
+    """
+    if isinstance(record, Genesis):
+        raise ProtocolError("genesis: a run has only one")
+    if not isinstance(record, Join):
+        if record.author not in state.members:
+            raise ProtocolError(f"{record.KIND}: {record.author} has not joined")
+        number = getattr(record, "round", state.round.number)
+        if number != state.round.number or state.finished:
+            raise ProtocolError(
+                f"{record.KIND} of {record.author}: round {number} is not open, the present one is "
+                f"{state.round.number}"
+            )
+    state = advance(TRANSITIONS[type(record)](state, record, mechanism(state.rules)))
+    transcript = _extend(state.transcript, record)
+    if isinstance(record, Settle):
+        state = dataclasses.replace(state, round=Round(record.round + 1, transcript))
+    return dataclasses.replace(state, transcript=transcript)
+
+
+def _extend(transcript: bytes, record: Record) -> bytes:
+    return blake3(transcript + encode(record), derive_key_context="relayjax 2026 transcript v1").digest()

@@ -1,0 +1,59 @@
+"""What a rule set answers. The live relay and every replay ask the same questions of the same object."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from statistics import median_low
+from typing import Protocol
+
+from relayjax.mechanism.settlement import Settlement
+from relayjax.mechanism.state import State, Topology
+
+
+class Mechanism(Protocol):
+    """A rule set: pure functions of the state."""
+
+    def topology(self, state: State) -> Topology:
+        """How this round connects trainers and versions."""
+        ...
+
+    def maintainers(self, state: State) -> tuple[str, ...]:
+        """Who scores this round, sorted."""
+        ...
+
+    def bidders(self, state: State) -> tuple[str, ...]:
+        """Who may bid this round, sorted."""
+        ...
+
+    def suggested_bid(self, state: State, name: str) -> int | None:
+        """What an honest bidder offers, in micro-coins; None to stay out of this round."""
+        ...
+
+    def match(self, state: State) -> Mapping[str, int]:
+        """Trainer → number of the version it trains from, given the bids."""
+        ...
+
+    def deposits(self, state: State) -> Mapping[str, int]:
+        """Name → micro-coins it has to put into escrow, given the match."""
+        ...
+
+    def accepted(self, state: State) -> tuple[str, ...]:
+        """Trainers whose candidates pass the test, best first, given the scores."""
+        ...
+
+    def settle(self, state: State) -> Settlement:
+        """The decisions that end the round."""
+        ...
+
+
+def child_loss(state: State, trainer: str) -> int:
+    """Median over the validators of a candidate's loss."""
+    return median_low(dict(score.children)[trainer] for score in state.round.scores.values())
+
+
+def loss_rise(state: State, trainer: str) -> int:
+    """Median over the validators of candidate's loss − parent's loss."""
+    parent = str(state.round.pairs[trainer])
+    return median_low(
+        dict(score.children)[trainer] - dict(score.parents)[parent] for score in state.round.scores.values()
+    )

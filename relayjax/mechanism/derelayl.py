@@ -1,0 +1,138 @@
+"""The `derelayl` rules: the round as the authors of DeRelayL simulate it (arXiv 2605.02935).
+
+Owners are the winners of the round before, trainers are drawn so that both together are half of all
+participants, the rest maintain. Owners, best model first, take the highest bidding trainers, a few
+each. The best `⌊s·m⌋` of m candidates survive; each mints one coin for the owner of every ancestor.
+Everybody else's deposit is lost. It is the baseline: supply grows with the square of the rounds, and
+the relay ends for good in a round in which nothing survives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from relayjax.mechanism.base import child_loss
+from relayjax.mechanism.rules import COIN, MILLION, DeRelayLRules
+from relayjax.mechanism.settlement import BURN, ESCROW, MINT, Settlement, Transfer
+from relayjax.mechanism.state import Role, State, Topology, Version
+
+
+@dataclass(frozen=True)
+class DeRelayL:
+    """The mechanism of the paper."""
+
+    rules: DeRelayLRules
+
+    def topology(self, state: State) -> Topology:
+        return Topology.TREE
+
+    def owners(self, state: State) -> dict[str, int]:
+        """Owner → number of the version it offers, best first."""
+        if state.heads == (0,):
+            return {_genesis_owner(state): 0}
+        return {state.versions[number].owners[0]: number for number in state.heads}
+
+    def trainers(self, state: State) -> tuple[str, ...]:
+        """Drawn by lot from those who own nothing, so that owners + trainers = n / 2."""
+        everybody, owners = state.named(Role.PARTICIPANT), self.owners(state)
+        others = sorted((n for n in everybody if n not in owners), key=state.lot)
+        return tuple(sorted(others[: max(0, len(everybody) // 2 - len(owners))]))
+
+    def maintainers(self, state: State) -> tuple[str, ...]:
+        busy = {*self.owners(state), *self.trainers(state)}
+        return tuple(n for n in state.named(Role.PARTICIPANT) if n not in busy)
+
+    def bidders(self, state: State) -> tuple[str, ...]:
+        return tuple(sorted({*self.owners(state), *self.trainers(state)}))
+
+    def suggested_bid(self, state: State, name: str) -> int | None:
+        balance = state.balances[name]
+        if name in self.owners(state):
+            return min(balance, self.rules.owner_bid) // self.rules.places
+        held = state.versions[state.holdings[name]].round if name in state.holdings else 0
+        return min(balance, (state.round.number - held + 1) * COIN)
+
+    def match(self, state: State) -> Mapping[str, int]:
+        """Each owner in turn takes the best bidders left, at most `places` of them."""
+        bids = state.round.bids
+        queue = sorted((n for n in self.trainers(state) if n in bids), key=lambda n: (-bids[n], state.lot(n)))
+        pairs: dict[str, int] = {}
+        for owner, number in self.owners(state).items():
+            if owner in bids:
+                taken, queue = queue[: self.rules.places], queue[self.rules.places :]
+                pairs |= dict.fromkeys(taken, number)
+        return dict(sorted(pairs.items()))
+
+    def deposits(self, state: State) -> Mapping[str, int]:
+        bids, owner_of = state.round.bids, {number: owner for owner, number in self.owners(state).items()}
+        due = {trainer: bids[trainer] for trainer in state.round.pairs}
+        for number in state.round.pairs.values():
+            owner = owner_of[number]
+            due[owner] = due.get(owner, 0) + bids[owner]
+        return due
+
+    def accepted(self, state: State) -> tuple[str, ...]:
+        ranked = sorted(state.round.submissions, key=lambda n: (child_loss(state, n), state.lot(n)))
+        return tuple(ranked[: len(ranked) * self.rules.accepted_share // MILLION])
+
+    def settle(self, state: State) -> Settlement:
+        accepted = self.accepted(state) if state.round.scores else ()
+        first = len(state.versions)
+        versions = tuple(
+            Version(
+                first + i,
+                state.round.submissions[trainer].child,
+                state.round.pairs[trainer],
+                state.round.number,
+                (trainer,),
+            )
+            for i, trainer in enumerate(accepted)
+        )
+        scored = sorted(state.round.scores)
+        licences = [(v.owners[0], v.number) for v in versions]
+        licences += [(name, versions[-1].number) for name in scored if versions]
+        return Settlement(
+            accepted=tuple(sorted(accepted)),
+            refused=tuple(sorted(set(state.round.pairs) - set(accepted))),
+            transfers=tuple(self._transfers(state, accepted)),
+            versions=versions,
+            heads=tuple(v.number for v in versions),
+            licences=tuple(sorted(licences)),
+        )
+
+    def _transfers(self, state: State, accepted: tuple[str, ...]) -> list[Transfer]:
+        owners = self.owners(state)
+        owner_of = {number: owner for owner, number in owners.items()}
+        bids, moves = state.round.bids, []
+        for trainer, number in state.round.pairs.items():
+            for name in (trainer, owner_of[number]):
+                if name not in state.round.deposits:
+                    continue
+                if trainer in accepted:
+                    moves.append((ESCROW + name, name, bids[name], "deposit returned"))
+                else:
+                    moves.append((ESCROW + name, BURN, bids[name], "deposit lost"))
+        rewards: dict[str, int] = {}
+        for trainer in accepted:
+            for ancestor in state.lineage(state.round.pairs[trainer]):
+                owner = ancestor.owners[0] if ancestor.owners else _genesis_owner(state)
+                rewards[owner] = rewards.get(owner, 0) + self.rules.lineage_reward
+        moves += [(MINT, name, amount, "lineage") for name, amount in sorted(rewards.items())]
+        return moves + self._fees(state)
+
+    def _fees(self, state: State) -> list[Transfer]:
+        """Pays the writer of each of the four blocks, drawn by lot among the maintainers."""
+        writers = sorted(self.maintainers(state), key=state.lot)
+        pairs, models, cases = len(state.round.pairs), len(state.round.submissions), state.schedule.draw
+        items = (2 * pairs, models, cases + models, models + models * cases)
+        if not writers or not pairs:
+            return []
+        return [
+            (MINT, writers[i % len(writers)], self.rules.fee * count, "maintenance")
+            for i, count in enumerate(items)
+        ]
+
+
+def _genesis_owner(state: State) -> str:
+    return state.named(Role.PARTICIPANT)[0]

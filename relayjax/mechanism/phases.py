@@ -1,0 +1,63 @@
+"""When a phase of the round ends and which one follows.
+
+A phase ends when everybody who is expected to act has acted, or when the ordering maintainer closes
+it without those who stay away. Commitments are complete before anything is revealed, and everything is
+revealed before the test is drawn.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from relayjax.mechanism.base import Mechanism
+from relayjax.mechanism.rulesets import mechanism
+from relayjax.mechanism.state import Phase, State, Topology
+from relayjax.records import Record
+
+
+def advance(state: State) -> State:
+    """Moves on through every phase in which nobody is left to act."""
+    rules = mechanism(state.rules)
+    while _complete(state, rules):
+        state = next_phase(state, rules)
+    return state
+
+
+def _complete(state: State, rules: Mechanism) -> bool:
+    now = state.round
+    match now.phase:
+        case Phase.DEPOSIT:
+            return set(now.deposits) >= set(rules.deposits(state))
+        case Phase.COMMIT:
+            return all(name in now.commitments for name in now.pairs if trains(state, name))
+        case Phase.REVEAL:
+            return set(now.submissions) >= set(now.commitments)
+        case Phase.TESTING:
+            return not now.submissions or (bool(now.scores) and _all_in(now.scores, state, rules))
+        case Phase.VALUATION:
+            return bool(now.values) and _all_in(now.values, state, rules)
+    return False
+
+
+def next_phase(state: State, rules: Mechanism) -> State:
+    following = Phase(state.round.phase + 1)
+    if following is Phase.VALUATION:
+        valued = rules.topology(state) is Topology.BRAID and state.round.scores and rules.accepted(state)
+        following = Phase.VALUATION if valued else Phase.SETTLEMENT
+    return in_round(state, phase=following)
+
+
+def _all_in(reports: Mapping[str, Record], state: State, rules: Mechanism) -> bool:
+    return set(reports) >= set(rules.maintainers(state))
+
+
+def trains(state: State, name: str) -> bool:
+    """Whether a name was matched and has paid its deposit."""
+    return name in state.round.pairs and name in state.round.deposits
+
+
+def in_round(state: State, **changes: Any) -> State:
+    """The state with some facts of its present round replaced."""
+    return dataclasses.replace(state, round=dataclasses.replace(state.round, **changes))

@@ -1,0 +1,153 @@
+"""The `relayjax` rules: bounded supply, trust region, payout by measured value, decaying royalty.
+
+Each round mints a fixed emission E into the pot. Refused work forfeits its deposit to the pot.
+Validators whose scores lie near the median share μE. In a braid round the pot Π is paid out:
+
+    (1 − ρ) Π · v_i / Σ v_j          to each trainer with a positive measured value v_i
+    ρ Π (1 − γ) γ^(d−1) · v_i / Σ v_j to the contributors of the d-th valued version up the lineage
+
+The oldest valued version takes the rest of the royalty; what floors leave over stays in the pot. In the
+relay's last round the whole pot goes down the lineage, so that nothing is stranded. With μ, ρ, γ the
+`maintainer_share`, `royalty_share` and `royalty_decay` of `RelayJAXRules`.
+
+A leg is accepted when it raises the validation loss by at most the tolerance: half of all honest legs
+raise it for a moment on skewed data, so demanding improvement stalls the relay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from statistics import median_low
+
+from relayjax.mechanism.base import loss_rise
+from relayjax.mechanism.rules import MILLION, RelayJAXRules
+from relayjax.mechanism.settlement import ESCROW, MINT, POT, Settlement, Transfer, split
+from relayjax.mechanism.state import Role, State, Topology, Version
+
+
+@dataclass(frozen=True)
+class RelayJAX:
+    """The default mechanism."""
+
+    rules: RelayJAXRules
+
+    def topology(self, state: State) -> Topology:
+        braid = state.round.number in state.schedule.braid_rounds
+        return Topology.BRAID if braid else Topology.CHAIN
+
+    def maintainers(self, state: State) -> tuple[str, ...]:
+        return state.named(Role.MAINTAINER)
+
+    def bidders(self, state: State) -> tuple[str, ...]:
+        return state.named(Role.PARTICIPANT)
+
+    def suggested_bid(self, state: State, name: str) -> int | None:
+        return self.rules.deposit if state.balances[name] >= self.rules.deposit else None
+
+    def match(self, state: State) -> Mapping[str, int]:
+        """All bidders in a braid round; else the highest bid, then who has waited longest, then by lot."""
+        eligible = [name for name, bid in state.round.bids.items() if bid >= self.rules.deposit]
+        if self.topology(state) is Topology.CHAIN:
+            eligible.sort(key=lambda n: (-state.round.bids[n], state.last_matched.get(n, 0), state.lot(n)))
+            eligible = eligible[:1]
+        return dict.fromkeys(sorted(eligible), state.head.number)
+
+    def deposits(self, state: State) -> Mapping[str, int]:
+        return {name: state.round.bids[name] for name in state.round.pairs}
+
+    def accepted(self, state: State) -> tuple[str, ...]:
+        rises = {name: loss_rise(state, name) for name in state.round.submissions}
+        passed = [name for name, rise in rises.items() if rise <= self.rules.tolerance]
+        return tuple(sorted(passed, key=lambda n: (rises[n], n)))
+
+    def settle(self, state: State) -> Settlement:
+        accepted = self.accepted(state) if state.round.scores else ()
+        truthful = self._truthful(state)
+        version = self._version(state, accepted)
+        heads = (version.number,) if version else state.heads
+        line = [*([version] if version else []), *state.lineage(state.head.number)]
+        lineage = [v for v in line if v.values]
+        contributors = [name for name, _ in lineage[0].values] if lineage else []
+        licensed = sorted({*contributors, *truthful}) if version else []
+        return Settlement(
+            accepted=tuple(sorted(accepted)),
+            refused=tuple(sorted(set(state.round.pairs) - set(accepted))),
+            transfers=tuple(self._transfers(state, accepted, truthful, version, lineage)),
+            versions=(version,) if version else (),
+            heads=heads,
+            licences=tuple((name, heads[0]) for name in licensed),
+        )
+
+    def _truthful(self, state: State) -> list[str]:
+        """Validators all of whose scores lie within the tolerance of the median."""
+        scores = state.round.scores
+        medians = {
+            t: median_low(dict(s.children)[t] for s in scores.values()) for t in state.round.submissions
+        }
+        return [
+            name
+            for name, score in sorted(scores.items())
+            if all(abs(loss - medians[t]) <= self.rules.score_tolerance for t, loss in score.children)
+        ]
+
+    def _version(self, state: State, accepted: tuple[str, ...]) -> Version | None:
+        """The version this round makes: the accepted child, or the composition if it is no worse."""
+        if not accepted:
+            return None
+        number, parent, round = len(state.versions), state.head.number, state.round.number
+        if self.topology(state) is Topology.CHAIN:
+            trainer = accepted[0]
+            return Version(number, state.round.submissions[trainer].child, parent, round, (trainer,))
+        values = state.round.values.values()
+        before = median_low(dict(s.parents)[str(parent)] for s in state.round.scores.values())
+        digests = sorted(value.composed for value in values)
+        composed = max(digests, key=digests.count)
+        loss = median_low(value.loss for value in values)
+        if 2 * digests.count(composed) <= len(digests) or loss - before > self.rules.tolerance:
+            return None
+        owners = tuple(sorted(accepted))
+        measured = {name: median_low(dict(value.values)[name] for value in values) for name in owners}
+        paid = tuple((name, value) for name, value in measured.items() if value > 0)
+        return Version(number, composed, parent, round, owners, paid)
+
+    def _transfers(
+        self,
+        state: State,
+        accepted: tuple[str, ...],
+        truthful: list[str],
+        version: Version | None,
+        lineage: list[Version],
+    ) -> list[Transfer]:
+        moves: list[Transfer] = [(MINT, POT, self.rules.emission, "emission")]
+        for name, amount in sorted(state.round.deposits.items()):
+            if name in accepted:
+                moves.append((ESCROW + name, name, amount, "deposit returned"))
+            else:
+                moves.append((ESCROW + name, POT, amount, "deposit forfeited"))
+        wage = self.rules.emission * self.rules.maintainer_share // MILLION // max(1, len(state.round.scores))
+        moves += [(POT, name, wage, "maintenance") for name in truthful]
+        pot = (
+            state.pot
+            + sum(a for _, t, a, _ in moves if t == POT)
+            - sum(a for s, _, a, _ in moves if s == POT)
+        )
+        if state.round.number == state.schedule.rounds:
+            moves += _royalties(pot, lineage, self.rules.royalty_decay)
+        elif version and version.values:
+            ancestors = lineage[1:]
+            royalty = pot * self.rules.royalty_share // MILLION if ancestors else 0
+            moves += [(POT, name, part, "value") for name, part in split(pot - royalty, version.values)]
+            moves += _royalties(royalty, ancestors, self.rules.royalty_decay)
+        return moves
+
+
+def _royalties(pool: int, lineage: list[Version], decay: int) -> list[Transfer]:
+    """Pays each valued version's contributors (1 − γ) of what is left, nearest first; the oldest the rest."""
+    earned: dict[str, int] = {}
+    for version in lineage:
+        part = pool if version is lineage[-1] else pool * (MILLION - decay) // MILLION
+        pool -= part
+        for name, share in split(part, version.values):
+            earned[name] = earned.get(name, 0) + share
+    return [(POT, name, amount, "royalty") for name, amount in sorted(earned.items()) if amount]

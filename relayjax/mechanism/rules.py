@@ -1,0 +1,91 @@
+"""Rules as data: every number the mechanism uses, with its unit and range.
+
+Amounts are integers in micro-coins (1 coin = 1 000 000), shares in parts per million, losses in
+micro-nats per example.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from relayjax.errors import ConfigError
+from relayjax.settings import Settings, setting
+
+COIN = 1_000_000
+MILLION = 1_000_000
+
+
+@dataclass(frozen=True)
+class Schedule(Settings):
+    """How long the relay is and who runs in it."""
+
+    rounds: int = setting(155, "numbered cycles of the protocol", low=1, high=10_000_000)
+    participants: int = setting(10, "participants that bring data", low=1, high=100_000)
+    validators: int = setting(3, "maintainers that score; the first one orders the log", low=1, high=99)
+    braid_rounds: tuple[int, ...] = setting(
+        (1, 2), "rounds in which all train from one head and value is measured and paid", low=1
+    )
+    draw: int = setting(200, "validation examples drawn for each test", low=1)
+    codec: str = setting("mxint8", "how deltas are encoded", choices=("mxint8", "lossless"))
+    checkpoint_every: int = setting(10, "versions between two model checkpoints", low=1)
+
+    def check(self) -> None:
+        if list(self.braid_rounds) != sorted(set(self.braid_rounds)):
+            raise ConfigError(f"braid_rounds={self.braid_rounds}: must be ascending, each round once")
+
+    def legs_before(self, round: int) -> int:
+        """Legs run before `round` starts: one a chain round, one a participant in a braid round."""
+        braids = sum(1 for b in self.braid_rounds if b < round)
+        return (round - 1 - braids) + braids * self.participants
+
+    @property
+    def legs(self) -> int:
+        """Legs of the whole relay."""
+        return self.legs_before(self.rounds + 1)
+
+
+@dataclass(frozen=True)
+class Rules(Settings):
+    """Base of a rule set's numbers; the class says which rule set it is."""
+
+
+@dataclass(frozen=True)
+class RelayJAXRules(Rules):
+    """Bounded supply, acceptance by trust region, payout by measured value, decaying royalty.
+
+    The supply after R rounds is `participants · endowment + R · emission`, whatever anybody does.
+    """
+
+    endowment: int = setting(
+        10 * COIN, "granted to each founding participant, so that it can deposit", unit="micro-coins", low=0
+    )
+    emission: int = setting(10 * COIN, "minted each round", unit="micro-coins", low=0, high=10**12)
+    deposit: int = setting(COIN, "least bid; forfeited by refused work", unit="micro-coins", low=0)
+    maintainer_share: int = setting(
+        100_000, "of each emission, for the validators", unit="ppm", low=0, high=MILLION
+    )
+    royalty_share: int = setting(
+        200_000, "of each payout, for earlier valued versions", unit="ppm", low=0, high=MILLION
+    )
+    royalty_decay: int = setting(
+        500_000, "of the royalty left, passed on at each valued version", unit="ppm", low=0, high=MILLION - 1
+    )
+    tolerance: int = setting(
+        100_000, "largest rise of the validation loss that is accepted", unit="micro-nats", low=0
+    )
+    score_tolerance: int = setting(
+        1_000, "largest distance from the median score that is paid", unit="micro-nats", low=0
+    )
+
+
+@dataclass(frozen=True)
+class DeRelayLRules(Rules):
+    """The rules of the paper's authors (arXiv 2605.02935), as their simulation has them."""
+
+    accepted_share: int = setting(500_000, "of the candidates that survive", unit="ppm", low=0, high=MILLION)
+    places: int = setting(4, "trainers an owner may take", low=1, high=1_000)
+    lineage_reward: int = setting(
+        COIN, "minted for the owner of each ancestor of an accepted model", unit="micro-coins", low=0
+    )
+    fee: int = setting(1_000, "minted for maintainers per item of a block", unit="micro-coins", low=0)
+    owner_bid: int = setting(1_000, "an owner's bid over all its places", unit="micro-coins", low=0)

@@ -1,0 +1,156 @@
+"""The agreed state: who is in the relay, who holds what, and how far the present round has come.
+
+Everything here is immutable; `apply` makes new states from old ones. Amounts are micro-coins, losses
+and values micro-nats per example.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from blake3 import blake3
+
+from relayjax.mechanism.rules import Rules, Schedule
+from relayjax.records import Pairs, Score, Submit, Value
+
+
+class Topology(enum.Enum):
+    """How a round connects trainers and versions."""
+
+    CHAIN = "chain"
+    BRAID = "braid"
+    TREE = "tree"
+
+
+class Phase(enum.IntEnum):
+    """The phases of a round, in the order that makes it safe."""
+
+    AUCTION = 0
+    DEPOSIT = 1
+    COMMIT = 2
+    REVEAL = 3
+    TESTING = 4
+    VALUATION = 5
+    SETTLEMENT = 6
+
+
+class Role(enum.StrEnum):
+    """What a member joined as."""
+
+    PARTICIPANT = "participant"
+    MAINTAINER = "maintainer"
+    OBSERVER = "observer"
+
+
+@dataclass(frozen=True)
+class Member:
+    """A registered name with its public keys."""
+
+    name: str
+    role: Role
+    signing: str
+    receiving: str
+
+
+@dataclass(frozen=True)
+class Version:
+    """One accepted model.
+
+    Attributes:
+      number: its position among all versions; 0 is the genesis.
+      digest: BLAKE3 of its weights.
+      parent: number of the version it was trained from, -1 for the genesis.
+      round: the round that made it.
+      owners: the trainers whose work it is.
+      values: (owner, positive measured value) when it was made in a braid round, else empty.
+    """
+
+    number: int
+    digest: str
+    parent: int
+    round: int
+    owners: tuple[str, ...]
+    values: Pairs = ()
+
+
+@dataclass(frozen=True)
+class Round:
+    """What has happened in the present round.
+
+    Attributes:
+      beacon: hash of everything before the round; lots are drawn with it.
+      seed: of the test draw, empty until drawn.
+    """
+
+    number: int
+    beacon: bytes
+    phase: Phase = Phase.AUCTION
+    bids: Mapping[str, int] = field(default_factory=dict)
+    pairs: Mapping[str, int] = field(default_factory=dict)
+    deposits: Mapping[str, int] = field(default_factory=dict)
+    commitments: Mapping[str, str] = field(default_factory=dict)
+    submissions: Mapping[str, Submit] = field(default_factory=dict)
+    seed: str = ""
+    scores: Mapping[str, Score] = field(default_factory=dict)
+    values: Mapping[str, Value] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class State:
+    """Everything the participants agree on after a prefix of the ledger.
+
+    Attributes:
+      orderer: name of the maintainer that orders the records and signs the log.
+      balances: name → free micro-coins; `round.deposits` holds what is in escrow.
+      pot: minted and forfeited coins waiting to be paid.
+      versions: all versions, by number.
+      heads: numbers of the versions the next leg starts from, best first.
+      last_matched: trainer → the last round it had a place in.
+      holdings: name → number of the newest version it has held, by match or by licence.
+      licences: name → the newest version its licence covers (earlier ones included).
+      transcript: hash over all records applied so far.
+    """
+
+    schedule: Schedule
+    rules: Rules
+    orderer: str
+    members: Mapping[str, Member]
+    balances: Mapping[str, int]
+    pot: int
+    minted: int
+    burned: int
+    versions: tuple[Version, ...]
+    heads: tuple[int, ...]
+    last_matched: Mapping[str, int]
+    holdings: Mapping[str, int]
+    licences: Mapping[str, int]
+    round: Round
+    transcript: bytes
+
+    @property
+    def head(self) -> Version:
+        """The newest accepted version; with several, the best; the last one there was when the relay died."""
+        return self.versions[self.heads[0]] if self.heads else self.versions[-1]
+
+    @property
+    def finished(self) -> bool:
+        """Whether every scheduled round has been settled, or no head is left to go on from."""
+        return self.round.number > self.schedule.rounds or not self.heads
+
+    def named(self, role: Role) -> tuple[str, ...]:
+        """Names of all members of a role, sorted."""
+        return tuple(sorted(m.name for m in self.members.values() if m.role is role))
+
+    def lineage(self, number: int) -> list[Version]:
+        """A version and its ancestors, nearest first, the genesis last."""
+        line = []
+        while number >= 0:
+            line.append(self.versions[number])
+            number = line[-1].parent
+        return line
+
+    def lot(self, name: str) -> bytes:
+        """A name's lot for this round: whoever has the smaller one comes first."""
+        return blake3(self.round.beacon + name.encode(), derive_key_context="relayjax 2026 lot v1").digest()

@@ -1,0 +1,222 @@
+"""One rule a record: what must hold before it is accepted, and what it changes.
+
+A record that the rules do not allow raises `ProtocolError` and changes nothing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+from relayjax.errors import ProtocolError
+from relayjax.identity import PublicKeys
+from relayjax.mechanism.base import Mechanism
+from relayjax.mechanism.phases import in_round, next_phase, trains
+from relayjax.mechanism.rules import RelayJAXRules
+from relayjax.mechanism.rulesets import mechanism
+from relayjax.mechanism.settlement import book
+from relayjax.mechanism.state import Member, Phase, Role, State
+from relayjax.records import (
+    Bid,
+    Close,
+    Commit,
+    Deposit,
+    Draw,
+    Join,
+    Match,
+    Record,
+    Score,
+    Settle,
+    Submit,
+    Value,
+    commitment,
+)
+
+
+def expected_settlement(state: State) -> Settle:
+    """The settle record that ends the present round."""
+    return mechanism(state.rules).settle(state).record(state.orderer, state.round.number)
+
+
+def expected_match(state: State) -> Match:
+    """The match record that ends the present auction."""
+    pairs = mechanism(state.rules).match(state)
+    return Match(state.orderer, state.round.number, tuple(sorted(pairs.items())))
+
+
+def expected_draw(state: State) -> Draw:
+    """The draw record that fixes the present test."""
+    return Draw(state.orderer, state.round.number, state.transcript.hex(), state.schedule.draw)
+
+
+def _join(state: State, record: Join, _: Mechanism) -> State:
+    _in_phase(state, record, Phase.AUCTION)
+    _require(record.author not in state.members, record, "the name is taken")
+    _require(record.role in list(Role), record, f"the role must be one of {', '.join(Role)}")
+    PublicKeys(record.author, record.signing, record.receiving)  # refuses malformed names and keys
+    member = Member(record.author, Role(record.role), record.signing, record.receiving)
+    founding = member.role is Role.PARTICIPANT and state.round.number == 1
+    grant = state.rules.endowment if founding and isinstance(state.rules, RelayJAXRules) else 0
+    return dataclasses.replace(
+        state,
+        members={**state.members, record.author: member},
+        balances={**state.balances, record.author: grant},
+        minted=state.minted + grant,
+    )
+
+
+def _bid(state: State, record: Bid, rules: Mechanism) -> State:
+    _in_phase(state, record, Phase.AUCTION)
+    _require(record.author in rules.bidders(state), record, "has no place to bid for in this round")
+    _require(record.author not in state.round.bids, record, "has bid already")
+    _require(0 <= record.amount <= state.balances[record.author], record, "the amount exceeds the balance")
+    return in_round(state, bids={**state.round.bids, record.author: record.amount})
+
+
+def _match(state: State, record: Match, _: Mechanism) -> State:
+    _in_phase(state, record, Phase.AUCTION)
+    _derived(record, expected_match(state))
+    pairs = dict(record.pairs)
+    return dataclasses.replace(
+        in_round(state, pairs=pairs, phase=Phase.DEPOSIT),
+        last_matched={**state.last_matched, **dict.fromkeys(pairs, record.round)},
+        holdings={**state.holdings, **pairs},
+    )
+
+
+def _deposit(state: State, record: Deposit, rules: Mechanism) -> State:
+    _in_phase(state, record, Phase.DEPOSIT)
+    due = rules.deposits(state)
+    _require(record.author in due, record, "was not matched")
+    _require(record.author not in state.round.deposits, record, "has deposited already")
+    _require(record.amount == due[record.author], record, f"the deposit due is {due[record.author]}")
+    balance = state.balances[record.author] - record.amount
+    _require(balance >= 0, record, "the amount exceeds the balance")
+    state = in_round(state, deposits={**state.round.deposits, record.author: record.amount})
+    return dataclasses.replace(state, balances={**state.balances, record.author: balance})
+
+
+def _commit(state: State, record: Commit, _: Mechanism) -> State:
+    _in_phase(state, record, Phase.COMMIT)
+    _require(trains(state, record.author), record, "is not training in this round")
+    _require(record.author not in state.round.commitments, record, "has committed already")
+    return in_round(state, commitments={**state.round.commitments, record.author: record.commitment})
+
+
+def _submit(state: State, record: Submit, _: Mechanism) -> State:
+    _in_phase(state, record, Phase.REVEAL)
+    _require(record.author in state.round.commitments, record, "has not committed")
+    _require(record.author not in state.round.submissions, record, "has submitted already")
+    parent = state.versions[state.round.pairs[record.author]].digest
+    _require(record.parent == parent, record, f"the parent is {parent}")
+    _require(record.codec == state.schedule.codec, record, f"the codec is {state.schedule.codec}")
+    for digest in (record.delta, record.child):
+        _require(_is_hex(digest, 32), record, "a digest is 64 hexadecimal digits")
+    _require(_is_hex(record.salt, 16), record, "a salt is 32 hexadecimal digits")
+    salted = commitment(bytes.fromhex(record.salt), record.delta, parent, record.round, record.author)
+    _require(salted == state.round.commitments[record.author], record, "is not what was committed to")
+    return in_round(state, submissions={**state.round.submissions, record.author: record})
+
+
+def _draw(state: State, record: Draw, _: Mechanism) -> State:
+    _in_phase(state, record, Phase.TESTING)
+    _require(not state.round.seed, record, "the test is drawn already")
+    _derived(record, expected_draw(state))
+    return in_round(state, seed=record.seed)
+
+
+def _score(state: State, record: Score, rules: Mechanism) -> State:
+    _in_phase(state, record, Phase.TESTING)
+    _require(bool(state.round.seed), record, "the test is not drawn yet")
+    _require(record.author in rules.maintainers(state), record, "does not maintain this round")
+    _require(record.author not in state.round.scores, record, "has scored already")
+    _covers(record, record.children, state.round.submissions)
+    parents = {str(state.round.pairs[trainer]) for trainer in state.round.submissions}
+    _covers(record, record.parents, parents)
+    return in_round(state, scores={**state.round.scores, record.author: record})
+
+
+def _value(state: State, record: Value, rules: Mechanism) -> State:
+    _in_phase(state, record, Phase.VALUATION)
+    _require(record.author in rules.maintainers(state), record, "does not maintain this round")
+    _require(record.author not in state.round.values, record, "has valued already")
+    _require(_is_hex(record.composed, 32), record, "a digest is 64 hexadecimal digits")
+    for pairs in (record.values, record.stderr, record.shapley, record.shapley_stderr):
+        _covers(record, pairs, rules.accepted(state))
+    return in_round(state, values={**state.round.values, record.author: record})
+
+
+def _close(state: State, record: Close, rules: Mechanism) -> State:
+    """Goes on without those who stay away; a test or valuation needs a majority of the maintainers."""
+    phase = state.round.phase
+    _require(record.author == state.orderer, record, "only the ordering maintainer closes a phase")
+    _require(record.phase == phase.name.lower(), record, f"the present phase is {phase.name.lower()}")
+    _require(phase not in (Phase.AUCTION, Phase.SETTLEMENT), record, "this phase ends with a derived record")
+    if phase in (Phase.TESTING, Phase.VALUATION):
+        done = state.round.scores if phase is Phase.TESTING else state.round.values
+        quorum = 2 * len(done) > len(rules.maintainers(state))
+        _require(quorum, record, "fewer than half of the maintainers have reported")
+    return next_phase(state, rules)
+
+
+def _settle(state: State, record: Settle, rules: Mechanism) -> State:
+    _in_phase(state, record, Phase.SETTLEMENT)
+    settlement = rules.settle(state)
+    _derived(record, settlement.record(state.orderer, state.round.number))
+    accounts = book(state, settlement.transfers)
+    newest = {name: version.number for version in settlement.versions for name in version.owners}
+    licences = {**state.licences, **dict(settlement.licences)}
+    return dataclasses.replace(
+        in_round(state, deposits={n: a for n, a in accounts.escrow.items() if a}),
+        balances=accounts.balances,
+        pot=accounts.pot,
+        minted=accounts.minted,
+        burned=accounts.burned,
+        versions=state.versions + settlement.versions,
+        heads=settlement.heads,
+        holdings={**state.holdings, **newest},
+        licences=licences,
+    )
+
+
+TRANSITIONS: dict[type[Record], Callable[[State, Any, Mechanism], State]] = {
+    Join: _join,
+    Bid: _bid,
+    Match: _match,
+    Deposit: _deposit,
+    Commit: _commit,
+    Submit: _submit,
+    Draw: _draw,
+    Score: _score,
+    Value: _value,
+    Close: _close,
+    Settle: _settle,
+}
+
+
+def _require(condition: bool, record: Record, problem: str) -> None:
+    if not condition:
+        raise ProtocolError(f"{record.KIND} of {record.author}: {problem}")
+
+
+def _in_phase(state: State, record: Record, phase: Phase) -> None:
+    now = state.round.phase
+    _require(now is phase, record, f"belongs to the {phase.name.lower()} phase, this is {now.name.lower()}")
+
+
+def _derived(record: Record, expected: Record) -> None:
+    for field in dataclasses.fields(expected):
+        stated, derived = getattr(record, field.name), getattr(expected, field.name)
+        _require(
+            stated == derived, record, f"{field.name} does not follow from the records: {derived!r} does"
+        )
+
+
+def _covers(record: Record, pairs: tuple[tuple[str, int], ...], names: Any) -> None:
+    stated = [name for name, _ in pairs]
+    _require(stated == sorted(names), record, f"must state exactly {', '.join(sorted(names))}, in this order")
+
+
+def _is_hex(text: str, size: int) -> bool:
+    return len(text) == 2 * size and all(c in "0123456789abcdef" for c in text)

@@ -1,0 +1,86 @@
+"""What a running relay tells its listeners. Frontends subscribe to these; none of it is hashed.
+
+Losses are in nats per validation example, measured on the examples drawn for the round.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Event:
+    """Base of all events.
+
+    Attributes:
+      round: the round it happened in.
+    """
+
+    round: int
+
+
+@dataclass(frozen=True)
+class Matched(Event):
+    """The auction is over.
+
+    Attributes:
+      topology: chain, braid or tree.
+      trainers: who trains in this round.
+    """
+
+    topology: str
+    trainers: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Trained(Event):
+    """One participant has trained its leg and revealed its delta.
+
+    Attributes:
+      loss: its mean training loss in nats.
+      size: bytes of the encoded delta.
+    """
+
+    trainer: str
+    loss: float
+    size: int
+
+
+@dataclass(frozen=True)
+class Settled(Event):
+    """The round is settled and durable.
+
+    Attributes:
+      topology: chain, braid or tree.
+      rises: (trainer, validation loss of its candidate − of its parent) of every candidate.
+      accepted: trainers whose work became part of a version.
+      refused: the other matched trainers.
+      values: (trainer, measured value in nats) in a braid round.
+      head: number of the newest version.
+      loss: its validation loss.
+      metrics: its figures on the test set, such as accuracy.
+      seconds: time of this round by stage.
+    """
+
+    topology: str
+    rises: tuple[tuple[str, float], ...]
+    accepted: tuple[str, ...]
+    refused: tuple[str, ...]
+    values: tuple[tuple[str, float], ...]
+    head: int
+    loss: float
+    metrics: dict[str, float] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class HandedOff(Event):
+    """A model checkpoint of a version was written, sealed and restored.
+
+    Attributes:
+      version: its number.
+      size: bytes of the pack.
+    """
+
+    version: int
+    size: int

@@ -1,0 +1,79 @@
+"""The members of a local relay and their keys.
+
+All keys derive from the run's seed, so that the same config gives the same ledger, byte for byte:
+whoever knows the seed can sign as anyone. That is for experiments only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from blake3 import blake3
+
+from relayjax.identity import Keys
+from relayjax.mechanism.rules import Schedule
+from relayjax.mechanism.state import Role
+
+OBSERVER = "observer"
+
+
+@dataclass(frozen=True)
+class Members:
+    """Keys of everybody in a local relay.
+
+    Attributes:
+      participants: p0, p1, ...: they bring data and train.
+      validators: v0, v1, ...: they score; v0 also orders the records and signs the log.
+      observer: has joined, contributes nothing and so holds no licence.
+    """
+
+    participants: tuple[Keys, ...]
+    validators: tuple[Keys, ...]
+    observer: Keys
+
+    @classmethod
+    def derive(cls, schedule: Schedule, seed: int) -> Members:
+        """Keys of all members from the run's seed."""
+        secret = seed.to_bytes(8, "big")
+
+        def group(letter: str, count: int) -> tuple[Keys, ...]:
+            digits = len(str(count - 1))
+            return tuple(Keys.derive(f"{letter}{i:0{digits}}", secret) for i in range(count))
+
+        return cls(
+            participants=group("p", schedule.participants),
+            validators=group("v", schedule.validators),
+            observer=Keys.derive(OBSERVER, secret),
+        )
+
+    @property
+    def orderer(self) -> Keys:
+        """The maintainer that orders the records."""
+        return self.validators[0]
+
+    @property
+    def roles(self) -> list[tuple[Keys, Role]]:
+        """Everybody but the orderer, whom the genesis record introduces, with the role to join in."""
+        return [
+            *((keys, Role.PARTICIPANT) for keys in self.participants),
+            *((keys, Role.MAINTAINER) for keys in self.validators[1:]),
+            (self.observer, Role.OBSERVER),
+        ]
+
+    @property
+    def by_name(self) -> dict[str, Keys]:
+        """Everybody's keys by name."""
+        everybody = (*self.participants, *self.validators, self.observer)
+        return {keys.name: keys for keys in everybody}
+
+    def save(self, directory: Path) -> None:
+        """Writes all key files."""
+        for keys in self.by_name.values():
+            keys.save(directory)
+
+
+def salt(seed: int, name: str, round: int) -> bytes:
+    """The salt of a member's commitment in a local relay, 16 bytes; a real participant draws it at random."""
+    material = b"%d\0%s\0%d" % (seed, name.encode(), round)
+    return blake3(material, derive_key_context="relayjax 2026 local commitment salt").digest(length=16)

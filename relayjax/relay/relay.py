@@ -1,0 +1,221 @@
+"""A local relay over a directory: it starts or resumes, and is played round by round.
+
+Killed at any moment, it resumes at the last settled round: the ledger's checkpoint is the commit point,
+and everything a round needs beside it is durable before.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import jax
+import numpy as np
+
+from relayjax import codec, handoff, history, lineage, settings, weights
+from relayjax.archive import Archive
+from relayjax.config import Config
+from relayjax.errors import WorkdirError
+from relayjax.history import History
+from relayjax.learning.evaluate import Evaluator
+from relayjax.learning.layout import Layout
+from relayjax.learning.leg import Leg
+from relayjax.learning.placement import data_mesh, place, place_shards
+from relayjax.learning.task import examples
+from relayjax.ledger.log import Log
+from relayjax.mechanism.rulesets import mechanism
+from relayjax.mechanism.state import State
+from relayjax.records import Genesis, Join
+from relayjax.relay.events import Event, Settled
+from relayjax.relay.members import Members
+from relayjax.relay.round import Crew, Heads, play
+from relayjax.relay.testing import Validator, validation_digest
+from relayjax.relay.timing import Stopwatch
+from relayjax.relay.training import Trainer
+from relayjax.relay.transcript import Transcript
+from relayjax.workdir import Workdir
+
+
+class Relay:
+    """A run in progress. The caller holds the workdir's lock."""
+
+    def __init__(self, config: Config, workdir: Workdir, notify: Callable[[Event], None]):
+        """Starts a run in an empty workdir or resumes the one in it.
+
+        Args:
+          config: of the run.
+          workdir: its directory, locked.
+          notify: called with every event.
+
+        Raises:
+          WorkdirError: the directory holds a run of another config.
+          IntegrityError: what is on disk is not what was signed.
+          DataError: the task's data is missing or malformed.
+        """
+        self.config = config
+        self.workdir = workdir
+        self._notify = notify
+        self.task = config.task.build(config.relay.participants, config.seed)
+        params = self.task.init(jax.random.key(config.seed))
+        self.layout = Layout.of(params)
+        genesis = np.asarray(self.layout.flatten(params))
+        self._members = Members.derive(config.relay, config.seed)
+        self._archive = Archive(workdir)
+        self._heads: Heads = {0: genesis}
+        if workdir.exists:
+            transcript = self._resume(self._genesis(genesis))
+        else:
+            transcript = self._start(self._genesis(genesis), genesis)
+        self._crew = self._assemble(transcript)
+
+    @property
+    def state(self) -> State:
+        """The agreed state."""
+        return self._crew.state
+
+    @property
+    def log(self) -> Log:
+        """The ledger."""
+        return self._crew.transcript.log
+
+    def history(self) -> History:
+        """The story of the run so far."""
+        return history.read(self.log.entries())
+
+    @property
+    def head(self) -> np.ndarray:
+        """Weights of the newest version, float32 [P]."""
+        return self._heads[self.state.head.number]
+
+    def step(self) -> None:
+        """Plays one round; it is durable on return."""
+        self._heads = play(self._crew, self._heads)
+
+    def evaluate(self, theta: np.ndarray | jax.Array) -> dict[str, float]:
+        """Figures of some weights, float32 [P], on the test set."""
+        return self._crew.evaluator.metrics(theta, self._crew.test)
+
+    def _genesis(self, theta: np.ndarray) -> Genesis:
+        keys = self._members.orderer.public
+        return Genesis(
+            author=keys.name,
+            config=settings.encode(self.config),
+            layout=self.layout.describe(),
+            weights=weights.digest(theta),
+            validation=validation_digest(self.task.validation),
+            signing=keys.signing,
+            receiving=keys.receiving,
+        )
+
+    def _origin(self) -> str:
+        return f"relayjax.local/{self.task.name}-{self.config.seed}"
+
+    def _start(self, genesis: Genesis, theta: np.ndarray) -> Transcript:
+        orderer = self._members.orderer
+        self._members.save(self.workdir.keys)
+        self._archive.keep_genesis(theta)
+        transcript = Transcript(Log.create(self.workdir.ledger, self._origin(), orderer), None)
+        self._introduce(transcript, genesis)
+        return transcript
+
+    def _introduce(self, transcript: Transcript, genesis: Genesis) -> None:
+        transcript.say(self._members.orderer, genesis)
+        for keys, role in self._members.roles:
+            public = keys.public
+            transcript.say(keys, Join(public.name, role.value, public.signing, public.receiving))
+        transcript.commit(self._members.orderer)
+
+    def _resume(self, genesis: Genesis) -> Transcript:
+        orderer = self._members.orderer
+        log = Log.open(self.workdir.ledger, *self._trusted())
+        if log.size == 0:
+            transcript = Transcript(log, None)
+            self._introduce(transcript, genesis)
+            return transcript
+        past = history.read(log.entries())
+        if past.genesis != genesis:
+            raise WorkdirError(
+                f"{self.workdir.path}: holds another run ({_difference(past.genesis, genesis)}); resume it "
+                "with the same --config, overrides and --seed, or choose another --workdir"
+            )
+        self._archive.sweep(past)
+        self.workdir.rewrite_metrics(self.workdir.read_metrics(len(past.rounds)))
+        known = {**self._heads, **self._received(past)}
+        delta_codec = codec.get(self.config.relay.codec)
+        self._heads = {
+            number: lineage.rebuild(
+                past,
+                number,
+                known,
+                lambda submission: self._archive.open_delta(past.state, submission, orderer),
+                delta_codec,
+            )
+            for number in past.state.heads
+        }
+        return Transcript(log, past.state)
+
+    def _received(self, past: History) -> dict[int, np.ndarray]:
+        """The newest model checkpoint, if the run got as far as one."""
+        if (found := self._archive.newest_model(past)) is None:
+            return {}
+        pack = self._archive.open_model(found, self._members.orderer)
+        return {found.version.number: np.asarray(handoff.unpack(pack, found.version, self.workdir.scratch))}
+
+    def _trusted(self) -> tuple[str, str]:
+        return self._origin(), self._members.orderer.public.signing
+
+    def _assemble(self, transcript: Transcript) -> Crew:
+        config, clock = self.config, Stopwatch()
+        devices = jax.local_device_count()
+        mesh = data_mesh(devices) if devices > 1 else None
+        evaluator = Evaluator(self.task, self.layout)
+        delta_codec = codec.get(config.relay.codec)
+        names = [keys.name for keys in self._members.participants]
+        return Crew(
+            members=self._members,
+            idle=frozenset(names[index] for index in config.experiment.idle),
+            shards=dict(zip(names, place_shards(self.task, mesh), strict=True)),
+            trainer=Trainer(Leg(self.task, self.layout, config.leg, mesh), self.layout, delta_codec, clock),
+            validator=Validator(
+                evaluator,
+                place(self.task.validation),
+                examples(self.task.validation),
+                config.valuation.nodes,
+                config.valuation.permutations,
+            ),
+            rules=mechanism(config.rules),
+            codec=delta_codec,
+            evaluator=evaluator,
+            test=place(self.task.test),
+            transcript=transcript,
+            archive=self._archive,
+            layout=self.layout.describe(),
+            seed=config.seed,
+            clock=clock,
+            notify=self._settled,
+        )
+
+    def _settled(self, event: Event) -> None:
+        """Keeps a round's figures beside the log, then tells the listener."""
+        if isinstance(event, Settled):
+            kept = ("round", "topology", "head", "loss", "metrics", "seconds")
+            fields = dataclasses.asdict(event)
+            self.workdir.append_metrics({name: fields[name] for name in kept})
+        self._notify(event)
+
+
+def _difference(there: Genesis, here: Genesis) -> str:
+    """Which settings differ, for a message."""
+    theirs, ours = _leaves(there.config), _leaves(here.config)
+    changed = [name for name in sorted({*theirs, *ours}) if theirs.get(name) != ours.get(name)]
+    return (
+        ", ".join(f"{name} is {theirs.get(name)} there" for name in changed[:5])
+        or "its data or model differs"
+    )
+
+
+def _leaves(tree: dict, prefix: str = "") -> dict[str, object]:
+    leaves = {}
+    for name, value in tree.items():
+        leaves |= _leaves(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+    return leaves

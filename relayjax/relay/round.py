@@ -1,0 +1,265 @@
+"""One round of the protocol, phase by phase, with every member in this process.
+
+The order of the phases is what makes the protocol safe: deposits before training, all commitments
+before any delta is shown, all deltas before the test is drawn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import jax
+import numpy as np
+
+from relayjax import handoff
+from relayjax.archive import Archive, Artefact, delta_recipients, model_recipients
+from relayjax.codec import Codec
+from relayjax.learning.evaluate import Evaluator
+from relayjax.learning.placement import Shard
+from relayjax.learning.task import Batch
+from relayjax.mechanism.base import Mechanism, child_loss, loss_rise
+from relayjax.mechanism.state import Phase, State, Topology
+from relayjax.mechanism.transitions import expected_draw, expected_match, expected_settlement
+from relayjax.pack import ModelVersion
+from relayjax.records import Bid, Close, Deposit
+from relayjax.relay.events import Event, HandedOff, Matched, Settled, Trained
+from relayjax.relay.members import Members, salt
+from relayjax.relay.testing import Validator, drawn_examples
+from relayjax.relay.timing import Stopwatch
+from relayjax.relay.training import Candidate, Trainer
+from relayjax.relay.transcript import Transcript
+from relayjax.weights import compose
+
+MICRO = 1e-6
+"""Nats in a micro-nat."""
+
+Heads = Mapping[int, np.ndarray]
+"""Weights of the versions that a round starts from, by number."""
+
+
+@dataclass(frozen=True)
+class Crew:
+    """Everything a round needs.
+
+    Attributes:
+      members: everybody's keys.
+      idle: names of participants that return their parent unchanged.
+      shards: each participant's data, by name.
+      trainer, validator: what every participant and validator runs.
+      rules: the mechanism.
+      codec: of the deltas.
+      evaluator, test: for the experimenter's look at the test set.
+      transcript: the log with the agreed state.
+      archive: what is kept at rest.
+      layout: names and shapes of the parameters, for model checkpoints.
+      seed: of batches and salts.
+      clock: counts the stages.
+      notify: called with every event.
+    """
+
+    members: Members
+    idle: frozenset[str]
+    shards: Mapping[str, Shard]
+    trainer: Trainer
+    validator: Validator
+    rules: Mechanism
+    codec: Codec
+    evaluator: Evaluator
+    test: Batch
+    transcript: Transcript
+    archive: Archive
+    layout: list[dict[str, object]]
+    seed: int
+    clock: Stopwatch
+    notify: Callable[[Event], None]
+
+    @property
+    def state(self) -> State:
+        return self.transcript.state
+
+
+def play(crew: Crew, heads: Heads) -> Heads:
+    """Plays one round and makes it durable.
+
+    Args:
+      crew: who plays.
+      heads: weights of the present heads.
+
+    Returns:
+      Weights of the next round's heads.
+    """
+    with crew.clock.stage("ledger"):
+        _auction(crew)
+        _deposit(crew)
+    candidates = _train(crew, heads)
+    with crew.clock.stage("ledger"):
+        _commit_and_reveal(crew, candidates)
+    drawn = _test(crew, heads, candidates)
+    composed = _value(crew, heads, candidates, drawn)
+    settled, following = _settle(crew, heads, candidates, composed)
+    following = _keep(crew, candidates, following, settled.round)
+    crew.notify(_observed(crew, settled, following))
+    return following
+
+
+def _auction(crew: Crew) -> None:
+    for name in crew.rules.bidders(crew.state):
+        amount = crew.rules.suggested_bid(crew.state, name)
+        if amount is not None:
+            crew.transcript.say(crew.members.by_name[name], Bid(name, crew.state.round.number, amount))
+    crew.transcript.say(crew.members.orderer, expected_match(crew.state))
+    topology = crew.rules.topology(crew.state).value
+    crew.notify(Matched(crew.state.round.number, topology, tuple(crew.state.round.pairs)))
+
+
+def _deposit(crew: Crew) -> None:
+    for name, amount in sorted(crew.rules.deposits(crew.state).items()):
+        crew.transcript.say(crew.members.by_name[name], Deposit(name, crew.state.round.number, amount))
+
+
+def _train(crew: Crew, heads: Heads) -> dict[str, Candidate]:
+    """Every matched participant trains; whoever diverges has nothing to commit to."""
+    state, candidates = crew.state, {}
+    schedule, number = state.schedule, state.round.number
+    place = (schedule.legs_before(number), schedule.legs)
+    key = jax.random.fold_in(jax.random.key(crew.seed), number)
+    order = {name: index for index, name in enumerate(sorted(crew.shards))}
+    for name, version in state.round.pairs.items():
+        parent, theta = state.versions[version], heads[version]
+        if name in crew.idle:
+            outcome = crew.trainer.idle(name, parent, theta)
+        else:
+            own_key = jax.random.fold_in(key, order[name])
+            outcome = crew.trainer.train(name, parent, theta, crew.shards[name], own_key, place)
+        if isinstance(outcome, Candidate):
+            candidates[name] = outcome
+            crew.notify(Trained(number, name, outcome.loss, len(outcome.payload)))
+    return candidates
+
+
+def _commit_and_reveal(crew: Crew, candidates: Mapping[str, Candidate]) -> None:
+    number, say, keys = crew.state.round.number, crew.transcript.say, crew.members.by_name
+    salts = {name: salt(crew.seed, name, number) for name in candidates}
+    for name, candidate in candidates.items():
+        say(keys[name], candidate.commit(number, salts[name]))
+    if crew.state.round.phase is Phase.COMMIT:
+        say(crew.members.orderer, Close(crew.members.orderer.name, number, "commit"))
+    for name, candidate in candidates.items():
+        say(keys[name], candidate.submit(number, salts[name], crew.codec.name))
+
+
+def _test(crew: Crew, heads: Heads, candidates: Mapping[str, Candidate]) -> np.ndarray:
+    """Draws the test and has every maintainer score; returns the drawn indices."""
+    state = crew.state
+    if state.round.phase is not Phase.TESTING:
+        return np.zeros(0, np.int32)
+    with crew.clock.stage("ledger"):
+        crew.transcript.say(crew.members.orderer, expected_draw(state))
+    drawn = drawn_examples(crew.state.round.seed, crew.validator.count, state.schedule.draw)
+    children = {name: candidate.child for name, candidate in candidates.items()}
+    parents = {state.round.pairs[name]: heads[state.round.pairs[name]] for name in children}
+    for name in crew.rules.maintainers(state):
+        with crew.clock.stage("score"):
+            score = crew.validator.score(name, state.round.number, drawn, parents, children)
+        with crew.clock.stage("ledger"):
+            crew.transcript.say(crew.members.by_name[name], score)
+    return drawn
+
+
+def _value(
+    crew: Crew, heads: Heads, candidates: Mapping[str, Candidate], drawn: np.ndarray
+) -> np.ndarray | None:
+    """In a braid round, composes the accepted deltas and has every maintainer value them."""
+    state = crew.state
+    if state.round.phase is not Phase.VALUATION:
+        return None
+    base, places = heads[state.head.number], len(state.round.pairs)
+    with crew.clock.stage("encode"):
+        accepted = sorted(crew.rules.accepted(state))
+        deltas = {name: crew.codec.decode(candidates[name].payload, base) for name in accepted}
+        composed = compose(base, list(deltas.values()), places)
+    for name in crew.rules.maintainers(state):
+        with crew.clock.stage("value"):
+            value = crew.validator.value(name, state.round.number, drawn, base, deltas, places, composed)
+        with crew.clock.stage("ledger"):
+            crew.transcript.say(crew.members.by_name[name], value)
+    return composed
+
+
+def _settle(
+    crew: Crew, heads: Heads, candidates: Mapping[str, Candidate], composed: np.ndarray | None
+) -> tuple[Settled, Heads]:
+    """Settles the round; returns what happened and the weights of the new heads."""
+    before, topology = crew.state, crew.rules.topology(crew.state)
+    with crew.clock.stage("ledger"):
+        settle = expected_settlement(before)
+        crew.transcript.say(crew.members.orderer, settle)
+    weights = dict(heads)
+    for number, _, _ in settle.versions:
+        owners = crew.state.versions[number].owners
+        weights[number] = candidates[owners[0]].child if composed is None else composed
+    following = {number: weights[number] for number in settle.heads}
+    measured = [dict(value.values) for value in before.round.values.values()]
+    return (
+        Settled(
+            round=settle.round,
+            topology=topology.value,
+            rises=tuple((name, loss_rise(before, name) * MICRO) for name in before.round.submissions),
+            accepted=settle.accepted,
+            refused=settle.refused,
+            values=tuple((name, value * MICRO) for name, value in sorted(measured[0].items()))
+            if measured
+            else (),
+            head=crew.state.head.number,
+            loss=_head_loss(before, settle.heads, crew.state, topology) * MICRO,
+        ),
+        following,
+    )
+
+
+def _head_loss(before: State, heads: tuple[int, ...], after: State, topology: Topology) -> int:
+    """The measured loss of the best head, micro-nats: of a candidate, of the composition or of the parent."""
+    scores = before.round.scores.values()
+    if not scores:
+        return 0
+    if not heads or heads[0] < len(before.versions):
+        return min(loss for score in scores for _, loss in score.parents)
+    if topology is Topology.BRAID:
+        return min(value.loss for value in before.round.values.values())
+    return child_loss(before, after.versions[heads[0]].owners[0])
+
+
+def _keep(crew: Crew, candidates: Mapping[str, Candidate], heads: Heads, round: int) -> Heads:
+    """Seals the round's artefacts, hands the head on when due, and appends the records."""
+    state, orderer = crew.state, crew.members.orderer
+    artefacts = [
+        Artefact("delta", candidate.payload, delta_recipients(state, name))
+        for name, candidate in candidates.items()
+    ]
+    made = [version for version in state.versions if version.round == round]
+    due = round == state.schedule.rounds or any(
+        version.number % state.schedule.checkpoint_every == 0 for version in made
+    )
+    if due and heads:
+        with crew.clock.stage("handoff"):
+            version = ModelVersion(state.head.number, state.head.digest, list(crew.layout))
+            scratch = crew.archive.workdir.scratch
+            pack = handoff.pack(heads[version.number], version, scratch)
+            artefacts.append(Artefact("model", pack, model_recipients(state)))
+            restored = handoff.unpack(pack, version, scratch)
+            heads = {**heads, version.number: np.asarray(restored)}
+        crew.notify(HandedOff(round, version.number, len(pack)))
+    with crew.clock.stage("store"):
+        crew.archive.seal(round, artefacts, orderer)
+    with crew.clock.stage("ledger"):
+        crew.transcript.commit(orderer)
+    return heads
+
+
+def _observed(crew: Crew, settled: Settled, heads: Heads) -> Settled:
+    """Adds the figures that only the experimenter sees."""
+    with crew.clock.stage("observe"):
+        theta = heads.get(settled.head)
+        metrics = {} if theta is None else crew.evaluator.metrics(theta, crew.test)
+    return Settled(**{**vars(settled), "metrics": metrics, "seconds": crew.clock.lap()})

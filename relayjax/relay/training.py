@@ -1,0 +1,124 @@
+"""The trainer's side of a round: train, encode, commit, reveal.
+
+P: parameters.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import jax
+import numpy as np
+from blake3 import blake3
+
+from relayjax import weights
+from relayjax.codec import Codec
+from relayjax.codec.base import NonFiniteError
+from relayjax.learning.layout import Layout
+from relayjax.learning.leg import Leg
+from relayjax.learning.placement import Shard
+from relayjax.mechanism.state import Version
+from relayjax.records import Commit, Submit, commitment
+from relayjax.relay.timing import Stopwatch
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A trained and encoded leg.
+
+    Attributes:
+      trainer: whose it is.
+      payload: the encoded delta.
+      delta: its BLAKE3 digest.
+      parent: digest of the parent's weights.
+      child: parent + decode(delta), float32 [P]: what everybody else sees.
+      child_digest: digest of `child`.
+      loss: mean training loss of the leg, nats.
+    """
+
+    trainer: str
+    payload: bytes
+    delta: str
+    parent: str
+    child: np.ndarray
+    child_digest: str
+    loss: float
+
+    def commit(self, round: int, salt: bytes) -> Commit:
+        """The record that binds the trainer to its delta."""
+        hidden = commitment(salt, self.delta, self.parent, round, self.trainer)
+        return Commit(self.trainer, round, hidden)
+
+    def submit(self, round: int, salt: bytes, codec: str) -> Submit:
+        """The record that reveals it."""
+        return Submit(
+            self.trainer,
+            round,
+            delta=self.delta,
+            codec=codec,
+            size=len(self.payload),
+            salt=salt.hex(),
+            parent=self.parent,
+            child=self.child_digest,
+        )
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """What every participant runs on its own machine.
+
+    Attributes:
+      leg: the compiled leg.
+      layout: of the parameters.
+      codec: of the deltas.
+      clock: counts the stages.
+    """
+
+    leg: Leg
+    layout: Layout
+    codec: Codec
+    clock: Stopwatch
+
+    def train(
+        self,
+        name: str,
+        parent: Version,
+        theta: np.ndarray,
+        shard: Shard,
+        key: jax.Array,
+        place: tuple[int, int],
+    ) -> Candidate | str:
+        """Trains a leg and encodes the delta.
+
+        Args:
+          name: of the participant.
+          parent: the version received.
+          theta: its weights, float32 [P].
+          shard: the participant's own data.
+          key: draws its batches.
+          place: (legs before this one, legs of the whole relay).
+
+        Returns:
+          The candidate, or why there is none (training diverged).
+        """
+        with self.clock.stage("train"):
+            delta, loss = jax.block_until_ready(self.leg(theta, shard, key, *place))
+            trained = theta + np.asarray(delta)
+        return self._candidate(name, parent, theta, trained, float(loss))
+
+    def idle(self, name: str, parent: Version, theta: np.ndarray) -> Candidate | str:
+        """The deviation of returning the parent unchanged."""
+        return self._candidate(name, parent, theta, theta, 0.0)
+
+    def _candidate(
+        self, name: str, parent: Version, theta: np.ndarray, trained: np.ndarray, loss: float
+    ) -> Candidate | str:
+        with self.clock.stage("encode"):
+            try:
+                payload = self.codec.encode(theta, trained)
+                child = self.codec.apply(payload, theta)
+            except NonFiniteError as error:
+                return f"{name}: {self.layout.name_at(error.index)} diverged; lower leg.learning_rate"
+        with self.clock.stage("hash"):
+            digest, child_digest = blake3(payload).hexdigest(), weights.digest(child)
+        return Candidate(name, payload, digest, parent.digest, child, child_digest, loss)

@@ -1,0 +1,59 @@
+"""Speaking in the relay: a record is signed, chained, applied to the state, and at last made durable.
+
+Records of a round gather in memory and go to the log as one batch, so a killed run continues with a
+whole round.
+"""
+
+from __future__ import annotations
+
+from relayjax import records
+from relayjax.identity import Keys, sign
+from relayjax.ledger.entry import Entry, digest
+from relayjax.ledger.log import Log
+from relayjax.mechanism.apply import apply, start
+from relayjax.mechanism.state import State
+from relayjax.records import Genesis, Record
+
+
+class Transcript:
+    """The log of a run together with the agreed state at its end.
+
+    Attributes:
+      log: what is durable.
+      state: the state after the pending records too.
+    """
+
+    def __init__(self, log: Log, state: State | None):
+        self.log = log
+        self._state = state
+        self._pending: list[bytes] = []
+        self._prev = log.last_digest
+
+    @property
+    def state(self) -> State:
+        """The agreed state; there is one as soon as the genesis record is said."""
+        if self._state is None:
+            raise ValueError("the genesis record comes first")
+        return self._state
+
+    def say(self, keys: Keys, record: Record) -> None:
+        """Adds a record in a member's name.
+
+        Raises:
+          ProtocolError: the rules do not allow it now; nothing is added.
+        """
+        if isinstance(record, Genesis):
+            state = start(record)
+        else:
+            state = apply(self.state, record)
+        envelope = sign(records.encode(record), keys)
+        entry = Entry(self.log.size + len(self._pending), self._prev, envelope).encode()
+        self._pending.append(entry)
+        self._prev = digest(entry)
+        self._state = state
+
+    def commit(self, orderer: Keys) -> None:
+        """Appends all pending records to the log, durably and at once."""
+        if self._pending:
+            self.log.append(self._pending, orderer)
+            self._pending = []

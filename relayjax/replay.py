@@ -1,0 +1,73 @@
+"""From log entries to agreed state: what a resumed run, an auditor and a report all start with.
+
+Every entry's place in the chain, its signature and its admissibility are checked; nothing else is
+believed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from relayjax import records
+from relayjax.errors import ConfigError, FormatError, IntegrityError, ProtocolError
+from relayjax.identity import PublicKeys, verify_envelope
+from relayjax.ledger.entry import verify_chain
+from relayjax.mechanism.apply import apply, start
+from relayjax.mechanism.state import Member, State
+from relayjax.records import Genesis, Join, Record
+
+
+@dataclass(frozen=True)
+class Step:
+    """One replayed entry.
+
+    Attributes:
+      index: of the entry in the log.
+      record: what it states.
+      state: the agreed state after it.
+    """
+
+    index: int
+    record: Record
+    state: State
+
+
+def replay(entries: Iterable[bytes]) -> Iterator[Step]:
+    """Replays a log from its first entry.
+
+    Raises:
+      IntegrityError: naming the first entry that is malformed, out of its chain, wrongly signed or not
+        allowed by the rules.
+    """
+    state: State | None = None
+    for entry in verify_chain(entries):
+        where = f"entry {entry.index}"
+        try:
+            record = records.decode(entry.envelope.payload)
+            verify_envelope(entry.envelope, _signer(record, state), where=where)
+            state = _next(record, state)
+        except (FormatError, ProtocolError, ConfigError) as error:
+            raise IntegrityError(where, str(error)) from error
+        yield Step(entry.index, record, state)
+
+
+def public_keys(member: Member) -> PublicKeys:
+    """A member's public keys in the form that verifies signatures and seals."""
+    return PublicKeys(member.name, member.signing, member.receiving)
+
+
+def _next(record: Record, state: State | None) -> State:
+    if state is not None:
+        return apply(state, record)
+    if not isinstance(record, Genesis):
+        raise ProtocolError(f"the log starts with a {record.KIND} record; it must start with its genesis")
+    return start(record)
+
+
+def _signer(record: Record, state: State | None) -> PublicKeys:
+    if isinstance(record, Genesis | Join):
+        return PublicKeys(record.author, record.signing, record.receiving)
+    if state is None or record.author not in state.members:
+        raise ProtocolError(f"{record.KIND}: {record.author} has not joined")
+    return public_keys(state.members[record.author])

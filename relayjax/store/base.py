@@ -1,0 +1,69 @@
+"""What a store of artefacts is: bytes under the BLAKE3 digest of themselves.
+
+A digest is written as 64 lower-case hexadecimal digits, everywhere.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Protocol
+
+from blake3 import blake3
+
+from relayjax.errors import FormatError
+
+_DIGEST = re.compile("[0-9a-f]{64}")
+
+
+class Store(Protocol):
+    """Keeps artefacts. Whatever `get` returns has the digest that was asked for."""
+
+    def put(self, data: bytes) -> str:
+        """Keeps bytes for good and returns their digest; putting them again changes nothing."""
+        ...
+
+    def get(self, digest: str, limit: int | None = None) -> bytes:
+        """Returns the bytes of a digest.
+
+        Args:
+          digest: of the bytes.
+          limit: refuse more bytes than these before reading them; no limit by default.
+
+        Raises:
+          FormatError: the digest is malformed.
+          IntegrityError: missing, longer than the limit, or other bytes than the digest names.
+        """
+        ...
+
+    def has(self, digest: str) -> bool:
+        """Tells whether there is something under this digest; it may still be damaged."""
+        ...
+
+    def delete(self, digest: str) -> None:
+        """Removes the bytes of a digest, if they are there."""
+        ...
+
+    def digests(self) -> Iterable[str]:
+        """Returns the digests of all that is kept, sorted."""
+        ...
+
+
+def digest_of(data: bytes) -> str:
+    """Returns the BLAKE3 digest of bytes."""
+    return blake3(data).hexdigest()
+
+
+def is_digest(text: str) -> bool:
+    """Tells whether a text is spelt as a digest."""
+    return _DIGEST.fullmatch(text) is not None
+
+
+def check_digest(text: str) -> None:
+    """Refuses what is not spelt as a digest; nothing else may become part of a path.
+
+    Raises:
+      FormatError: other than 64 lower-case hexadecimal digits.
+    """
+    if not is_digest(text):
+        raise FormatError(f"digest {text[:80]!r}: expected 64 lower-case hexadecimal digits")

@@ -1,0 +1,134 @@
+"""A run's directory: where each thing lies, and the lock that keeps a second writer out.
+
+WORKDIR/
+  ledger/        the log: checkpoint and tiles, servable as static files
+  store/         sealed artefacts (deltas, model checkpoints), each under the digest of its own bytes
+  seals/         one signed manifest a round: which artefact was sealed to whom
+  keys/          private keys of the local experiment's members
+  metrics.jsonl  figures kept beside the log: accuracy, timings; not part of any hashed record
+  report.html    what a person looks at
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from relayjax.errors import FormatError, WorkdirError
+from relayjax.files import is_temporary, write_atomic
+
+
+@dataclass(frozen=True)
+class Workdir:
+    """Paths of a run."""
+
+    path: Path
+
+    @property
+    def ledger(self) -> Path:
+        return self.path / "ledger"
+
+    @property
+    def store(self) -> Path:
+        return self.path / "store"
+
+    @property
+    def seals(self) -> Path:
+        return self.path / "seals"
+
+    @property
+    def keys(self) -> Path:
+        return self.path / "keys"
+
+    @property
+    def scratch(self) -> Path:
+        """Plaintext model checkpoints on their way; emptied whenever a run opens."""
+        return self.path / "scratch"
+
+    @property
+    def metrics(self) -> Path:
+        return self.path / "metrics.jsonl"
+
+    @property
+    def report(self) -> Path:
+        return self.path / "report.html"
+
+    @property
+    def exists(self) -> bool:
+        """Whether a run was started here: its first checkpoint is signed."""
+        return (self.ledger / "checkpoint").is_file()
+
+    def require(self) -> None:
+        """Raises `WorkdirError` unless a run was started here."""
+        if not self.exists:
+            raise WorkdirError(
+                f"{self.path}: no run here; start one with `relayjax run --workdir={self.path}`"
+            )
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Holds the directory for one writer; the lock goes with the process, however it ends.
+
+        Raises:
+          WorkdirError: another process is writing this run, or the directory holds something else.
+        """
+        if self.path.exists() and not self.path.is_dir():
+            raise WorkdirError(f"{self.path}: is a file; choose another --workdir")
+        foreign = [p.name for p in self.path.iterdir()] if self.path.is_dir() else []
+        if foreign and not {"lock", "ledger", "keys"} & set(foreign):
+            raise WorkdirError(
+                f"{self.path}: holds other files ({foreign[0]}, ...); choose another --workdir"
+            )
+        self.path.mkdir(parents=True, exist_ok=True)
+        with open(self.path / "lock", "wb") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise WorkdirError(
+                    f"{self.path}: another process is running this relay; wait for it or stop it"
+                ) from error
+            shutil.rmtree(self.scratch, ignore_errors=True)
+            for leftover in self.path.glob(".*"):
+                if is_temporary(leftover):
+                    leftover.unlink()
+            self.scratch.mkdir(mode=0o700)
+            try:
+                yield
+            finally:
+                shutil.rmtree(self.scratch, ignore_errors=True)
+
+    def append_metrics(self, line: dict[str, Any]) -> None:
+        """Adds one line of figures."""
+        with open(self.metrics, "a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+
+    def read_metrics(self, rounds: int) -> list[dict[str, Any]]:
+        """The figures of the first `rounds` rounds; lines of rounds that were never settled are dropped.
+
+        Raises:
+          FormatError: a line other than a torn last one is not JSON.
+        """
+        if not self.metrics.exists():
+            return []
+        lines = self.metrics.read_text(encoding="utf-8").split("\n")
+        figures: dict[int, dict[str, Any]] = {}
+        for number, line in enumerate(lines, 1):
+            try:
+                entry = json.loads(line) if line else {}
+            except ValueError as error:
+                if number < len(lines):
+                    raise FormatError(f"{self.metrics}:{number}: {error}; delete this line") from error
+                continue
+            if isinstance(entry, dict) and 1 <= entry.get("round", 0) <= rounds:
+                figures[entry["round"]] = entry
+        return [figures[round] for round in sorted(figures)]
+
+    def rewrite_metrics(self, figures: list[dict[str, Any]]) -> None:
+        """Replaces all figures, so that a resumed run goes on from the last settled round."""
+        write_atomic(self.metrics, "".join(json.dumps(line) + "\n" for line in figures).encode())

@@ -1,0 +1,148 @@
+"""The audit finds any damage to a log and names the very file and entry."""
+
+from __future__ import annotations
+
+import random
+import re
+import shutil
+from itertools import accumulate
+from pathlib import Path
+
+import pytest
+
+from relayjax.errors import IntegrityError
+from relayjax.identity import Keys, sign
+from relayjax.ledger import Entry, Log, audit_log, chain
+from relayjax.ledger.checkpoint import Checkpoint, sign_checkpoint
+from relayjax.ledger.note import sign_note
+from relayjax.ledger.tiles import decode_bundle, encode_bundle
+
+KEYS = Keys.derive("log", b"test")
+ADA = Keys.derive("ada", b"test")
+ORIGIN = "relay.example/audit"
+SIZE = 600
+ENTRIES = chain(sign(b"%d" % i * random.Random(i).randrange(300), ADA) for i in range(SIZE))
+BUNDLES = {"tile/entries/000": 0, "tile/entries/001": 256, "tile/entries/002.p/88": 512}
+LEAVES = {"tile/0/000": 0, "tile/0/001": 256, "tile/0/002.p/88": 512}
+FILES = ["checkpoint", "tile/1/000.p/2", *LEAVES, *BUNDLES]
+
+
+def _make(path: Path, entries: list[bytes]) -> Path:
+    Log.create(path, ORIGIN, KEYS).append(entries, KEYS)
+    return path
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return _make(tmp_path_factory.mktemp("sound"), ENTRIES)
+
+
+@pytest.fixture
+def log(sound: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(sound, tmp_path / "log"))
+
+
+def _flip(file: Path, bit: int) -> None:
+    data = bytearray(file.read_bytes())
+    data[bit // 8] ^= 1 << bit % 8
+    file.write_bytes(data)
+
+
+def _blamed(path: Path) -> str:
+    """Returns where the audit sees the fault, relative to the log."""
+    with pytest.raises(IntegrityError) as caught:
+        audit_log(path, ORIGIN, KEYS.public)
+    return caught.value.where.removeprefix(f"{path}/")
+
+
+def _expected(file: Path, name: str, bit: int) -> str:
+    if name in LEAVES:
+        return f"{name}, entry {LEAVES[name] + bit // 256}"
+    if name in BUNDLES:
+        ends = accumulate(len(entry) + 2 for entry in decode_bundle(file.read_bytes()))
+        return f"{name}, entry {BUNDLES[name] + sum(end <= bit // 8 for end in ends)}"
+    return name
+
+
+def test_a_sound_log_passes(sound: Path) -> None:
+    assert sorted(str(p.relative_to(sound)) for p in sound.rglob("*") if p.is_file()) == sorted(FILES)
+    assert audit_log(sound, ORIGIN, KEYS.public) == ENTRIES
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_flipped_bit_is_traced_to_its_file_and_entry(log: Path, name: str) -> None:
+    file = log / name
+    bits = random.Random(name).sample(range(file.stat().st_size * 8), 12)
+    for bit in bits:
+        expected = _expected(file, name, bit)
+        _flip(file, bit)
+        assert _blamed(log) == expected
+        _flip(file, bit)
+
+
+@pytest.mark.parametrize("bit", range(16))
+def test_a_flipped_length_is_traced_to_its_entry(log: Path, bit: int) -> None:
+    name = "tile/entries/001"
+    file = log / name
+    start = sum(len(entry) + 2 for entry in list(decode_bundle(file.read_bytes()))[:7])
+    _flip(file, start * 8 + bit)
+    assert _blamed(log) == f"{name}, entry 263"
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_missing_or_truncated_file_is_named(log: Path, name: str) -> None:
+    file = log / name
+    data = file.read_bytes()
+    file.write_bytes(data[:-1])
+    assert _blamed(log).startswith(name)
+    file.unlink()
+    assert _blamed(log) == name
+
+
+@pytest.mark.parametrize(
+    "name", ["notes.txt", "tile/0/002.p/87", "tile/entries/003.p/1", ".checkpoint.x.tmp"]
+)
+def test_a_superfluous_file_is_named(log: Path, name: str) -> None:
+    (log / name).parent.mkdir(exist_ok=True)
+    (log / name).write_bytes(b"")
+    assert _blamed(log) == name
+
+
+def test_bytes_behind_the_last_entry_are_refused(log: Path) -> None:
+    name = "tile/entries/000"
+    (log / name).write_bytes((log / name).read_bytes() + b"\0\0")
+    assert _blamed(log) == name
+
+
+def test_with_two_faults_one_of_them_is_named(log: Path) -> None:
+    _flip(log / "tile/0/000", 10 * 256)
+    _flip(log / "tile/entries/001", 100)
+    assert _blamed(log) in {"tile/0/000, entry 10", "tile/entries/001, entry 256"}
+    _flip(log / "tile/0/000", 10 * 256)
+    _flip(log / "tile/0/001", 30 * 256)
+    assert _blamed(log) in {"tile/0/001, entry 286", "tile/entries/001, entry 256"}
+
+
+def test_a_checkpoint_over_another_history_is_refused(log: Path) -> None:
+    (log / "checkpoint").write_bytes(sign_checkpoint(Checkpoint(ORIGIN, SIZE, b"\1" * 32), KEYS))
+    assert _blamed(log) == "checkpoint"
+
+
+def test_a_signature_line_that_nobody_vouches_for_is_refused(log: Path) -> None:
+    note = (log / "checkpoint").read_bytes()
+    text = note.partition(b"\n\n")[0].decode() + "\n"
+    (log / "checkpoint").write_bytes(note + sign_note(text, "stranger", ADA).rpartition(b"\n\n")[2])
+    assert _blamed(log) == "checkpoint"
+
+
+@pytest.mark.parametrize("index", [0, 299])
+def test_a_log_signed_over_a_broken_chain_is_refused(tmp_path: Path, index: int) -> None:
+    stranger = Entry(index, "f" * 64, sign(b"not next", ADA)).encode()
+    path = _make(tmp_path / "log", [*ENTRIES[:index], stranger, *ENTRIES[index + 1 :]])
+    assert re.fullmatch(rf"tile/entries/00\d(\.p/\d+)?, entry {index}", _blamed(path))
+
+
+def test_swapped_entries_are_traced(log: Path) -> None:
+    swapped = [*ENTRIES[:5], ENTRIES[6], ENTRIES[5], *ENTRIES[7:256]]
+    (log / "tile/entries/000").write_bytes(encode_bundle(swapped))
+    assert _blamed(log) == "tile/entries/000, entry 5"

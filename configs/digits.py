@@ -40,7 +40,7 @@ def get_config(variant: str = "") -> Config:
         case "smoke":
             small = dataclasses.replace(RELAY, rounds=12, participants=4, braid_rounds=(1, 6))
             leg = dataclasses.replace(config.leg, steps=20)
-            return dataclasses.replace(config, relay=small, leg=leg)
+            return dataclasses.replace(config, relay=small, leg=leg, experiment=Experiment(baselines=False))
         case "plain":
             leg = dataclasses.replace(config.leg, objective="plain", anchor=0.0, schedule="constant")
             rules = RelayJAXRules(tolerance=1000 * NATS)

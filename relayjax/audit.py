@@ -60,7 +60,8 @@ def audit(workdir: Workdir, keys: Keys | None = None, log_key: str | None = None
 
     Args:
       workdir: the run's.
-      keys: of a maintainer or licence holder, to check what is sealed as well.
+      keys: of a maintainer or licence holder, to check what is sealed as well; by default those that a
+        local experiment keeps in its directory.
       log_key: the log's public key, hexadecimal, as known from elsewhere; by default the one that the
         genesis record names, which proves consistency but not whose log it is.
 
@@ -68,18 +69,49 @@ def audit(workdir: Workdir, keys: Keys | None = None, log_key: str | None = None
       WorkdirError: there is no run.
       IntegrityError: something is wrong; names the file and, where there is one, the entry.
     """
-    workdir.require()
-    origin, signer = _introduction(workdir.ledger)
-    if log_key not in (None, signer.signing):
-        raise IntegrityError(str(workdir.ledger), f"signed with the key {signer.signing}, not with {log_key}")
-    entries = audit_log(workdir.ledger, origin, signer)
-    past = history.read(entries)
-    archive = Archive(workdir)
+    ledger = read_ledger(workdir)
+    if log_key not in (None, ledger.signer.signing):
+        raise IntegrityError(str(workdir.ledger), f"signed with {ledger.signer.signing}, not with {log_key}")
+    past = history.read(ledger.entries)
+    archive, keys = Archive(workdir), keys or local_keys(workdir, past)
     artefacts = _check_artefacts(archive, past)
     opened = _check_plaintexts(archive, past, keys) if keys else 0
     weights = _check_weights(archive, past, keys) if keys else 0
-    root = Tree([leaf_hash(entry) for entry in entries]).root().hex()
-    return Audit(origin, signer.signing, root, artefacts, opened, weights, past)
+    root = Tree([leaf_hash(entry) for entry in ledger.entries]).root().hex()
+    return Audit(ledger.origin, ledger.signer.signing, root, artefacts, opened, weights, past)
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """A log that was read without knowing it before.
+
+    Attributes:
+      origin: the name it gives itself.
+      signer: who signs it, as its genesis record says.
+      entries: all of them, in one chain under the signed checkpoint.
+    """
+
+    origin: str
+    signer: PublicKeys
+    entries: list[bytes]
+
+
+def read_ledger(workdir: Workdir) -> Ledger:
+    """Reads a run's log, every bit of it checked; the records in it are not.
+
+    Raises:
+      WorkdirError: there is no run.
+      IntegrityError: a file or entry is wrong.
+    """
+    workdir.require()
+    origin, signer = _introduction(workdir.ledger)
+    return Ledger(origin, signer, audit_log(workdir.ledger, origin, signer))
+
+
+def local_keys(workdir: Workdir, past: History) -> Keys | None:
+    """The ordering maintainer's keys, where a local experiment keeps them in its directory."""
+    name = past.state.orderer
+    return Keys.load(workdir.keys, name) if (workdir.keys / f"{name}.age").exists() else None
 
 
 def _introduction(ledger: Path) -> tuple[str, PublicKeys]:

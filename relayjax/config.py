@@ -8,6 +8,7 @@ starts.
 from __future__ import annotations
 
 import importlib.util
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,6 +77,7 @@ def load(source: str) -> Config:
     if spec is None or spec.loader is None:
         raise ConfigError(f"--config={name}: not a Python file")
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # where dataclasses look up the annotations of classes defined in it
     spec.loader.exec_module(module)
     if not callable(getattr(module, "get_config", None)):
         raise ConfigError(f"--config={name}: defines no get_config(variant)")

@@ -27,6 +27,7 @@ from __future__ import annotations
 import dataclasses
 import typing
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, ClassVar
 
 from blake3 import blake3
@@ -35,6 +36,9 @@ from relayjax import canonical
 from relayjax.errors import FormatError
 
 Pairs = tuple[tuple[str, int], ...]
+
+SIZE_LIMIT = 48_000
+"""Bytes a record may have: signed, and in base64, it then fits into a log entry of 65 535."""
 
 
 @dataclass(frozen=True)
@@ -228,10 +232,17 @@ def encode(record: Record) -> bytes:
     """Canonical bytes of a record.
 
     Raises:
-      FormatError: a field has no canonical form (a float, an integer beyond ±(2⁵³ − 1)).
+      FormatError: a field has no canonical form (a float, an integer beyond ±(2⁵³ − 1)), or the record is
+        too long.
     """
     fields = {f.name: _plain(getattr(record, f.name)) for f in dataclasses.fields(record)}
-    return canonical.encode({"kind": record.KIND, **fields})
+    payload = canonical.encode({"kind": record.KIND, **fields})
+    if len(payload) > SIZE_LIMIT:
+        raise FormatError(
+            f"{record.KIND} record: {len(payload)} bytes, at most {SIZE_LIMIT} fit into a log entry; "
+            "use fewer members, shorter names or fewer parameter arrays"
+        )
+    return payload
 
 
 def decode(payload: bytes) -> Record:
@@ -240,16 +251,14 @@ def decode(payload: bytes) -> Record:
     Raises:
       FormatError: not canonical, not a known kind, or a field that is missing, unknown or mistyped.
     """
-    fields = canonical.decode(payload)
-    if not isinstance(fields, dict) or fields.get("kind") not in KINDS:
+    fields = canonical.decode(payload, SIZE_LIMIT)
+    if not isinstance(fields, dict) or str(fields.get("kind")) not in KINDS:
         raise FormatError("not a record of a known kind; a newer RelayJAX may be needed to read it")
     cls = KINDS[fields.pop("kind")]
-    hints = typing.get_type_hints(cls)
-    names = [f.name for f in dataclasses.fields(cls)]
-    if set(names) != set(fields):
-        odd = sorted(set(names) ^ set(fields))
+    kinds = _kinds(cls)
+    if odd := sorted(set(kinds) ^ set(fields)):
         raise FormatError(f"{cls.KIND} record: missing or unknown fields {odd}")
-    return cls(**{name: _typed(fields[name], hints[name], f"{cls.KIND}.{name}") for name in names})
+    return cls(**{name: _typed(fields[name], kind, f"{cls.KIND}.{name}") for name, kind in kinds.items()})
 
 
 def commitment(salt: bytes, delta: str, parent: str, round: int, author: str) -> str:
@@ -268,6 +277,13 @@ def commitment(salt: bytes, delta: str, parent: str, round: int, author: str) ->
     ):
         hasher.update(len(part).to_bytes(8, "big")).update(part)
     return hasher.hexdigest()
+
+
+@cache
+def _kinds(cls: type[Record]) -> dict[str, Any]:
+    """The annotation of every field; resolving them takes longer than all else in `decode`."""
+    hints = typing.get_type_hints(cls)
+    return {field.name: hints[field.name] for field in dataclasses.fields(cls)}
 
 
 def _plain(value: Any) -> Any:

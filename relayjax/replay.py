@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from relayjax import records
 from relayjax.errors import ConfigError, FormatError, IntegrityError, ProtocolError
@@ -46,20 +47,21 @@ def replay(entries: Iterable[bytes]) -> Iterator[Step]:
         try:
             record = records.decode(entry.envelope.payload)
             verify_envelope(entry.envelope, _signer(record, state), where=where)
-            state = _next(record, state)
+            state = _next(record, state, entry.envelope.payload)
         except (FormatError, ProtocolError, ConfigError) as error:
             raise IntegrityError(where, str(error)) from error
         yield Step(entry.index, record, state)
 
 
+@lru_cache(maxsize=4096)
 def public_keys(member: Member) -> PublicKeys:
-    """A member's public keys in the form that verifies signatures and seals."""
+    """A member's public keys in the form that verifies signatures and seals; checked once a member."""
     return PublicKeys(member.name, member.signing, member.receiving)
 
 
-def _next(record: Record, state: State | None) -> State:
+def _next(record: Record, state: State | None, payload: bytes) -> State:
     if state is not None:
-        return apply(state, record)
+        return apply(state, record, payload)
     if not isinstance(record, Genesis):
         raise ProtocolError(f"the log starts with a {record.KIND} record; it must start with its genesis")
     return start(record)

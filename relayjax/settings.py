@@ -19,13 +19,15 @@ import difflib
 import importlib
 import math
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from relayjax.errors import ConfigError
 
 S = TypeVar("S", bound="Settings")
+_EXACT = 2**53 - 1
+"""Largest integer that canonical JSON can carry."""
 _WORDS = {int: "an integer", float: "a number", bool: "true or false", str: "text"}
 
 
@@ -46,13 +48,15 @@ class Spec:
         if self.choices:
             return "one of " + ", ".join(self.choices)
         signs = ((">", self.above), ("≥", self.low), ("<", self.below), ("≤", self.high))
-        return " and ".join(f"{sign} {value:g}" for sign, value in signs if value is not None)
+        return " and ".join(f"{sign} {value:.16g}" for sign, value in signs if value is not None)
 
     def admits(self, value: Any) -> bool:
         """Whether one scalar lies in the range."""
         if self.choices:
             return value in self.choices
         if isinstance(value, float) and not math.isfinite(value):
+            return False
+        if isinstance(value, int) and abs(value) > _EXACT:
             return False
         return not (
             (self.low is not None and value < self.low)
@@ -83,6 +87,8 @@ class Settings:
     def __post_init__(self) -> None:
         for name, kind in _kinds(type(self)).items():
             _check(name, getattr(self, name), kind, _spec(type(self), name))
+            if kind is float:  # so that 1 and 1.0 are the same settings, to the byte
+                object.__setattr__(self, name, float(getattr(self, name)))
         self.check()
 
     def check(self) -> None:
@@ -126,62 +132,81 @@ def encode(settings: Settings) -> dict[str, Any]:
 
     A nested group carries its class as `"type": "module:Class"`.
     """
-    fields: dict[str, Any] = {"type": f"{type(settings).__module__}:{type(settings).__qualname__}"}
-    for name in _kinds(type(settings)):
-        value = getattr(settings, name)
-        if isinstance(value, Settings):
-            fields[name] = encode(value)
-        elif isinstance(value, float):
-            fields[name] = repr(value)
-        elif isinstance(value, tuple):
-            fields[name] = list(value)
-        else:
-            fields[name] = value
-    return fields
+    fields: dict[str, Any] = {"type": _name(type(settings))}
+    return fields | {name: _plain(getattr(settings, name)) for name in _kinds(type(settings))}
 
 
-def decode(fields: Any, expected: type[S], path: str = "") -> S:
-    """Settings from the JSON values of `encode`.
+def decode(fields: Any, expected: type[S], path: str = "", own: Sequence[type[Settings]] = ()) -> S:
+    """Settings from the JSON values of `encode`; every field must be there, spelt as `encode` spells it.
 
     Only classes of RelayJAX itself are looked up by name: a file must not choose what gets imported.
+
+    Args:
+      fields: the JSON values.
+      expected: the class they must describe, or a base of it.
+      path: where they stand in the whole, for messages.
+      own: classes of the caller's own that may be named as well.
 
     Raises:
       ConfigError: the values do not describe an `expected`.
     """
+    where = path or "config"
     if not isinstance(fields, dict) or not isinstance(fields.get("type"), str):
-        raise ConfigError(f"{path or 'config'}: expected the settings of a {expected.__name__}")
-    found = _resolve(fields["type"], expected, path)
+        raise ConfigError(f"{where}: expected the settings of a {expected.__name__}")
+    found = _resolve(fields["type"], expected, where, own)
     kinds = _kinds(found)
-    if unknown := set(fields) - set(kinds) - {"type"}:
-        raise ConfigError(f"{path or 'config'}: unknown fields {sorted(unknown)}")
+    if odd := set(fields) ^ {"type", *kinds}:
+        raise ConfigError(f"{where}: missing or unknown fields {sorted(odd)}")
+    prefix = f"{path}." if path else ""
     values: dict[str, Any] = {}
-    for name, value in fields.items():
-        if name == "type":
-            continue
-        kind = kinds[name]
+    for name, kind in kinds.items():
         if isinstance(kind, type) and issubclass(kind, Settings):
-            values[name] = decode(value, kind, f"{path}{name}.")
-        elif isinstance(value, str) and kind is not str:
-            values[name] = _parse(path + name, value, kind)
+            values[name] = decode(fields[name], kind, prefix + name, own)
         else:
-            values[name] = tuple(value) if isinstance(value, list) else value
-    return found(**values)
+            values[name] = _native(prefix + name, fields[name], kind, _spec(found, name))
+    settings = _at(prefix, lambda: found(**values))
+    if encode(settings) != fields:
+        raise ConfigError(f"{where}: a value is not spelt as it would be written")
+    return settings
 
 
-def _resolve(type_name: str, expected: type[S], path: str) -> type[S]:
+def _resolve(type_name: str, expected: type[S], where: str, own: Sequence[type[Settings]]) -> type[S]:
+    for cls in own:
+        if issubclass(cls, expected) and _name(cls) == type_name:
+            return cls
     module, _, name = type_name.partition(":")
-    if module.split(".")[0] != "relayjax" and module != expected.__module__:
+    if module.split(".")[0] != "relayjax":
         raise ConfigError(
-            f"{path or 'config'}: {type_name} is not part of RelayJAX; "
+            f"{where}: {type_name} is not part of RelayJAX; "
             "give the config file that defines it with --config=FILE"
         )
     try:
         found = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
-        raise ConfigError(f"{path or 'config'}: there is no class {type_name}") from error
+        raise ConfigError(f"{where}: there is no class {type_name}") from error
     if not (isinstance(found, type) and issubclass(found, expected)):
-        raise ConfigError(f"{path or 'config'}: {type_name} is not a {expected.__name__}")
+        raise ConfigError(f"{where}: {type_name} is not a {expected.__name__}")
     return found
+
+
+def _name(cls: type) -> str:
+    return f"{cls.__module__}:{cls.__qualname__}"
+
+
+def _plain(value: Any) -> Any:
+    """A field as a JSON value."""
+    if isinstance(value, Settings):
+        return encode(value)
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return repr(value) if isinstance(value, float) else value
+
+
+def _native(path: str, value: Any, kind: Any, spec: Spec) -> Any:
+    """A field from its JSON value."""
+    if typing.get_origin(kind) is tuple and isinstance(value, list):
+        return tuple(_native(path, item, typing.get_args(kind)[0], spec) for item in value)
+    return _parse(path, value, kind, spec) if kind is float and isinstance(value, str) else value
 
 
 def _kinds(cls: type) -> dict[str, Any]:
@@ -197,23 +222,38 @@ def _spec(cls: type, name: str) -> Spec:
 
 
 def _check(name: str, value: Any, kind: Any, spec: Spec) -> None:
+    if isinstance(kind, type) and issubclass(kind, Settings):
+        if not isinstance(value, kind):
+            raise ConfigError(f"{name}={value!r}: must be the settings of a {kind.__name__}")
+        return
     if typing.get_origin(kind) is tuple:
         element = typing.get_args(kind)[0]
-        right = isinstance(value, tuple) and all(type(v) is element for v in value)
-        wanted, items = f"a tuple of {element.__name__}", value if right else ()
-    elif isinstance(kind, type) and issubclass(kind, Settings):
-        right, wanted, items = isinstance(value, kind), kind.__name__, ()
+        right = isinstance(value, tuple) and all(type(v) is element and spec.admits(v) for v in value)
     else:
         right = type(value) is kind or (kind is float and type(value) is int)
-        wanted, items = (
-            {int: "an integer", float: "a number", bool: "true or false", str: "text"}[kind],
-            (value,),
-        )
-    meaning = f" ({spec.help})" if spec.help else ""
+        right = right and spec.admits(value)
     if not right:
-        raise ConfigError(f"{name}={value!r}: must be {wanted}{meaning}")
-    if not all(spec.admits(item) for item in items):
-        raise ConfigError(f"{name}={value!r}: must be {spec.bounds() or 'finite'}{meaning}")
+        raise _refused(name, value, kind, spec)
+
+
+def _refused(path: str, value: Any, kind: Any, spec: Spec) -> ConfigError:
+    """The error for a value that a field cannot have: field, value, type, range and meaning."""
+    many = typing.get_origin(kind) is tuple
+    element = typing.get_args(kind)[0] if many else kind
+    words = ["a tuple, each"] if many else []
+    words += [spec.bounds()] if spec.choices else [_WORDS[element], spec.bounds()]
+    if isinstance(value, int) and abs(value) > _EXACT:
+        words.append(f"within ±{_EXACT}")
+    meaning = f" ({spec.help})" if spec.help else ""
+    return ConfigError(f"{path}={value!r}: must be {' '.join(filter(None, words))}{meaning}")
+
+
+def _at(prefix: str, make: Callable[[], S]) -> S:
+    """Makes settings; what they refuse is told with the path of the group they are."""
+    try:
+        return make()
+    except ConfigError as error:
+        raise ConfigError(f"{prefix}{error}") from None
 
 
 def _override(settings: S, values: dict[str, str], prefix: str) -> S:
@@ -223,21 +263,23 @@ def _override(settings: S, values: dict[str, str], prefix: str) -> S:
         if isinstance(value, Settings):
             changed[name] = _override(value, values, path + ".")
         elif path in values:
-            changed[name] = _parse(path, values[path], kind)
-    try:
-        return dataclasses.replace(settings, **changed)
-    except ConfigError as error:
-        raise ConfigError(f"{prefix}{error}") from None
+            changed[name] = _parse(path, values[path], kind, _spec(type(settings), name))
+    return _at(prefix, lambda: dataclasses.replace(settings, **changed))
 
 
-def _parse(path: str, text: str, kind: Any) -> Any:
+def _parse(path: str, text: str, kind: Any, spec: Spec) -> Any:
     try:
         if typing.get_origin(kind) is tuple:
             element = typing.get_args(kind)[0]
-            return tuple(element(part) for part in text.strip("()").split(",") if part.strip())
-        if kind is bool:
-            return {"true": True, "false": False}[text.strip().lower()]
-        return kind(text)
+            return tuple(
+                _scalar(part.strip(), element) for part in text.strip("() ").split(",") if part.strip()
+            )
+        return _scalar(text, kind)
     except (ValueError, KeyError):
-        name = "true or false" if kind is bool else getattr(kind, "__name__", str(kind))
-        raise ConfigError(f"{path}={text!r}: must be {name}") from None
+        raise _refused(path, text, kind, spec) from None
+
+
+def _scalar(text: str, kind: Any) -> Any:
+    if kind is bool:
+        return {"true": True, "false": False}[text.strip().lower()]
+    return kind(text)

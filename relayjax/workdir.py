@@ -56,6 +56,10 @@ class Workdir:
         return self.path / "metrics.jsonl"
 
     @property
+    def baselines(self) -> Path:
+        return self.path / "baselines.json"
+
+    @property
     def report(self) -> Path:
         return self.path / "report.html"
 

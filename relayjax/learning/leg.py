@@ -30,7 +30,7 @@ from relayjax.settings import Settings, setting
 class LegSettings(Settings):
     """How a participant trains in its leg."""
 
-    steps: int = setting(200, "gradient steps of a leg", low=1)
+    steps: int = setting(150, "gradient steps of a leg", low=1)
     batch_size: int = setting(64, "examples drawn for a step", unit="examples", low=1)
     learning_rate: float = setting(0.05, "peak step size", above=0.0)
     momentum: float = setting(0.9, "share of the last update that is kept", low=0.0, below=1.0)
@@ -42,7 +42,7 @@ class LegSettings(Settings):
     prior_anneal: float = setting(
         6.0, "power by which the prior correction fades over the relay; 0 keeps it", low=0.0
     )
-    anchor: float = setting(0.003, "weight of the squared distance to the received model; 0 is none", low=0.0)
+    anchor: float = setting(0.002, "weight of the squared distance to the received model; 0 is none", low=0.0)
 
 
 class Leg:

@@ -14,8 +14,8 @@ from relayjax.errors import ProtocolError
 from relayjax.mechanism.phases import advance
 from relayjax.mechanism.rules import Rules, Schedule
 from relayjax.mechanism.rulesets import mechanism
-from relayjax.mechanism.state import Member, Role, Round, State, Version
-from relayjax.mechanism.transitions import TRANSITIONS
+from relayjax.mechanism.state import Role, Round, State, Version
+from relayjax.mechanism.transitions import TRANSITIONS, enlist
 from relayjax.records import Genesis, Join, Record, Settle, encode
 
 
@@ -24,11 +24,12 @@ def start(genesis: Genesis) -> State:
 
     Raises:
       ConfigError: the settings in it are not valid ones.
+      ProtocolError, FormatError: its author's name or keys are not.
     """
-    schedule = settings.decode(genesis.config.get("relay"), Schedule, "relay.")
-    rules = settings.decode(genesis.config.get("rules"), Rules, "rules.")
-    transcript = _extend(b"", genesis)
-    orderer = Member(genesis.author, Role.MAINTAINER, genesis.signing, genesis.receiving)
+    schedule = settings.decode(genesis.config.get("relay"), Schedule, "relay")
+    rules = settings.decode(genesis.config.get("rules"), Rules, "rules")
+    transcript = _extend(b"", encode(genesis))
+    orderer = enlist(genesis, Role.MAINTAINER, schedule)
     return State(
         schedule=schedule,
         rules=rules,
@@ -48,11 +49,17 @@ def start(genesis: Genesis) -> State:
     )
 
 
-def apply(state: State, record: Record) -> State:
+def apply(state: State, record: Record, payload: bytes | None = None) -> State:
     """The state after one more record.
+
+    Args:
+      state: before it.
+      record: what is said.
+      payload: its canonical bytes, from a caller that has them already.
 
     Raises:
       ProtocolError: the rules do not allow the record now; says which rule.
+      FormatError: a field has no canonical form, or a name or key is malformed.
     """
     if isinstance(record, Genesis):
         raise ProtocolError("genesis: a run has only one")
@@ -66,11 +73,11 @@ def apply(state: State, record: Record) -> State:
                 f"{state.round.number}"
             )
     state = advance(TRANSITIONS[type(record)](state, record, mechanism(state.rules)))
-    transcript = _extend(state.transcript, record)
+    transcript = _extend(state.transcript, payload or encode(record))
     if isinstance(record, Settle):
         state = dataclasses.replace(state, round=Round(record.round + 1, transcript))
     return dataclasses.replace(state, transcript=transcript)
 
 
-def _extend(transcript: bytes, record: Record) -> bytes:
-    return blake3(transcript + encode(record), derive_key_context="relayjax 2026 transcript v1").digest()
+def _extend(transcript: bytes, payload: bytes) -> bytes:
+    return blake3(transcript + payload, derive_key_context="relayjax 2026 transcript v1").digest()

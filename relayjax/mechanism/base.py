@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from itertools import chain
 from statistics import median_low
 from typing import Protocol
 
@@ -46,14 +47,38 @@ class Mechanism(Protocol):
         ...
 
 
+def child_losses(state: State) -> dict[str, int]:
+    """Median over the validators of every candidate's loss."""
+    return medians(score.children for score in state.round.scores.values())
+
+
+def parent_losses(state: State) -> dict[str, int]:
+    """Median over the validators of every parent's loss, by version number as text."""
+    return medians(score.parents for score in state.round.scores.values())
+
+
+def loss_rises(state: State) -> dict[str, int]:
+    """Median over the validators of every candidate's loss − its parent's loss."""
+    pairs = state.round.pairs
+    reports = [(score.children, dict(score.parents)) for score in state.round.scores.values()]
+    return medians(
+        [(t, loss - parents[str(pairs[t])]) for t, loss in children] for children, parents in reports
+    )
+
+
 def child_loss(state: State, trainer: str) -> int:
     """Median over the validators of a candidate's loss."""
-    return median_low(dict(score.children)[trainer] for score in state.round.scores.values())
+    return child_losses(state)[trainer]
 
 
 def loss_rise(state: State, trainer: str) -> int:
     """Median over the validators of candidate's loss − parent's loss."""
-    parent = str(state.round.pairs[trainer])
-    return median_low(
-        dict(score.children)[trainer] - dict(score.parents)[parent] for score in state.round.scores.values()
-    )
+    return loss_rises(state)[trainer]
+
+
+def medians(reports: Iterable[Iterable[tuple[str, int]]]) -> dict[str, int]:
+    """The lower median of what is reported under each name."""
+    reported: dict[str, list[int]] = {}
+    for name, figure in chain.from_iterable(reports):
+        reported.setdefault(name, []).append(figure)
+    return {name: median_low(figures) for name, figures in reported.items()}

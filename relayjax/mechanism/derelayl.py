@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from relayjax.mechanism.base import child_loss
+from relayjax.mechanism.base import child_losses
 from relayjax.mechanism.rules import COIN, MILLION, DeRelayLRules
 from relayjax.mechanism.settlement import BURN, ESCROW, MINT, Settlement, Transfer
 from relayjax.mechanism.state import Role, State, Topology, Version
@@ -30,7 +30,7 @@ class DeRelayL:
     def owners(self, state: State) -> dict[str, int]:
         """Owner → number of the version it offers, best first."""
         if state.heads == (0,):
-            return {_genesis_owner(state): 0}
+            return dict.fromkeys(_genesis_owner(state), 0)
         return {state.versions[number].owners[0]: number for number in state.heads}
 
     def trainers(self, state: State) -> tuple[str, ...]:
@@ -73,7 +73,8 @@ class DeRelayL:
         return due
 
     def accepted(self, state: State) -> tuple[str, ...]:
-        ranked = sorted(state.round.submissions, key=lambda n: (child_loss(state, n), state.lot(n)))
+        losses = child_losses(state)
+        ranked = sorted(state.round.submissions, key=lambda n: (losses[n], state.lot(n)))
         return tuple(ranked[: len(ranked) * self.rules.accepted_share // MILLION])
 
     def settle(self, state: State) -> Settlement:
@@ -116,7 +117,7 @@ class DeRelayL:
         rewards: dict[str, int] = {}
         for trainer in accepted:
             for ancestor in state.lineage(state.round.pairs[trainer]):
-                owner = ancestor.owners[0] if ancestor.owners else _genesis_owner(state)
+                (owner,) = ancestor.owners or _genesis_owner(state)
                 rewards[owner] = rewards.get(owner, 0) + self.rules.lineage_reward
         moves += [(MINT, name, amount, "lineage") for name, amount in sorted(rewards.items())]
         return moves + self._fees(state)
@@ -134,5 +135,6 @@ class DeRelayL:
         ]
 
 
-def _genesis_owner(state: State) -> str:
-    return state.named(Role.PARTICIPANT)[0]
+def _genesis_owner(state: State) -> tuple[str, ...]:
+    """The participant that joined first; nobody while there is none."""
+    return tuple(m.name for m in state.members.values() if m.role is Role.PARTICIPANT)[:1]

@@ -20,10 +20,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import median_low
 
-from relayjax.mechanism.base import loss_rise
+from relayjax.mechanism.base import child_losses, loss_rises, medians, parent_losses
 from relayjax.mechanism.rules import MILLION, RelayJAXRules
 from relayjax.mechanism.settlement import ESCROW, MINT, POT, Settlement, Transfer, split
 from relayjax.mechanism.state import Role, State, Topology, Version
+from relayjax.records import Pairs
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class RelayJAX:
         return {name: state.round.bids[name] for name in state.round.pairs}
 
     def accepted(self, state: State) -> tuple[str, ...]:
-        rises = {name: loss_rise(state, name) for name in state.round.submissions}
+        rises = loss_rises(state)
         passed = [name for name, rise in rises.items() if rise <= self.rules.tolerance]
         return tuple(sorted(passed, key=lambda n: (rises[n], n)))
 
@@ -81,15 +82,15 @@ class RelayJAX:
 
     def _truthful(self, state: State) -> list[str]:
         """Validators all of whose scores lie within the tolerance of the median."""
-        scores = state.round.scores
-        medians = {
-            t: median_low(dict(s.children)[t] for s in scores.values()) for t in state.round.submissions
-        }
+        children, parents = child_losses(state), parent_losses(state)
         return [
             name
-            for name, score in sorted(scores.items())
-            if all(abs(loss - medians[t]) <= self.rules.score_tolerance for t, loss in score.children)
+            for name, score in sorted(state.round.scores.items())
+            if self._near(score.children, children) and self._near(score.parents, parents)
         ]
+
+    def _near(self, stated: Pairs, agreed: Mapping[str, int]) -> bool:
+        return all(abs(loss - agreed[name]) <= self.rules.score_tolerance for name, loss in stated)
 
     def _version(self, state: State, accepted: tuple[str, ...]) -> Version | None:
         """The version this round makes: the accepted child, or the composition if it is no worse."""
@@ -100,15 +101,16 @@ class RelayJAX:
             trainer = accepted[0]
             return Version(number, state.round.submissions[trainer].child, parent, round, (trainer,))
         values = state.round.values.values()
-        before = median_low(dict(s.parents)[str(parent)] for s in state.round.scores.values())
+        before = parent_losses(state)[str(parent)]
         digests = sorted(value.composed for value in values)
         composed = max(digests, key=digests.count)
         loss = median_low(value.loss for value in values)
-        if 2 * digests.count(composed) <= len(digests) or loss - before > self.rules.tolerance:
+        majority = 2 * digests.count(composed) > len(self.maintainers(state))
+        if not majority or loss - before > self.rules.tolerance:
             return None
         owners = tuple(sorted(accepted))
-        measured = {name: median_low(dict(value.values)[name] for value in values) for name in owners}
-        paid = tuple((name, value) for name, value in measured.items() if value > 0)
+        measured = medians(value.values for value in values)
+        paid = tuple((name, measured[name]) for name in owners if measured[name] > 0)
         return Version(number, composed, parent, round, owners, paid)
 
     def _transfers(

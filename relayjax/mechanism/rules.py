@@ -1,7 +1,7 @@
 """Rules as data: every number the mechanism uses, with its unit and range.
 
 Amounts are integers in micro-coins (1 coin = 1 000 000), shares in parts per million, losses in
-micro-nats per example.
+micro-nats per example. The ranges keep every amount below 2⁵³, what a record can say, to the last round.
 """
 
 from __future__ import annotations
@@ -9,29 +9,40 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from relayjax.errors import ConfigError
+from relayjax.records import SIZE_LIMIT
 from relayjax.settings import Settings, setting
 
 COIN = 1_000_000
 MILLION = 1_000_000
+
+_SETTLED, _NAMED = 142, 6
+"""Bytes that a settlement needs for a member at most, and how often it names it: accepted, escrow (twice),
+value, royalty, licence."""
 
 
 @dataclass(frozen=True)
 class Schedule(Settings):
     """How long the relay is and who runs in it."""
 
-    rounds: int = setting(155, "numbered cycles of the protocol", low=1, high=10_000_000)
-    participants: int = setting(10, "participants that bring data", low=1, high=100_000)
-    validators: int = setting(3, "maintainers that score; the first one orders the log", low=1, high=99)
+    rounds: int = setting(155, "numbered cycles of the protocol", low=1, high=1_000_000)
+    participants: int = setting(10, "participants that bring data", low=1, high=256)
+    validators: int = setting(3, "maintainers that score; the first one orders the log", low=1, high=33)
     braid_rounds: tuple[int, ...] = setting(
         (1, 2), "rounds in which all train from one head and value is measured and paid", low=1
     )
-    draw: int = setting(200, "validation examples drawn for each test", low=1)
+    draw: int = setting(200, "validation examples drawn for each test", low=1, high=10_000_000)
     codec: str = setting("mxint8", "how deltas are encoded", choices=("mxint8", "lossless"))
     checkpoint_every: int = setting(10, "versions between two model checkpoints", low=1)
 
     def check(self) -> None:
         if list(self.braid_rounds) != sorted(set(self.braid_rounds)):
             raise ConfigError(f"braid_rounds={self.braid_rounds}: must be ascending, each round once")
+
+    @property
+    def longest_name(self) -> int:
+        """Characters a member's name may have, so that a settlement of everybody fits into one record."""
+        room = SIZE_LIMIT // (self.participants + self.validators)
+        return min(32, (room - _SETTLED) // _NAMED)
 
     def legs_before(self, round: int) -> int:
         """Legs run before `round` starts: one a chain round, one a participant in a braid round."""
@@ -57,10 +68,16 @@ class RelayJAXRules(Rules):
     """
 
     endowment: int = setting(
-        10 * COIN, "granted to each founding participant, so that it can deposit", unit="micro-coins", low=0
+        10 * COIN,
+        "granted to each founding participant, so that it can deposit",
+        unit="micro-coins",
+        low=0,
+        high=10**12,
     )
-    emission: int = setting(10 * COIN, "minted each round", unit="micro-coins", low=0, high=10**12)
-    deposit: int = setting(COIN, "least bid; forfeited by refused work", unit="micro-coins", low=0)
+    emission: int = setting(10 * COIN, "minted each round", unit="micro-coins", low=0, high=10**9)
+    deposit: int = setting(
+        COIN, "least bid; forfeited by refused work", unit="micro-coins", low=0, high=10**12
+    )
     maintainer_share: int = setting(
         100_000, "of each emission, for the validators", unit="ppm", low=0, high=MILLION
     )
@@ -85,7 +102,15 @@ class DeRelayLRules(Rules):
     accepted_share: int = setting(500_000, "of the candidates that survive", unit="ppm", low=0, high=MILLION)
     places: int = setting(4, "trainers an owner may take", low=1, high=1_000)
     lineage_reward: int = setting(
-        COIN, "minted for the owner of each ancestor of an accepted model", unit="micro-coins", low=0
+        COIN,
+        "minted for the owner of each ancestor of an accepted model",
+        unit="micro-coins",
+        low=0,
+        high=10**7,
     )
-    fee: int = setting(1_000, "minted for maintainers per item of a block", unit="micro-coins", low=0)
-    owner_bid: int = setting(1_000, "an owner's bid over all its places", unit="micro-coins", low=0)
+    fee: int = setting(
+        1_000, "minted for maintainers per item of a block", unit="micro-coins", low=0, high=10**6
+    )
+    owner_bid: int = setting(
+        1_000, "an owner's bid over all its places", unit="micro-coins", low=0, high=10**12
+    )

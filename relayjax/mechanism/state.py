@@ -9,6 +9,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from blake3 import blake3
 
@@ -153,4 +154,9 @@ class State:
 
     def lot(self, name: str) -> bytes:
         """A name's lot for this round: whoever has the smaller one comes first."""
-        return blake3(self.round.beacon + name.encode(), derive_key_context="relayjax 2026 lot v1").digest()
+        return _lot(self.round.beacon, name)
+
+
+@lru_cache(maxsize=4096)
+def _lot(beacon: bytes, name: str) -> bytes:
+    return blake3(beacon + name.encode(), derive_key_context="relayjax 2026 lot v1").digest()

@@ -13,9 +13,9 @@ from relayjax.errors import ProtocolError
 from relayjax.identity import PublicKeys
 from relayjax.mechanism.base import Mechanism
 from relayjax.mechanism.phases import in_round, next_phase, trains
-from relayjax.mechanism.rules import RelayJAXRules
+from relayjax.mechanism.rules import RelayJAXRules, Schedule
 from relayjax.mechanism.rulesets import mechanism
-from relayjax.mechanism.settlement import book
+from relayjax.mechanism.settlement import BURN, MINT, POT, book
 from relayjax.mechanism.state import Member, Phase, Role, State
 from relayjax.records import (
     Bid,
@@ -23,6 +23,7 @@ from relayjax.records import (
     Commit,
     Deposit,
     Draw,
+    Genesis,
     Join,
     Match,
     Record,
@@ -50,12 +51,26 @@ def expected_draw(state: State) -> Draw:
     return Draw(state.orderer, state.round.number, state.transcript.hex(), state.schedule.draw)
 
 
+def enlist(record: Genesis | Join, role: Role, schedule: Schedule) -> Member:
+    """The member that a record introduces.
+
+    Raises:
+      ProtocolError: a name that means something else or is too long for this relay's settlements.
+      FormatError: a malformed name or key.
+    """
+    PublicKeys(record.author, record.signing, record.receiving)
+    _require(record.author not in (MINT, POT, BURN), record, "the name stands for an account of the relay")
+    fits = role is Role.OBSERVER or len(record.author) <= schedule.longest_name
+    _require(fits, record, f"a name has at most {schedule.longest_name} characters in a relay of this size")
+    return Member(record.author, role, record.signing, record.receiving)
+
+
 def _join(state: State, record: Join, _: Mechanism) -> State:
     _in_phase(state, record, Phase.AUCTION)
     _require(record.author not in state.members, record, "the name is taken")
     _require(record.role in list(Role), record, f"the role must be one of {', '.join(Role)}")
-    PublicKeys(record.author, record.signing, record.receiving)  # refuses malformed names and keys
-    member = Member(record.author, Role(record.role), record.signing, record.receiving)
+    member = enlist(record, Role(record.role), state.schedule)
+    _require(_has_place(state, member.role), record, f"every place of a {member.role} is taken")
     founding = member.role is Role.PARTICIPANT and state.round.number == 1
     grant = state.rules.endowment if founding and isinstance(state.rules, RelayJAXRules) else 0
     return dataclasses.replace(
@@ -64,6 +79,12 @@ def _join(state: State, record: Join, _: Mechanism) -> State:
         balances={**state.balances, record.author: grant},
         minted=state.minted + grant,
     )
+
+
+def _has_place(state: State, role: Role) -> bool:
+    """Whether one more may join: whoever could add names at will would add coins and votes."""
+    places = {Role.PARTICIPANT: state.schedule.participants, Role.MAINTAINER: state.schedule.validators}
+    return role not in places or len(state.named(role)) < places[role]
 
 
 def _bid(state: State, record: Bid, rules: Mechanism) -> State:
@@ -142,8 +163,9 @@ def _value(state: State, record: Value, rules: Mechanism) -> State:
     _require(record.author in rules.maintainers(state), record, "does not maintain this round")
     _require(record.author not in state.round.values, record, "has valued already")
     _require(_is_hex(record.composed, 32), record, "a digest is 64 hexadecimal digits")
+    accepted = rules.accepted(state)
     for pairs in (record.values, record.stderr, record.shapley, record.shapley_stderr):
-        _covers(record, pairs, rules.accepted(state))
+        _covers(record, pairs, accepted)
     return in_round(state, values={**state.round.values, record.author: record})
 
 
@@ -156,7 +178,7 @@ def _close(state: State, record: Close, rules: Mechanism) -> State:
     if phase in (Phase.TESTING, Phase.VALUATION):
         done = state.round.scores if phase is Phase.TESTING else state.round.values
         quorum = 2 * len(done) > len(rules.maintainers(state))
-        _require(quorum, record, "fewer than half of the maintainers have reported")
+        _require(quorum, record, "no majority of the maintainers has reported")
     return next_phase(state, rules)
 
 
@@ -165,10 +187,11 @@ def _settle(state: State, record: Settle, rules: Mechanism) -> State:
     settlement = rules.settle(state)
     _derived(record, settlement.record(state.orderer, state.round.number))
     accounts = book(state, settlement.transfers)
+    _require(not any(accounts.escrow.values()), record, "coins would stay in escrow")
     newest = {name: version.number for version in settlement.versions for name in version.owners}
     licences = {**state.licences, **dict(settlement.licences)}
     return dataclasses.replace(
-        in_round(state, deposits={n: a for n, a in accounts.escrow.items() if a}),
+        state,
         balances=accounts.balances,
         pot=accounts.pot,
         minted=accounts.minted,

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from relayjax import handoff
@@ -149,14 +150,14 @@ def _commit_and_reveal(crew: Crew, candidates: Mapping[str, Candidate]) -> None:
         say(keys[name], candidate.submit(number, salts[name], crew.codec.name))
 
 
-def _test(crew: Crew, heads: Heads, candidates: Mapping[str, Candidate]) -> np.ndarray:
-    """Draws the test and has every maintainer score; returns the drawn indices."""
+def _test(crew: Crew, heads: Heads, candidates: Mapping[str, Candidate]) -> jax.Array:
+    """Draws the test and has every maintainer score; returns the drawn indices, int32 [E]."""
     state = crew.state
     if state.round.phase is not Phase.TESTING:
-        return np.zeros(0, np.int32)
+        return jnp.zeros(0, jnp.int32)
     with crew.clock.stage("ledger"):
         crew.transcript.say(crew.members.orderer, expected_draw(state))
-    drawn = drawn_examples(crew.state.round.seed, crew.validator.count, state.schedule.draw)
+    drawn = jnp.asarray(drawn_examples(crew.state.round.seed, crew.validator.count, state.schedule.draw))
     children = {name: candidate.child for name, candidate in candidates.items()}
     parents = {state.round.pairs[name]: heads[state.round.pairs[name]] for name in children}
     for name in crew.rules.maintainers(state):
@@ -168,7 +169,7 @@ def _test(crew: Crew, heads: Heads, candidates: Mapping[str, Candidate]) -> np.n
 
 
 def _value(
-    crew: Crew, heads: Heads, candidates: Mapping[str, Candidate], drawn: np.ndarray
+    crew: Crew, heads: Heads, candidates: Mapping[str, Candidate], drawn: jax.Array
 ) -> np.ndarray | None:
     """In a braid round, composes the accepted deltas and has every maintainer value them."""
     state = crew.state

@@ -77,7 +77,7 @@ class Validator:
         self,
         name: str,
         round: int,
-        drawn: np.ndarray,
+        drawn: jax.Array,
         parents: Mapping[int, np.ndarray],
         children: Mapping[str, np.ndarray],
     ) -> Score:
@@ -101,7 +101,7 @@ class Validator:
         self,
         name: str,
         round: int,
-        drawn: np.ndarray,
+        drawn: jax.Array,
         base: np.ndarray,
         deltas: Mapping[str, np.ndarray],
         places: int,
@@ -139,7 +139,7 @@ class Validator:
             shapley_stderr=_pairs(trainers, fair.stderr),
         )
 
-    def _loss(self, theta: np.ndarray, drawn: np.ndarray) -> int:
+    def _loss(self, theta: np.ndarray, drawn: jax.Array) -> int:
         loss = self.evaluator.mean_loss(theta, self.validation, drawn)
         return min(fixed_point([loss])[0], WORST) if math.isfinite(loss) else WORST
 

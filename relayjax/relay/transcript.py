@@ -42,11 +42,9 @@ class Transcript:
         Raises:
           ProtocolError: the rules do not allow it now; nothing is added.
         """
-        if isinstance(record, Genesis):
-            state = start(record)
-        else:
-            state = apply(self.state, record)
-        envelope = sign(records.encode(record), keys)
+        payload = records.encode(record)
+        state = start(record) if isinstance(record, Genesis) else apply(self.state, record, payload)
+        envelope = sign(payload, keys)
         entry = Entry(self.log.size + len(self._pending), self._prev, envelope).encode()
         self._pending.append(entry)
         self._prev = digest(entry)

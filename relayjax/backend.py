@@ -1,0 +1,295 @@
+"""The facade: everything a frontend needs to run a relay and to look at one. The CLI is its first client.
+
+    from relayjax import backend, config
+
+    settings = config.resolve("digits:smoke", {"relay.rounds": "4"}, seed=7)
+    with backend.open_run(settings, "runs/example") as run:      # creates it, or resumes it
+        run.subscribe(lambda event: print(event))                # typed events, see relay/events.py
+        run.step()                                               # one round, durable on return
+        run.run()                                                # the rest, and the baselines
+        print(run.state.head.digest, run.licences())
+        for contribution in run.contributions():
+            print(contribution)
+        receipts = run.receipts("p0")                            # checkable without the log
+    backend.verify("runs/example")                               # raises unless everything is right
+
+Looking needs no accelerator stack, so what does is imported when it is called for.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from relayjax import history
+from relayjax.archive import Archive
+from relayjax.audit import Audit, audit, local_keys, read_ledger
+from relayjax.errors import AccessError, FormatError, WorkdirError
+from relayjax.files import write_atomic
+from relayjax.history import History
+from relayjax.identity import Keys
+from relayjax.ledger.log import Log
+from relayjax.ledger.proof import Receipt
+from relayjax.mechanism.state import State
+from relayjax.records import Submit
+from relayjax.report.summary import MemberSummary, Summary, summarize
+from relayjax.workdir import Workdir
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from relayjax.config import Config
+    from relayjax.relay.events import Event
+    from relayjax.rescore import Rescore
+
+Listener = Callable[["Event"], None]
+Baselines = Mapping[str, Any]
+"""`{"pooled": {metric: figure}, "alone": [{metric: figure} of each participant]}`, on the test set."""
+
+
+class Run:
+    """A run open for writing. Use it as a context manager: it holds the directory's lock."""
+
+    def __init__(self, config: Config, workdir: Workdir):
+        from relayjax.relay.relay import Relay
+
+        self._listeners: list[Listener] = []
+        self._stack = ExitStack()
+        self._stack.enter_context(workdir.locked())
+        try:
+            self._relay = Relay(config, workdir, self._notify)
+        except BaseException:
+            self._stack.close()
+            raise
+
+    def __enter__(self) -> Run:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Gives the directory free. What was settled is durable already."""
+        self._stack.close()
+
+    def subscribe(self, listener: Listener) -> None:
+        """Has a function called with every event from now on."""
+        self._listeners.append(listener)
+
+    @property
+    def state(self) -> State:
+        """The agreed state: round, balances, versions, licences."""
+        return self._relay.state
+
+    @property
+    def finished(self) -> bool:
+        """Whether every round is settled."""
+        return self.state.finished
+
+    @property
+    def head(self) -> np.ndarray:
+        """Weights of the newest version, float32 [P]."""
+        return self._relay.head
+
+    @property
+    def root(self) -> str:
+        """The ledger's Merkle root, hexadecimal."""
+        return self._relay.log.root.hex()
+
+    def step(self) -> None:
+        """Plays one round.
+
+        Raises:
+          WorkdirError: the run is finished.
+        """
+        if self.finished:
+            raise WorkdirError(f"all rounds are settled ({len(self.state.versions) - 1} versions)")
+        self._relay.step()
+
+    def run(self) -> None:
+        """Plays all remaining rounds, then trains the baselines if the config wants them."""
+        while not self.finished:
+            self.step()
+        self.compare()
+
+    def compare(self) -> Baselines:
+        """Trains pooled and alone with as many gradient steps as the relay took, unless it was done before.
+
+        Returns:
+          Their figures; empty when the config wants none.
+        """
+        from relayjax.learning.baselines import train_alone, train_pooled
+
+        config, workdir = self._relay.config, self._relay.workdir
+        if workdir.baselines.exists() or not config.experiment.baselines:
+            return read_baselines(workdir)
+        steps = config.relay.legs * config.leg.steps
+        pooled = train_pooled(self._relay.task, config.leg, steps, config.seed)
+        own = train_alone(
+            self._relay.task, config.leg, max(1, steps // config.relay.participants), config.seed
+        )
+        figures = {
+            "pooled": self._relay.evaluate(pooled),
+            "alone": [self._relay.evaluate(theta) for theta in own],
+        }
+        write_atomic(workdir.baselines, json.dumps(figures).encode())
+        return figures
+
+    def history(self) -> History:
+        """The story of the run so far."""
+        return self._relay.history()
+
+    def contributions(self) -> tuple[MemberSummary, ...]:
+        """What each member did, was measured at, and was paid."""
+        return summarize(self.history()).members
+
+    def licences(self) -> dict[str, int]:
+        """Name → newest version its licence covers."""
+        return dict(self.state.licences)
+
+    def receipts(self, name: str) -> list[Receipt]:
+        """A receipt for every delta a participant submitted: record, proof and signed checkpoint.
+
+        Raises:
+          WorkdirError: there is no such member.
+        """
+        return _receipts(self._relay.log, self.history(), name)
+
+    def _notify(self, event: Event) -> None:
+        for listener in self._listeners:
+            listener(event)
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What `verify` found right.
+
+    Attributes:
+      audit: of ledger and artefacts.
+      rescore: of the measured figures, if asked for.
+    """
+
+    audit: Audit
+    rescore: Rescore | None
+
+
+def open_run(config: Config, workdir: str | Path) -> Run:
+    """Creates a run, or resumes the one in the directory.
+
+    Raises:
+      WorkdirError: the directory is locked, or holds something else.
+      IntegrityError: what is on disk is not what was signed.
+      DataError: the task's data is missing or malformed.
+    """
+    return Run(config, Workdir(Path(workdir)))
+
+
+def read_history(workdir: str | Path) -> History:
+    """The story of a run, replayed from its ledger; every signature and transition is checked.
+
+    Raises:
+      WorkdirError: there is no run.
+      IntegrityError: the ledger is wrong; `verify` says more.
+    """
+    return history.read(read_ledger(Workdir(Path(workdir))).entries)
+
+
+def read_summary(workdir: str | Path) -> Summary:
+    """A run in figures: its totals, its members, and the baselines where they were trained."""
+    directory, past = Workdir(Path(workdir)), read_history(workdir)
+    return summarize(past, directory.read_metrics(len(past.rounds)), read_baselines(directory))
+
+
+def verify(
+    workdir: str | Path,
+    *,
+    keys: Keys | None = None,
+    log_key: str | None = None,
+    rescored: bool = False,
+    config: Config | None = None,
+) -> Verified:
+    """Checks everything in a run's directory.
+
+    Args:
+      workdir: the run's.
+      keys: that open sealed artefacts; by default the ordering maintainer's, where the directory has them
+        (a local experiment).
+      log_key: the log's public key, hexadecimal, if known from elsewhere.
+      rescored: recompute every score and value as well; needs `keys` and an accelerator stack.
+      config: of the run, to rescore a task that is not RelayJAX's own.
+
+    Raises:
+      WorkdirError: there is no run.
+      IntegrityError: something is wrong; it says what and where.
+      AccessError: rescoring without keys that open the deltas.
+    """
+    directory = Workdir(Path(workdir))
+    checked = audit(directory, keys, log_key)
+    if not rescored:
+        return Verified(checked, None)
+    from relayjax.rescore import rescore
+
+    keys = keys or local_keys(directory, checked.history)
+    if keys is None:
+        raise AccessError("rescoring opens every delta: give a maintainer's key with --key")
+    return Verified(checked, rescore(Archive(directory), checked.history, keys, config))
+
+
+def open_head(workdir: str | Path, keys: Keys) -> dict[str, np.ndarray]:
+    """Opens the newest model checkpoint with a licence holder's keys.
+
+    Returns:
+      Parameters by name, float32.
+
+    Raises:
+      AccessError: the keys hold no licence.
+      IntegrityError: the checkpoint is damaged, or there is none yet.
+    """
+    directory = Workdir(Path(workdir))
+    past, archive = read_history(workdir), Archive(directory)
+    if (model := archive.newest_model(past)) is None:
+        raise WorkdirError(f"{directory.path}: no model checkpoint yet; let the run go on")
+    pack = archive.open_model(model, keys)
+    import numpy as np
+
+    from relayjax.handoff import unpack
+
+    with tempfile.TemporaryDirectory() as scratch:
+        theta = np.asarray(unpack(pack, model.version, Path(scratch)))
+    sizes = np.cumsum([int(np.prod(leaf["shape"])) for leaf in model.version.layout])
+    parts = np.split(theta, sizes[:-1])
+    return {
+        leaf["name"]: part.reshape(leaf["shape"])
+        for leaf, part in zip(model.version.layout, parts, strict=True)
+    }
+
+
+def read_baselines(workdir: Workdir) -> Baselines:
+    """The baselines' figures, or nothing where they were not trained.
+
+    Raises:
+      FormatError: the file is damaged.
+    """
+    if not workdir.baselines.exists():
+        return {}
+    try:
+        return json.loads(workdir.baselines.read_bytes())
+    except ValueError as error:
+        raise FormatError(f"{workdir.baselines}: {error}; delete it and run again") from error
+
+
+def _receipts(log: Log, past: History, name: str) -> list[Receipt]:
+    if name not in past.state.members:
+        raise WorkdirError(
+            f"there is no member {name}; the members are {', '.join(sorted(past.state.members))}"
+        )
+    return [
+        log.prove(index)
+        for index, record in enumerate(past.records)
+        if isinstance(record, Submit) and record.author == name
+    ]

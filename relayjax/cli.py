@@ -1,0 +1,221 @@
+"""The command line: `relayjax VERB ...`. It parses, calls the backend, and prints.
+
+Every verb has flags of its own. `run` also has one flag for every setting of the config it is given, by
+dotted path, so that a misspelt one is refused before anything starts.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from absl import flags
+from rich.console import Console
+
+import relayjax
+from relayjax import backend, settings
+from relayjax.errors import ConfigError, RelayError
+from relayjax.identity import Keys
+from relayjax.workdir import Workdir
+
+REFUSED, INTERRUPTED = 1, 130
+
+
+@dataclass(frozen=True)
+class Verb:
+    """One command.
+
+    Attributes:
+      run: does it, given its flags and positional arguments.
+      define: declares its flags, given the raw arguments.
+      arguments: its positional arguments, for help.
+      help: one line.
+    """
+
+    run: Callable[[flags.FlagValues, list[str]], None]
+    define: Callable[[flags.FlagValues, Sequence[str]], None]
+    arguments: str
+    help: str
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a command; returns the exit status: 0 done, 1 refused or found wrong, 130 interrupted."""
+    name, *arguments = list(sys.argv[1:] if argv is None else argv) or ["--help"]
+    if name in ("--help", "-h", "help"):
+        print(_overview())
+        return 0
+    if name == "--version":
+        print(relayjax.__version__)
+        return 0
+    try:
+        if name not in VERBS:
+            raise ConfigError(f"there is no verb {name!r}; the verbs are {', '.join(VERBS)}")
+        verb, values = VERBS[name], flags.FlagValues()
+        verb.define(values, arguments)
+        if {"--help", "-h"} & set(arguments):
+            print(_help(name, verb, values))
+            return 0
+        verb.run(values, values([name, *arguments])[1:])
+    except (RelayError, flags.Error) as error:
+        print(f"relayjax {name}: {error}", file=sys.stderr)
+        return REFUSED
+    except KeyboardInterrupt:
+        print("\nstopped; what was settled is kept. The same command goes on from there.", file=sys.stderr)
+        return INTERRUPTED
+    return 0
+
+
+def _define_run(values: flags.FlagValues, arguments: Sequence[str]) -> None:
+    _string(values, "config", "digits", "config file, FILE[:VARIANT], or the name of one of RelayJAX's own")
+    _string(values, "workdir", None, "directory of the run; resumed if it holds this run already")
+    flags.DEFINE_integer("seed", None, "short for --config.seed", flag_values=values)
+    flags.DEFINE_boolean("report", True, "write report.html at the end", flag_values=values)
+    from relayjax import config
+
+    for path, (value, spec) in settings.flatten(config.load(_config_named(arguments))).items():
+        text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+        bounds = f"; {spec.bounds()}" if spec.bounds() else ""
+        _string(values, f"config.{path}", None, f"{spec.help} ({text or 'none'}{bounds})")
+
+
+def _config_named(arguments: Sequence[str]) -> str:
+    """The value of --config, which decides which other flags there are."""
+    named = "digits"
+    for flag, following in zip(arguments, [*arguments[1:], ""], strict=True):
+        if flag.lstrip("-").startswith("config=") and flag.startswith("-"):
+            named = flag.partition("=")[2]
+        elif flag in ("--config", "-config"):
+            named = following
+    return named
+
+
+def _run(values: flags.FlagValues, arguments: list[str]) -> None:
+    _no_arguments(arguments)
+    if not values.workdir:
+        raise ConfigError("--workdir=DIRECTORY is needed: where to keep ledger, artefacts and report")
+    from relayjax import config
+    from relayjax.console import play
+
+    given = {
+        name.removeprefix("config."): values[name].value
+        for name in values
+        if name.startswith("config.") and values[name].value is not None
+    }
+    chosen = config.resolve(values.config, given, values.seed)
+    play(chosen, Path(values.workdir), Console(), with_report=values.report)
+
+
+def _define_verify(values: flags.FlagValues, _: Sequence[str]) -> None:
+    flags.DEFINE_boolean("rescore", False, "recompute every score and value, too", flag_values=values)
+    _string(
+        values, "key", None, "key of a maintainer or licence holder, DIRECTORY/NAME; opens what is sealed"
+    )
+    _string(values, "log_key", None, "the log's public key (64 hex digits), as known from elsewhere")
+    _string(values, "config", None, "config file, to rescore a task that is not RelayJAX's own")
+
+
+def _verify(values: flags.FlagValues, arguments: list[str]) -> None:
+    from relayjax.console import print_verified
+
+    chosen = None
+    if values.config:
+        from relayjax import config
+
+        chosen = config.load(values.config)
+    verified = backend.verify(
+        _workdir(arguments),
+        keys=_keys(values.key) if values.key else None,
+        log_key=values.log_key,
+        rescored=values.rescore,
+        config=chosen,
+    )
+    print_verified(verified, Console())
+
+
+def _report(_: flags.FlagValues, arguments: list[str]) -> None:
+    from relayjax.console import write_report
+
+    print(write_report(Workdir(_workdir(arguments))))
+
+
+def _define_explain(values: flags.FlagValues, _: Sequence[str]) -> None:
+    _string(values, "participant", None, "whose contributions and pay to explain")
+
+
+def _explain(values: flags.FlagValues, arguments: list[str]) -> None:
+    from relayjax.report.explain import explain
+
+    if not values.participant:
+        raise ConfigError("--participant=NAME is needed: whose contributions and pay to explain")
+    print(explain(backend.read_history(_workdir(arguments)), values.participant))
+
+
+def _define_open(values: flags.FlagValues, _: Sequence[str]) -> None:
+    _string(values, "key", None, "the key to open the head with, DIRECTORY/NAME, such as runs/digits/keys/p0")
+    _string(values, "out", None, "write the weights to this .npz file")
+
+
+def _open(values: flags.FlagValues, arguments: list[str]) -> None:
+    if not values.key:
+        raise ConfigError("--key=DIRECTORY/NAME is needed: whose key to open the head with")
+    from relayjax.console import print_weights
+
+    print_weights(backend.open_head(_workdir(arguments), _keys(values.key)), values.out, Console())
+
+
+VERBS = {
+    "run": Verb(_run, _define_run, "", "train a model in a relay; resumes where it was stopped"),
+    "verify": Verb(_verify, _define_verify, "WORKDIR", "check a run: ledger, artefacts, payouts, weights"),
+    "report": Verb(_report, lambda values, arguments: None, "WORKDIR", "write report.html anew"),
+    "explain": Verb(_explain, _define_explain, "WORKDIR", "say why a participant got what it got"),
+    "open": Verb(_open, _define_open, "WORKDIR", "open the newest weights with a licence holder's key"),
+}
+
+
+def _overview() -> str:
+    verbs = "\n".join(f"  {name:<8} {verb.arguments:<8} {verb.help}" for name, verb in VERBS.items())
+    return (
+        f"RelayJAX {relayjax.__version__}: decentralized relay learning in JAX\n\n"
+        f"usage: relayjax VERB [ARGUMENTS] [--flags]\n\n{verbs}\n\nrelayjax VERB --help shows a verb's flags."
+    )
+
+
+def _help(name: str, verb: Verb, values: flags.FlagValues) -> str:
+    usage = f"usage: relayjax {name} {verb.arguments} [--flags]".replace("  ", " ")
+    lines = [f"  --{flag}  {values[flag].help}" for flag in sorted(values, key=lambda f: ("." in f, f))]
+    return "\n".join([usage, "", verb.help, "", *lines])
+
+
+def _string(values: flags.FlagValues, name: str, default: str | None, help: str) -> None:
+    flags.DEFINE_string(name, default, help, flag_values=values)
+
+
+def _workdir(arguments: list[str]) -> Path:
+    if len(arguments) != 1:
+        raise ConfigError("give exactly one WORKDIR")
+    return Path(arguments[0])
+
+
+def _no_arguments(arguments: list[str]) -> None:
+    if arguments:
+        raise ConfigError(f"unexpected argument {arguments[0]!r}; settings are given as --config.NAME=VALUE")
+
+
+def _keys(path: str) -> Keys:
+    file = Path(path)
+    stem = file.with_suffix("") if file.suffix in (".age", ".pem") else file
+    return Keys.load(stem.parent, stem.name)
+
+
+def entry() -> None:
+    """The console script."""
+    # XLA's C++ log would write over the progress bar; its warnings concern compilers, not users.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    sys.exit(main())
+
+
+if __name__ == "__main__":
+    entry()

@@ -1,0 +1,197 @@
+"""What a person sees in the terminal: the progress of a run, its result, and what a check found."""
+
+from __future__ import annotations
+
+import io
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from relayjax import backend
+from relayjax.audit import read_ledger
+from relayjax.errors import ConfigError
+from relayjax.files import write_atomic
+from relayjax.ledger.merkle import Tree, leaf_hash
+from relayjax.mechanism.rules import COIN
+from relayjax.report.html import write_report as write_html
+from relayjax.report.summary import MemberSummary, Summary
+from relayjax.workdir import Workdir
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from relayjax.config import Config
+    from relayjax.relay.events import Event
+
+PROTOCOL = ("encode", "hash", "store", "score", "ledger", "handoff")
+"""The stages of a leg besides training itself."""
+
+
+class RunView:
+    """Follows a run's events: a bar in a terminal, a line now and then elsewhere."""
+
+    def __init__(self, rounds: int, done: int, console: Console):
+        self.seconds: Counter[str] = Counter()
+        self._every = max(1, rounds // 20)
+        self._console = console
+        self.progress = Progress(
+            TextColumn("round"),
+            MofNCompleteColumn(),
+            BarColumn(bar_width=None),
+            TextColumn("{task.fields[trainer]}"),
+            TextColumn("{task.fields[figures]}"),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self._task = self.progress.add_task("", total=rounds, completed=done, trainer="", figures="")
+
+    def __call__(self, event: Event) -> None:
+        """Takes one event."""
+        from relayjax.relay.events import Matched, Settled
+
+        if isinstance(event, Matched):
+            who = (
+                event.trainers[0]
+                if len(event.trainers) == 1
+                else f"{event.topology} of {len(event.trainers)}"
+            )
+            self.progress.update(self._task, trainer=who if event.trainers else "nobody")
+        if isinstance(event, Settled):
+            self.seconds.update(event.seconds)
+            figures = _figures(event.loss, event.rises, event.metrics)
+            self.progress.update(self._task, completed=event.round, figures=figures)
+            if not self._console.is_terminal and event.round % self._every == 0:
+                self._console.print(
+                    f"round {event.round}: {', '.join(event.accepted) or 'nothing accepted'}, {figures}"
+                )
+
+
+def play(config: Config, path: Path, console: Console, *, with_report: bool) -> None:
+    """Runs a relay to its end, showing its progress, and prints what came of it."""
+    with backend.open_run(config, path) as run:
+        done, rounds = run.state.round.number - 1, run.state.schedule.rounds
+        if done:
+            console.print(f"resuming after round {done} of {rounds}")
+        view = RunView(rounds, done, console)
+        run.subscribe(view)
+        with view.progress:
+            while not run.finished:
+                run.step()
+        with console.status("training pooled and alone, for comparison"):
+            run.compare()
+    workdir = Workdir(path)
+    print_result(workdir, console)
+    if view.seconds:
+        console.print(_split(view.seconds))
+    if with_report:
+        console.print(f"report: {write_report(workdir)}", soft_wrap=True)
+
+
+def print_result(workdir: Workdir, console: Console) -> None:
+    """The table at a run's end."""
+    summary = backend.read_summary(workdir.path)
+    title = f"{summary.rounds} rounds, {summary.legs} legs, {summary.versions} versions"
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
+    for heading in ("", "legs", "refused", "value, nats", "paid, coins", "net", "licence"):
+        table.add_column(heading, justify="right" if heading else "left", no_wrap=True)
+    for member in summary.members:
+        table.add_row(*_row(member))
+    console.print(table)
+    if summary.accuracy is not None:
+        console.print(f"test accuracy: relay [bold]{summary.accuracy:.3f}[/bold]{_against(summary)}")
+    root = ledger_facts(workdir)["root"]
+    console.print(f"ledger: {summary.records} entries, root {root}", soft_wrap=True)
+    console.print(f"check:  relayjax verify {workdir.path}", soft_wrap=True)
+
+
+def write_report(workdir: Workdir) -> Path:
+    """Writes report.html from what the run left; returns its path."""
+    past = backend.read_history(workdir.path)
+    write_html(
+        past,
+        workdir.read_metrics(len(past.rounds)),
+        backend.read_baselines(workdir),
+        ledger=ledger_facts(workdir),
+        path=workdir.report,
+    )
+    return workdir.report
+
+
+def ledger_facts(workdir: Workdir) -> dict[str, object]:
+    """Origin, size and Merkle root of a run's log."""
+    ledger = read_ledger(workdir)
+    root = Tree([leaf_hash(entry) for entry in ledger.entries]).root().hex()
+    return {"origin": ledger.origin, "size": len(ledger.entries), "root": root}
+
+
+def print_verified(verified: backend.Verified, console: Console) -> None:
+    """What a check found right."""
+    audit, again = verified.audit, verified.rescore
+    signed = f"{len(audit.history.records)} entries, each signed, in one chain, every transition allowed"
+    console.print(f"ledger     {audit.origin}: {signed}", soft_wrap=True)
+    console.print(f"log key    {audit.log_key}", soft_wrap=True)
+    console.print(f"root       {audit.root}", soft_wrap=True)
+    console.print(f"artefacts  {audit.artefacts} sealed, all as their manifests say")
+    if audit.opened:
+        console.print(
+            f"opened     {audit.opened}, all as the ledger says; {audit.weights} versions recomputed"
+        )
+    else:
+        console.print("opened     none: give a licence holder's key with --key to check what is sealed")
+    if again:
+        found = f"{again.scores} scores and {again.values} values recomputed"
+        console.print(f"rescored   {found}, largest difference {again.largest} micro-nats")
+    console.print("[bold green]verified[/bold green]")
+
+
+def print_weights(weights: Mapping[str, np.ndarray], out: str | None, console: Console) -> None:
+    """Lists opened weights, and writes them to an .npz file if asked to."""
+    for name, array in weights.items():
+        console.print(f"{name:<28} {array.dtype}{list(array.shape)}", markup=False)
+    if out:
+        import numpy as np
+
+        if not out.endswith(".npz"):
+            raise ConfigError(f"--out={out}: the file is written in NumPy's format and must end in .npz")
+        buffer = io.BytesIO()
+        np.savez(buffer, allow_pickle=False, **weights)
+        write_atomic(Path(out), buffer.getvalue())
+        console.print(f"written to {out}", soft_wrap=True)
+
+
+def _figures(loss: float, rises: tuple[tuple[str, float], ...], metrics: Mapping[str, float]) -> str:
+    change = f" ({rises[0][1]:+.3f})" if len(rises) == 1 else ""
+    shown = "".join(f", {name} {value:.3f}" for name, value in metrics.items())
+    return f"loss {loss:.3f}{change}{shown}"
+
+
+def _split(seconds: Mapping[str, float]) -> str:
+    """Where the time of the legs went."""
+    train, protocol = seconds["train"], sum(seconds[stage] for stage in PROTOCOL)
+    parts = ", ".join(f"{stage} {seconds[stage]:.1f}" for stage in PROTOCOL)
+    share = f"{protocol / train:.2f} of it" if train else "no training"
+    return (
+        f"time: training {train:.1f} s, everything else of the legs {protocol:.1f} s ({share}: {parts}); "
+        f"valuation {seconds['value']:.1f} s, test set {seconds['observe']:.1f} s"
+    )
+
+
+def _against(summary: Summary) -> str:
+    """The baselines' accuracies, as far as they are known."""
+    known = (("pooled", summary.pooled), ("alone", summary.alone))
+    return "".join(f", {name} {figure:.3f}" for name, figure in known if figure is not None)
+
+
+def _row(member: MemberSummary) -> tuple[str, ...]:
+    value = f"{member.value.value:.3f} ± {member.value.stderr:.3f}" if member.value else ""
+    licence = "none" if member.licence is None else f"≤ {member.licence}"
+    legs = (str(member.legs), str(member.refused)) if member.legs else ("", "")
+    coins = (f"{amount / COIN:,.2f}" for amount in (member.account.earned, member.account.net))
+    return member.name, *legs, value, *coins, licence

@@ -1,0 +1,240 @@
+"""Why a member got what it got, in words and figures, from the ledger alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from statistics import fmean, median_low
+
+from relayjax.errors import WorkdirError
+from relayjax.history import History, SettledRound
+from relayjax.mechanism.rules import MILLION, DeRelayLRules, RelayJAXRules
+from relayjax.mechanism.settlement import ESCROW
+from relayjax.mechanism.state import Role
+from relayjax.records import Join
+from relayjax.report.measured import Leg, Valuation, legs, valuations
+from relayjax.report.payouts import Payout, payouts
+from relayjax.report.summary import COINS, NATS, account, ordered
+
+
+def explain(history: History, name: str) -> str:
+    """Tells why one member got what it got.
+
+    Args:
+      history: of the run.
+      name: of the member.
+
+    Returns:
+      Plain text of several paragraphs; losses in nats, amounts in coins.
+
+    Raises:
+      WorkdirError: nobody of that name is in the run; lists who is.
+    """
+    if name not in history.state.members:
+        raise WorkdirError(
+            f"nobody called {name!r} is in this run; its members: {', '.join(ordered(history))}"
+        )
+    sections = {
+        "": _introduction(history, name),
+        "Training": _training(history, name),
+        "Value and payout": _value(history, name),
+        "Royalties": _royalties(history, name),
+        "Lineage rewards": _lineage(history, name),
+        "Maintenance": _maintenance(history, name),
+        "Licence": _licence(history, name),
+        "Account": _account(history, name),
+    }
+    blocks = []
+    for title, lines in sections.items():
+        if body := [f"  {line}" if title else line for line in lines]:
+            blocks.append("\n".join([title, *body] if title else body))
+    return "\n\n".join(blocks) + "\n"
+
+
+def _introduction(history: History, name: str) -> Iterator[str]:
+    state = history.state
+    entry = next(
+        (i for i, record in enumerate(history.records) if isinstance(record, Join) and record.author == name),
+        0,
+    )
+    how = "opened the run and orders its records" if name == state.orderer else "joined"
+    yield f"{name}: {how} as a {state.members[name].role} (ledger entry {entry})."
+    yield f"{len(history.rounds)} of {state.schedule.rounds} rounds are settled."
+
+
+def _training(history: History, name: str) -> Iterator[str]:
+    own = [leg for leg in legs(history) if leg.trainer == name]
+    if not own:
+        if history.state.members[name].role is Role.PARTICIPANT:
+            yield "It has had no leg."
+        return
+    rules, refused = history.state.rules, [leg for leg in own if not leg.accepted]
+    changes = [leg.change for leg in own if leg.change is not None]
+    yield f"{len(own)} legs: {len(own) - len(refused)} accepted, {len(refused)} refused."
+    if isinstance(rules, RelayJAXRules):
+        yield f"A leg is accepted when it raises the validation loss by at most {_nats(rules.tolerance)} nats."
+    elif isinstance(rules, DeRelayLRules):
+        yield f"The best {rules.accepted_share / MILLION:.0%} of a round's candidates are accepted, rounded down."
+    if changes:
+        yield f"On average its legs changed the validation loss by {_signed(fmean(changes))} nats."
+    for leg in own:
+        yield f"round {leg.round:>4}  {leg.topology.value}  from version {leg.parent:>4}  {_outcome(leg)}"
+
+
+def _outcome(leg: Leg) -> str:
+    if leg.change is None:
+        return "refused: it revealed nothing"
+    if not leg.accepted:
+        return f"{_signed(leg.change)} nats  refused"
+    made = "the composition was not accepted" if leg.version is None else f"in version {leg.version}"
+    return f"{_signed(leg.change)} nats  accepted, {made}"
+
+
+def _value(history: History, name: str) -> Iterator[str]:
+    rules, measured = history.state.rules, valuations(history)
+    if not isinstance(rules, RelayJAXRules):
+        return
+    paid = {payout.round: payout for payout in payouts(history, rules)}
+    for valuation in measured:
+        if valuation.trainer == name:
+            whole = [v for v in measured if v.round == valuation.round]
+            yield from _valued_round(valuation, whole, paid.get(valuation.round), rules)
+
+
+def _valued_round(
+    own: Valuation, whole: list[Valuation], payout: Payout | None, rules: RelayJAXRules
+) -> Iterator[str]:
+    yield (
+        f"round {own.round}: value {_nats(own.value)} ± {_nats(own.stderr)} nats (Aumann–Shapley), "
+        f"{_nats(own.shapley)} ± {_nats(own.shapley_stderr)} (Shapley), "
+        f"of {_nats(sum(v.value for v in whole))} measured over all {len(whole)}"
+    )
+    if payout is None:
+        yield "  paid nothing: the composition was not accepted, so the pot was kept"
+        return
+    if not payout.values:
+        yield "  paid as a royalty: in the relay's last round the whole pot goes down the lineage"
+        return
+    share, amount = dict(payout.values).get(own.trainer, 0), dict(payout.parts).get(own.trainer, 0)
+    if not share:
+        yield "  paid nothing: only a positive value earns"
+        return
+    kept = f"{rules.royalty_share / MILLION:.1%} of it" if payout.royalty else "nothing (none is older)"
+    yield f"  pot {_coins(payout.pot)}; set aside for older valued versions: {kept}"
+    yield (
+        f"  {_coins(payout.pot - payout.royalty)} × {_nats(share)} / {_nats(payout.total)} "
+        f"({share / payout.total:.1%} of all positive values) = {_coins(amount)} coins"
+    )
+
+
+def _royalties(history: History, name: str) -> Iterator[str]:
+    rules = history.state.rules
+    if not isinstance(rules, RelayJAXRules):
+        return
+    for payout in payouts(history, rules):
+        parts = [(r.version, dict(r.parts).get(name, 0)) for r in payout.royalties]
+        earned = [(version, part) for version, part in parts if part]
+        if earned:
+            total = sum(part for _, part in earned)
+            yield f"round {payout.round}: {_coins(total)} coins out of {_coins(payout.royalty)}"
+            for version, part in earned:
+                yield f"  {_coins(part)} for its part in version {version}"
+
+
+def _lineage(history: History, name: str) -> Iterator[str]:
+    rules = history.state.rules
+    if not isinstance(rules, DeRelayLRules):
+        return
+    for settled in history.rounds:
+        amount = _received(settled, name, "lineage")
+        if amount:
+            yield (
+                f"round {settled.number}: {_coins(amount)} coins: "
+                f"{amount // max(1, rules.lineage_reward)} × {_coins(rules.lineage_reward)}, "
+                "once for each version of its among the ancestors of an accepted one"
+            )
+
+
+def _maintenance(history: History, name: str) -> Iterator[str]:
+    scored = [settled for settled in history.rounds if name in settled.facts.scores]
+    paid = [settled for settled in history.rounds if _received(settled, name, "maintenance")]
+    if not scored and not paid:
+        return
+    earned = sum(_received(settled, name, "maintenance") for settled in paid)
+    yield f"Scored {len(scored)} rounds; was paid {_coins(earned)} coins in {len(paid)} rounds."
+    rules = history.state.rules
+    if not isinstance(rules, RelayJAXRules):
+        yield "Each round pays a fee to the writers of its four blocks, drawn by lot among the maintainers."
+        return
+    yield (
+        f"The validators whose scores lie within {_nats(rules.score_tolerance)} nats of the median share "
+        f"{rules.maintainer_share / MILLION:.1%} of the emission of {_coins(rules.emission)}."
+    )
+    for settled in scored:
+        distance = _distance(settled, name)
+        if distance > rules.score_tolerance:
+            yield f"round {settled.number}: not paid, a score lay {_nats(distance)} nats from the median"
+
+
+def _distance(settled: SettledRound, name: str) -> int:
+    """Largest distance of a validator's scores from the median, micro-nats."""
+    scores = [dict(score.children) for score in settled.facts.scores.values()]
+    own = dict(settled.facts.scores[name].children)
+    return max(abs(loss - median_low(s[trainer] for s in scores)) for trainer, loss in own.items())
+
+
+def _licence(history: History, name: str) -> Iterator[str]:
+    granted = [(s.number, v) for s in history.rounds for n, v in s.settle.licences if n == name]
+    newest = history.state.head.number
+    if not granted:
+        yield f"none: {_why_no_licence(history, name)}."
+        return
+    (first, _), (last, version) = granted[0], granted[-1]
+    yield f"Licensed since round {first}; its licence covers version {version} and all earlier ones."
+    if version < newest:
+        yield f"Not the newest one, {newest}: since round {last} {_why_no_licence(history, name)}."
+
+
+def _why_no_licence(history: History, name: str) -> str:
+    role = history.state.members[name].role
+    if role is Role.OBSERVER:
+        return "an observer contributes nothing"
+    if isinstance(history.state.rules, DeRelayLRules):
+        return "it neither won a round nor tested in one that had a winner"
+    if role is Role.MAINTAINER:
+        return "it has not scored truthfully in a round that made a version"
+    return "it has no positive value in the newest valued version of the lineage"
+
+
+def _account(history: History, name: str) -> Iterator[str]:
+    sheet, balance = account(history, name), history.state.balances[name]
+    rows = [("endowment", sheet.endowment), *sheet.income.items()]
+    rows += [("deposits paid", -sheet.deposited), ("deposits returned", sheet.returned)]
+    for label, amount in rows:
+        if amount:
+            yield f"{label:<20}{_coins(amount):>18}"
+    yield f"{'balance':<20}{_coins(balance):>18}"
+    for settled in history.rounds:
+        if lost := _lost(settled, name):
+            yield f"(round {settled.number}: a deposit of {_coins(lost)} was forfeited)"
+    if sheet.escrow:
+        yield f"({_coins(sheet.escrow)} more are in escrow in the present round)"
+
+
+def _received(settled: SettledRound, name: str, reason: str) -> int:
+    return sum(a for _, target, a, why in settled.settle.transfers if (target, why) == (name, reason))
+
+
+def _lost(settled: SettledRound, name: str) -> int:
+    return sum(a for s, target, a, _ in settled.settle.transfers if s == ESCROW + name and target != name)
+
+
+def _coins(amount: int) -> str:
+    return f"{amount * COINS:,.6f}".replace("-", "−")
+
+
+def _nats(value: float) -> str:
+    return f"{value * NATS:.6f}".replace("-", "−")
+
+
+def _signed(value: float) -> str:
+    return f"{value * NATS:+.6f}".replace("-", "−")

@@ -1,0 +1,133 @@
+"""What was measured in a run: every leg's loss change, every braid round's values, the head's loss.
+
+Figures are medians over the validators, as the rules take them. Units: micro-nats per example.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import accumulate
+from statistics import median_low
+
+from relayjax.history import History, SettledRound
+from relayjax.mechanism.base import child_loss, loss_rise
+from relayjax.mechanism.state import State, Topology
+from relayjax.records import Pairs
+
+
+@dataclass(frozen=True)
+class Leg:
+    """One participant's training turn.
+
+    Attributes:
+      round: the round it was in.
+      topology: of that round.
+      trainer: whose turn it was.
+      parent: number of the version it started from.
+      change: validation loss of its candidate less that of the parent; None if it revealed nothing.
+      accepted: whether its work became part of a version.
+      version: number of the version it became part of; None if there is none.
+    """
+
+    round: int
+    topology: Topology
+    trainer: str
+    parent: int
+    change: int | None
+    accepted: bool
+    version: int | None
+
+
+@dataclass(frozen=True)
+class Valuation:
+    """What one participant's work in a braid round was measured to be worth.
+
+    Attributes:
+      round: the braid round.
+      trainer: whose work it is.
+      value, stderr: Aumann–Shapley value, which is what pays, and its standard error.
+      shapley, shapley_stderr: Shapley value beside it.
+    """
+
+    round: int
+    trainer: str
+    value: int
+    stderr: int
+    shapley: int
+    shapley_stderr: int
+
+
+def legs(history: History) -> tuple[Leg, ...]:
+    """Every leg of the settled rounds, in order."""
+    return tuple(leg for settled in history.rounds for leg in _legs(history, settled))
+
+
+def valuations(history: History) -> tuple[Valuation, ...]:
+    """Every valuation of the settled braid rounds, in order."""
+    return tuple(valuation for settled in history.rounds for valuation in _valuations(settled))
+
+
+def head_losses(history: History) -> tuple[int | None, ...]:
+    """Loss of the best head after each settled round, on that round's draw; None where nothing was scored."""
+    return tuple(_head_loss(history, settled) for settled in history.rounds)
+
+
+def legs_done(history: History) -> tuple[int, ...]:
+    """How many legs had been run by the end of each settled round."""
+    return tuple(accumulate(len(settled.facts.pairs) for settled in history.rounds))
+
+
+def at(history: History, settled: SettledRound) -> State:
+    """A state whose present round is the given one: what the rules' own measures are asked with."""
+    return dataclasses.replace(history.state, round=settled.facts)
+
+
+def _legs(history: History, settled: SettledRound) -> list[Leg]:
+    state, settle = at(history, settled), settled.settle
+    made = {
+        owner: number for number, _, _ in settle.versions for owner in history.state.versions[number].owners
+    }
+    return [
+        Leg(
+            settled.number,
+            settled.topology,
+            trainer,
+            parent,
+            loss_rise(state, trainer)
+            if settled.facts.scores and trainer in settled.facts.submissions
+            else None,
+            trainer in settle.accepted,
+            made.get(trainer),
+        )
+        for trainer, parent in settled.facts.pairs.items()
+    ]
+
+
+def _valuations(settled: SettledRound) -> list[Valuation]:
+    reports = list(settled.facts.values.values())
+    value, stderr = _median(r.values for r in reports), _median(r.stderr for r in reports)
+    shapley, shapley_stderr = _median(r.shapley for r in reports), _median(r.shapley_stderr for r in reports)
+    return [
+        Valuation(settled.number, name, value[name], stderr[name], shapley[name], shapley_stderr[name])
+        for name in value
+    ]
+
+
+def _head_loss(history: History, settled: SettledRound) -> int | None:
+    facts, settle = settled.facts, settled.settle
+    if not facts.scores:
+        return None
+    if not settle.versions:
+        parents = _median(score.parents for score in facts.scores.values())
+        return min(parents.values())
+    if settled.topology is Topology.BRAID:
+        return median_low(value.loss for value in facts.values.values())
+    return child_loss(at(history, settled), history.state.versions[settle.heads[0]].owners[0])
+
+
+def _median(reports: Iterable[Pairs]) -> dict[str, int]:
+    """Median of each name's figure over reports that state the same names."""
+    columns = zip(*reports, strict=True)
+    return {column[0][0]: median_low(figure for _, figure in column) for column in columns}

@@ -1,0 +1,153 @@
+"""Recomputing what validators measured: every score and value of a run, from its artefacts.
+
+Losses differ in their last bits between accelerators, and values a little more, so a recorded figure is
+right when it lies within a tolerance of the recomputed one. E: drawn examples, P: parameters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from relayjax import codec, settings
+from relayjax.archive import Archive
+from relayjax.config import Config
+from relayjax.errors import IntegrityError
+from relayjax.history import History, SettledRound
+from relayjax.identity import Keys
+from relayjax.learning.evaluate import Evaluator
+from relayjax.learning.layout import Layout
+from relayjax.learning.placement import place
+from relayjax.learning.task import examples
+from relayjax.records import Pairs, Score, Submit
+from relayjax.relay.testing import Validator, drawn_examples, validation_digest
+from relayjax.weights import compose
+
+
+@dataclass(frozen=True)
+class Rescore:
+    """What was recomputed.
+
+    Attributes:
+      scores: figures compared, of losses.
+      values: figures compared, of values.
+      largest: largest difference found, micro-nats.
+    """
+
+    scores: int
+    values: int
+    largest: int
+
+
+def rescore(
+    archive: Archive,
+    past: History,
+    keys: Keys,
+    config: Config | None = None,
+    tolerance: int = 100,
+    progress: Callable[[int], None] = lambda round: None,
+) -> Rescore:
+    """Recomputes all scores and values and compares them with the ledger's.
+
+    Args:
+      archive: of the run.
+      past: its history.
+      keys: that open every delta: a maintainer's.
+      config: any that has the run's task; needed where that is not one of RelayJAX's own.
+      tolerance: largest difference allowed, micro-nats.
+      progress: called with the number of each round as it is done.
+
+    Raises:
+      IntegrityError: a recorded figure is not what the artefacts give, or the validation set is another.
+      AccessError: the keys do not open a delta.
+    """
+    check = _Checker(archive, past, keys, config, tolerance)
+    for settled in past.rounds:
+        check.round(settled)
+        progress(settled.number)
+    return Rescore(check.scores, check.values, check.largest)
+
+
+class _Checker:
+    """Holds the weights of the present heads while it walks through the rounds."""
+
+    def __init__(self, archive: Archive, past: History, keys: Keys, config: Config | None, tolerance: int):
+        own = [type(config.task)] if config else []
+        config = settings.decode(past.genesis.config, Config, own=own)
+        task = config.task.build(config.relay.participants, config.seed)
+        if validation_digest(task.validation) != past.genesis.validation:
+            raise IntegrityError("validation set", "is not the one that the validators were bound to")
+        layout = Layout.of(jax.eval_shape(task.init, jax.random.key(0)))
+        self._validator = Validator(
+            Evaluator(task, layout),
+            place(task.validation),
+            examples(task.validation),
+            config.valuation.nodes,
+            config.valuation.permutations,
+        )
+        self._archive, self._past, self._keys, self._tolerance = archive, past, keys, tolerance
+        self._codec = codec.get(config.relay.codec)
+        self._heads: dict[int, np.ndarray] = {0: archive.genesis(past)}
+        self.scores = self.values = self.largest = 0
+
+    def round(self, settled: SettledRound) -> None:
+        """Checks one round and moves on to its heads."""
+        facts = settled.facts
+        children = {
+            name: self._codec.apply(self._open(submission), self._heads[facts.pairs[name]])
+            for name, submission in facts.submissions.items()
+        }
+        composed = None
+        if facts.scores:
+            drawn = jnp.asarray(
+                drawn_examples(facts.seed, self._validator.count, self._past.state.schedule.draw)
+            )
+            parents = {facts.pairs[name]: self._heads[facts.pairs[name]] for name in children}
+            self._check_scores(settled, self._validator.score("", settled.number, drawn, parents, children))
+            if facts.values:
+                composed = self._check_values(settled, drawn)
+        made = {
+            number: children[self._past.state.versions[number].owners[0]] if composed is None else composed
+            for number, _, _ in settled.settle.versions
+        }
+        known = {**self._heads, **made}
+        self._heads = {number: known[number] for number in settled.settle.heads}
+
+    def _check_scores(self, settled: SettledRound, ours: Score) -> None:
+        for name, score in sorted(settled.facts.scores.items()):
+            where = f"round {settled.number}, score of {name}"
+            self.scores += self._compare(where, score.parents, ours.parents)
+            self.scores += self._compare(where, score.children, ours.children)
+
+    def _check_values(self, settled: SettledRound, drawn: jax.Array) -> np.ndarray:
+        facts = settled.facts
+        some = next(iter(facts.values.values()))
+        (parent,) = {facts.pairs[name] for name, _ in some.values}
+        base = self._heads[parent]
+        deltas = {
+            name: self._codec.decode(self._open(facts.submissions[name]), base) for name, _ in some.values
+        }
+        composed = compose(base, [deltas[name] for name in sorted(deltas)], len(facts.pairs))
+        ours = self._validator.value("", settled.number, drawn, base, deltas, len(facts.pairs), composed)
+        for name, value in sorted(facts.values.items()):
+            where = f"round {settled.number}, value of {name}"
+            if value.composed != ours.composed:
+                raise IntegrityError(where, "the deltas compose to other weights")
+            self.values += self._compare(where, (("composed", value.loss),), (("composed", ours.loss),))
+            self.values += self._compare(where, value.values, ours.values)
+            self.values += self._compare(where, value.shapley, ours.shapley)
+        return composed
+
+    def _compare(self, where: str, stated: Pairs, ours: Pairs) -> int:
+        for (name, figure), (_, expected) in zip(stated, ours, strict=True):
+            self.largest = max(self.largest, abs(figure - expected))
+            if abs(figure - expected) > self._tolerance:
+                raise IntegrityError(where, f"states {figure} for {name}, the artefacts give {expected}")
+        return len(stated)
+
+    def _open(self, submission: Submit) -> bytes:
+        return self._archive.open_delta(self._past.state, submission, self._keys)

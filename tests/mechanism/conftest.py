@@ -1,0 +1,230 @@
+"""A player of whole rounds: everybody acts as the mechanism suggests, unless the dice keep them away."""
+
+from __future__ import annotations
+
+import functools
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+import pytest
+
+from relayjax import settings
+from relayjax.identity import Keys
+from relayjax.mechanism.apply import apply, start
+from relayjax.mechanism.rules import Rules, Schedule
+from relayjax.mechanism.rulesets import mechanism
+from relayjax.mechanism.state import Phase, Role, State
+from relayjax.mechanism.transitions import expected_draw, expected_match, expected_settlement
+from relayjax.records import (
+    Bid,
+    Close,
+    Commit,
+    Deposit,
+    Genesis,
+    Join,
+    Record,
+    Score,
+    Submit,
+    Value,
+    commitment,
+)
+
+NAT = 1_000_000
+SALT = "00" * 16
+COMPOSED = "cc" * 32
+
+
+@functools.lru_cache(maxsize=1024)
+def keys(name: str) -> Keys:
+    return Keys.derive(name, b"tests")
+
+
+def join(name: str, role: Role) -> Join:
+    public = keys(name).public
+    return Join(name, role.value, public.signing, public.receiving)
+
+
+def genesis(schedule: Schedule, rules: Rules) -> Genesis:
+    config = {"relay": settings.encode(schedule), "rules": settings.encode(rules)}
+    public = keys("v0").public
+    return Genesis("v0", config, [], "00" * 32, "11" * 32, public.signing, public.receiving)
+
+
+@functools.lru_cache(maxsize=64)
+def opening(schedule: Schedule, rules: Rules) -> tuple[State, tuple[Record, ...]]:
+    """The state when everybody has joined, and the records that lead to it."""
+    first = genesis(schedule, rules)
+    said: list[Record] = [first]
+    digits = len(str(schedule.participants - 1))
+    said += [join(f"p{i:0{digits}}", Role.PARTICIPANT) for i in range(schedule.participants)]
+    said += [join(f"v{i}", Role.MAINTAINER) for i in range(1, schedule.validators)]
+    said += [join("observer", Role.OBSERVER)]
+    return functools.reduce(apply, said[1:], start(first)), tuple(said)
+
+
+def coins(state: State) -> int:
+    """All coins there are, wherever they lie."""
+    return sum(state.balances.values()) + sum(state.round.deposits.values()) + state.pot
+
+
+class Player:
+    """Plays rounds; after every record the books must balance.
+
+    Attributes:
+      dice: decides who stays away and what is scored; hypothesis' or a seeded one.
+      away: probability that somebody expected to act does not.
+      losses: trainer → its candidate's loss, micro-nats; drawn when not given.
+      values: trainer → its value in a braid round; drawn when not given.
+      lies: validator → what it adds to every loss.
+    """
+
+    def __init__(self, schedule: Schedule, rules: Rules, dice: random.Random | None = None, away: float = 0):
+        self.state, said = opening(schedule, rules)
+        self.said = list(said)
+        self.dice = dice or random.Random(0)
+        self.away = away
+        self.losses: dict[str, int] = {}
+        self.values: dict[str, int] = {}
+        self.lies: dict[str, int] = {}
+        self.composed: dict[str, str] = {}
+        self.composed_loss: int | None = None
+        self.parent_loss = 2 * NAT
+        self.watch: Callable[[State, Record], None] = lambda before, record: None
+
+    @property
+    def rules(self):
+        return mechanism(self.state.rules)
+
+    def say(self, record: Record) -> None:
+        self.watch(self.state, record)
+        self.state = apply(self.state, record)
+        self.said.append(record)
+        assert self.state.minted - self.state.burned == coins(self.state)
+        assert min(self.state.balances.values()) >= 0 <= self.state.pot
+        assert all(amount >= 0 for amount in self.state.round.deposits.values())
+
+    def present(self, names) -> list[str]:
+        return [name for name in sorted(names) if not self.away or self.dice.random() >= self.away]
+
+    def close(self, phase: Phase) -> None:
+        if self.state.round.phase is phase:
+            self.say(Close(self.state.orderer, self.state.round.number, phase.name.lower()))
+
+    def auction(self) -> None:
+        for name in self.present(self.rules.bidders(self.state)):
+            amount = self.rules.suggested_bid(self.state, name)
+            if amount is not None:
+                self.say(Bid(name, self.state.round.number, amount))
+        self.say(expected_match(self.state))
+
+    def deposit(self) -> None:
+        due = self.rules.deposits(self.state)
+        for name in self.present(due):
+            self.say(Deposit(name, self.state.round.number, due[name]))
+        self.close(Phase.DEPOSIT)
+
+    def submission(self, name: str) -> Submit:
+        now = self.state.round
+        parent = self.state.versions[now.pairs[name]].digest
+        delta = keys(name).public.signing
+        child = f"{now.number:032x}" + delta[:32]
+        return Submit(name, now.number, delta, self.state.schedule.codec, 100, SALT, parent, child)
+
+    def commit(self) -> None:
+        now = self.state.round
+        for name in self.present(set(now.pairs) & set(now.deposits)):
+            made = self.submission(name)
+            bound = commitment(bytes.fromhex(SALT), made.delta, made.parent, now.number, name)
+            self.say(Commit(name, now.number, bound))
+        self.close(Phase.COMMIT)
+
+    def reveal(self) -> None:
+        for name in self.present(self.state.round.commitments):
+            self.say(self.submission(name))
+        self.close(Phase.REVEAL)
+
+    def quorum(self) -> list[str]:
+        """The maintainers that report: those present, but never fewer than the relay needs to go on."""
+        everybody = self.rules.maintainers(self.state)
+        here = self.present(everybody)
+        return here if 2 * len(here) > len(everybody) else list(everybody)
+
+    def score(self, name: str) -> Score:
+        now, lie = self.state.round, self.lies.get(name, 0)
+        parents = sorted({str(now.pairs[trainer]) for trainer in now.submissions})
+        return Score(
+            name,
+            now.number,
+            tuple((parent, self.parent_loss) for parent in parents),
+            tuple((trainer, self.losses[trainer] + lie) for trainer in sorted(now.submissions)),
+        )
+
+    def test(self) -> None:
+        if self.state.round.phase is not Phase.TESTING:
+            return
+        for trainer in sorted(self.state.round.submissions):
+            self.losses.setdefault(trainer, self.parent_loss + self.dice.randint(-NAT, NAT))
+        self.say(expected_draw(self.state))
+        for name in self.quorum():
+            self.say(self.score(name))
+        self.close(Phase.TESTING)
+
+    def value(self) -> None:
+        if self.state.round.phase is not Phase.VALUATION:
+            return
+        accepted = sorted(self.rules.accepted(self.state))
+        for trainer in accepted:
+            self.values.setdefault(trainer, self.dice.randint(-NAT, 10 * NAT))
+        loss = self.composed_loss
+        if loss is None:
+            loss = self.parent_loss + self.dice.randint(-NAT, NAT)
+        pairs = tuple((trainer, self.values[trainer]) for trainer in accepted)
+        none = tuple((trainer, 0) for trainer in accepted)
+        for name in self.quorum():
+            digest = self.composed.get(name, COMPOSED)
+            self.say(Value(name, self.state.round.number, digest, loss, pairs, none, pairs, none))
+        self.close(Phase.VALUATION)
+
+    def settle(self) -> None:
+        self.say(expected_settlement(self.state))
+
+    def round(self, losses: Mapping[str, int] | None = None, values: Mapping[str, int] | None = None) -> None:
+        """Plays one round to its settlement."""
+        self.losses, self.values = dict(losses or {}), dict(values or {})
+        for phase in (
+            self.auction,
+            self.deposit,
+            self.commit,
+            self.reveal,
+            self.test,
+            self.value,
+            self.settle,
+        ):
+            phase()
+
+    def until(self, phase: Phase) -> Player:
+        """Plays on within the round until a phase is reached."""
+        steps = (self.auction, self.deposit, self.commit, self.reveal, self.test, self.value)
+        self.losses, self.values = {}, {}
+        for step in steps[: phase - Phase.AUCTION]:
+            step()
+        return self
+
+    def altered(self, record: Record, **changes: object) -> Record:
+        return replace(record, **changes)
+
+
+@pytest.fixture(scope="session")
+def player() -> type[Player]:
+    return Player
+
+
+@pytest.fixture(scope="session")
+def joining() -> Callable[[str, Role], Join]:
+    return join
+
+
+@pytest.fixture(scope="session")
+def first_record() -> Callable[[Schedule, Rules], Genesis]:
+    return genesis

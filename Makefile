@@ -24,8 +24,9 @@ lint: .venv/dev  ## linter and formatter
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 
-types: wheel  ## type checker, over the built wheel and over the source
-	$(BIN)/pyright
+types: wheel  ## type checker, over the source and over the built wheel
+	$(BIN)/pyright --pythonpath $(BIN)/python
+	cd build/wheel && ../../$(BIN)/pyright --pythonpath ../../$(BIN)/python relayjax
 
 wheel: .venv/dev  ## build the wheel into dist/ and unpack it into build/wheel
 	rm -rf build dist

@@ -30,9 +30,9 @@ def get_config(variant: str = "") -> Config:
     """The config, or one of its variants."""
     config = Config(
         task=Digits(alpha=0.1),
-        leg=LegSettings(steps=200, batch_size=64, learning_rate=0.05, prior_anneal=6.0, anchor=0.003),
+        leg=LegSettings(steps=200, batch_size=64, learning_rate=0.05, prior_anneal=6.0, anchor=0.001),
         relay=RELAY,
-        rules=RelayJAXRules(tolerance=2 * NATS),
+        rules=RelayJAXRules(tolerance=3 * NATS // 2),
     )
     match variant:
         case "":

@@ -11,9 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from relayjax.history import History
-from relayjax.identity import Keys, PublicKeys
-from relayjax.mechanism.rulesets import mechanism
+from relayjax.errors import IntegrityError
+from relayjax.files import is_temporary
+from relayjax.history import History, SettledRound
+from relayjax.identity import Keys
+from relayjax.mechanism.rules import Schedule
 from relayjax.mechanism.state import State
 from relayjax.pack import ModelVersion
 from relayjax.records import Submit
@@ -52,8 +54,17 @@ class Archive:
         return self.store.put(np.ascontiguousarray(theta, dtype="<f4").tobytes())
 
     def genesis(self, history: History) -> np.ndarray:
-        """The genesis weights, float32 [P]."""
-        return np.frombuffer(self.store.get(history.genesis.weights), dtype="<f4").astype(np.float32)
+        """The genesis weights, float32 [P].
+
+        Raises:
+          IntegrityError: missing, damaged, or not as many as the genesis record lays out.
+        """
+        version = ModelVersion(0, history.genesis.weights, history.genesis.layout)
+        content = self.store.get(version.weights)
+        if len(content) != 4 * version.size:
+            where = str(self.store.path(version.weights))
+            raise IntegrityError(where, f"{len(content)} bytes cannot hold {version.size} parameters")
+        return np.frombuffer(content, dtype="<f4").astype(np.float32)
 
     def seal(self, round: int, artefacts: list[Artefact], signer: Keys) -> None:
         """Seals a round's artefacts and signs the manifest over them, durably."""
@@ -68,11 +79,12 @@ class Archive:
         """The newest model checkpoint in the head's lineage, or None before the first one."""
         state = history.state
         line = {version.number: version for version in state.lineage(state.head.number)}
-        for round in reversed(self.seals.rounds()):
-            manifest, head = self.manifest(state, round), history.rounds[round - 1].settle.heads[:1]
+        for settled in reversed(history.rounds):
+            if settled.head not in line or not model_due(settled, state.schedule):
+                continue
+            version, manifest = line[settled.head], self.manifest(state, settled.number)
             for seal in manifest.seals:
-                if seal.kind == "model" and head and head[0] in line:
-                    version = line[head[0]]
+                if seal.kind == "model":
                     found = ModelVersion(version.number, version.digest, history.genesis.layout)
                     return SealedModel(found, manifest, seal)
         return None
@@ -91,24 +103,35 @@ class Archive:
         return self.seals.read(round, {state.orderer: public_keys(state.members[state.orderer])})
 
     def sweep(self, history: History) -> None:
-        """Deletes what a killed round left: manifests beyond the last settled one, and blobs nobody names."""
-        settled = len(history.rounds)
+        """Deletes what a killed round left: manifests beyond the last settled one, and blobs nobody names.
+
+        Raises:
+          IntegrityError: the manifest of a settled round is missing or damaged; nothing is deleted then,
+            for without it nobody knows which blobs are needed.
+        """
+        manifests = [self.manifest(history.state, settled.number) for settled in history.rounds]
         for round in self.seals.rounds():
-            if round > settled:
+            if round > len(history.rounds):
                 self.seals.path(round).unlink()
-        referenced = {history.genesis.weights}
-        for round in self.seals.rounds():
-            referenced |= {seal.sealed for seal in self.manifest(history.state, round).seals}
-        self.store.sweep(referenced)
+        for directory in (self.workdir.seals, self.workdir.keys):
+            for leftover in filter(is_temporary, list(directory.glob(".*"))):
+                leftover.unlink()
+        sealed = {seal.sealed for manifest in manifests for seal in manifest.seals}
+        self.store.sweep({history.genesis.weights, *sealed})
 
 
-def delta_recipients(state: State, trainer: str) -> list[PublicKeys]:
-    """Who may open a candidate of the present round."""
-    names = {trainer, state.orderer, *mechanism(state.rules).maintainers(state), *state.licences}
-    return [public_keys(state.members[name]) for name in sorted(names)]
+def delta_recipients(settled: SettledRound, orderer: str, trainer: str) -> set[str]:
+    """Who may open a trainer's candidate of a round."""
+    return {trainer, orderer, *settled.maintainers, *settled.licences}
 
 
-def model_recipients(state: State) -> list[PublicKeys]:
-    """Who may open the head: the orderer, and everybody whose licence covers it."""
-    entitled = {name for name, number in state.licences.items() if number >= state.head.number}
-    return [public_keys(state.members[name]) for name in sorted({state.orderer, *entitled})]
+def model_recipients(settled: SettledRound, orderer: str) -> set[str]:
+    """Who may open the head after a round: the orderer, and everybody whose licence covers it."""
+    return {orderer, *(name for name, number in settled.licences.items() if number >= settled.head)}
+
+
+def model_due(settled: SettledRound, schedule: Schedule) -> bool:
+    """Whether a round hands its head on as a model checkpoint: every so many versions, and at the end."""
+    made = [number for number, _, _ in settled.settle.versions]
+    due = settled.number == schedule.rounds or any(n % schedule.checkpoint_every == 0 for n in made)
+    return due and bool(settled.settle.heads)

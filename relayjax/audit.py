@@ -2,10 +2,14 @@
 
 1. The log: every bit of every file, the Merkle tree under the signed checkpoint, the chain.
 2. The records: every signature, and every transition of the agreed state, payouts included.
-3. The artefacts: every blob against its digest, every seal manifest against its signature, and that every
-   revealed delta is there.
+3. The artefacts: every blob against its digest, every seal manifest against its signature and the ledger:
+   every revealed delta and due model checkpoint is there, for those entitled to it, and nothing else.
 4. With a key that can open them: every delta and model checkpoint against the ledger, and every
-   version's weights recomputed from the genesis on.
+   version's and candidate's weights recomputed from the genesis on.
+
+A directory that was put back, whole, to what it once was is right in itself: that newer rounds are missing
+shows only to whoever kept a later checkpoint or root. Nor do seals show for whom they open, only for whom
+their signer says they do.
 """
 
 from __future__ import annotations
@@ -14,22 +18,27 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from relayjax import codec, history, lineage, records
-from relayjax.archive import Archive
+from relayjax.archive import Archive, delta_recipients, model_due, model_recipients
 from relayjax.errors import FormatError, IntegrityError
-from relayjax.history import History
+from relayjax.history import History, SettledRound
 from relayjax.identity import Keys, PublicKeys, verify_envelope
 from relayjax.ledger.audit import audit_log
 from relayjax.ledger.checkpoint import Checkpoint
-from relayjax.ledger.disk import CHECKPOINT, read, read_bundle
+from relayjax.ledger.disk import CHECKPOINT, present_files, read, read_bundle
 from relayjax.ledger.entry import Entry
 from relayjax.ledger.merkle import Tree, leaf_hash
 from relayjax.ledger.note import parse_note
-from relayjax.ledger.tiles import tiles_of
+from relayjax.ledger.tiles import WIDTH, tiles_of
+from relayjax.mechanism.state import State
 from relayjax.pack import ModelVersion, verify_pack
 from relayjax.records import Genesis, Submit
 from relayjax.replay import public_keys
+from relayjax.store.manifest import SealManifest
 from relayjax.store.sealed import open_artefact
+from relayjax.weights import digest
 from relayjax.workdir import Workdir
+
+_CUT_SHORT = "a run cut short leaves such, and going on deletes them"
 
 
 @dataclass(frozen=True)
@@ -74,9 +83,13 @@ def audit(workdir: Workdir, keys: Keys | None = None, log_key: str | None = None
         raise IntegrityError(str(workdir.ledger), f"signed with {ledger.signer.signing}, not with {log_key}")
     past = history.read(ledger.entries)
     archive, keys = Archive(workdir), keys or local_keys(workdir, past)
-    artefacts = _check_artefacts(archive, past)
-    opened = _check_plaintexts(archive, past, keys) if keys else 0
-    weights = _check_weights(archive, past, keys) if keys else 0
+    try:
+        manifests = _check_artefacts(archive, past)
+        opened = _check_plaintexts(archive, past, manifests, keys) if keys else 0
+        weights = _check_weights(archive, past, manifests, keys) if keys else 0
+    except FormatError as error:
+        raise IntegrityError(f"{workdir.ledger}, entry 0", str(error)) from error
+    artefacts = sum(len(manifest.seals) for manifest in manifests)
     root = Tree([leaf_hash(entry) for entry in ledger.entries]).root().hex()
     return Audit(ledger.origin, ledger.signer.signing, root, artefacts, opened, weights, past)
 
@@ -104,7 +117,11 @@ def read_ledger(workdir: Workdir) -> Ledger:
       IntegrityError: a file or entry is wrong.
     """
     workdir.require()
-    origin, signer = _introduction(workdir.ledger)
+    origin, genesis = introduction(workdir.ledger)
+    if genesis is None:
+        problem = "the log is empty: the run never started; start it again"
+        raise IntegrityError(str(workdir.ledger / CHECKPOINT), problem)
+    signer = PublicKeys(genesis.author, genesis.signing, genesis.receiving)
     return Ledger(origin, signer, audit_log(workdir.ledger, origin, signer))
 
 
@@ -114,59 +131,96 @@ def local_keys(workdir: Workdir, past: History) -> Keys | None:
     return Keys.load(workdir.keys, name) if (workdir.keys / f"{name}.age").exists() else None
 
 
-def _introduction(ledger: Path) -> tuple[str, PublicKeys]:
-    """The log's name, from its checkpoint, and its signer, from the genesis record, which that key signed."""
+def introduction(ledger: Path) -> tuple[str, Genesis | None]:
+    """How a log introduces itself: its name and its genesis record, which the key named in it has signed.
+
+    Returns:
+      The name, from the checkpoint, and the record; None while the log is empty.
+
+    Raises:
+      IntegrityError: the checkpoint or the first entry is wrong.
+    """
     file = ledger / CHECKPOINT
     try:
         checkpoint = Checkpoint.decode(parse_note(read(file)).text)
     except FormatError as error:
         raise IntegrityError(str(file), f"{error}; restore it from a copy") from error
     if checkpoint.size == 0:
-        raise IntegrityError(str(file), "the log is empty: the run never started; start it again")
+        return checkpoint.origin, None
+    if checkpoint.size > WIDTH * len(present_files(ledger)):  # before a list as long as that is made
+        raise IntegrityError(str(file), f"states {checkpoint.size} entries, more than its files can hold")
     tile = next(iter(tiles_of(checkpoint.size)))
-    where = f"{ledger / tile.bundle_path}: entry 0"
+    where = f"{ledger / tile.bundle_path}, entry 0"
     entries, problem = read_bundle(ledger, tile)
     try:
         envelope = Entry.decode(entries[0] if entries else b"").envelope
         genesis = records.decode(envelope.payload)
         if not isinstance(genesis, Genesis):
             raise FormatError(f"is a {genesis.KIND} record; {problem or 'a log starts with its genesis'}")
-        signer = PublicKeys(genesis.author, genesis.signing, genesis.receiving)
-        verify_envelope(envelope, signer, where=where)
+        verify_envelope(envelope, PublicKeys(genesis.author, genesis.signing, genesis.receiving), where=where)
     except FormatError as error:
         raise IntegrityError(where, str(error)) from error
-    return checkpoint.origin, signer
+    return checkpoint.origin, genesis
 
 
-def _check_artefacts(archive: Archive, past: History) -> int:
+def _check_artefacts(archive: Archive, past: History) -> list[SealManifest]:
+    """Checks every blob, and that the manifests name exactly what the ledger asks for; returns them."""
     orderer = past.state.members[past.state.orderer]
     archive.store.verify()
-    archive.store.get(past.genesis.weights)
+    archive.genesis(past)
     manifests = archive.seals.verify(archive.store, {orderer.name: public_keys(orderer)})
     by_round = {manifest.round: manifest for manifest in manifests}
-    for settled in past.rounds:
-        if settled.number not in by_round:
-            raise IntegrityError(str(archive.seals.path(settled.number)), "this manifest is missing")
-        for submission in settled.facts.submissions.values():
-            seal = by_round[settled.number].find(submission.delta)
-            if seal.kind != "delta" or seal.size != submission.size:
-                where = str(archive.seals.path(settled.number))
-                raise IntegrityError(where, f"states another size than the ledger for {submission.delta}")
-    return sum(len(manifest.seals) for manifest in manifests)
+    settled = {round.number: round for round in past.rounds}
+    for number in sorted(settled.keys() | by_round.keys()):
+        where = str(archive.seals.path(number))
+        if number not in by_round:
+            raise IntegrityError(where, "this manifest is missing; restore it from a copy")
+        if number not in settled:
+            raise IntegrityError(where, f"the ledger has no round {number}; {_CUT_SHORT}")
+        _check_seals(by_round[number], settled[number], past.state, where)
+    needed = {seal.sealed for manifest in manifests for seal in manifest.seals} | {past.genesis.weights}
+    if superfluous := sorted(set(archive.store.digests()) - needed):
+        raise IntegrityError(
+            str(archive.store.path(superfluous[0])), f"no manifest names this artefact; {_CUT_SHORT}"
+        )
+    return manifests
 
 
-def _check_plaintexts(archive: Archive, past: History, keys: Keys) -> int:
+def _check_seals(manifest: SealManifest, settled: SettledRound, state: State, where: str) -> None:
+    """Holds a manifest against the ledger: every revealed delta, the model when due, each to its readers."""
+    readers: dict[str, set[str]] = {}
+    sizes: dict[str, int] = {}
+    for name, submission in settled.facts.submissions.items():
+        entitled = delta_recipients(settled, state.orderer, name)
+        readers[submission.delta] = readers.get(submission.delta, set()) | entitled
+        sizes[submission.delta] = submission.size
+    models = [seal for seal in manifest.seals if seal.kind == "model"]
+    if len(models) != model_due(settled, state.schedule):
+        raise IntegrityError(where, f"names {len(models)} model checkpoints, not what the ledger asks for")
+    readers |= {seal.artefact: model_recipients(settled, state.orderer) for seal in models}
+    named = {seal.artefact for seal in manifest.seals}
+    if odd := sorted(named ^ readers.keys()):
+        raise IntegrityError(where, f"artefact {odd[0]} is not in both this manifest and the ledger")
+    for seal in manifest.seals:
+        if seal.size != sizes.get(seal.artefact, seal.size):
+            raise IntegrityError(where, f"states another size than the ledger for {seal.artefact}")
+        if set(seal.recipients) != readers[seal.artefact]:
+            raise IntegrityError(where, f"{seal.artefact} is not sealed to those the ledger entitles to it")
+
+
+def _check_plaintexts(archive: Archive, past: History, manifests: list[SealManifest], keys: Keys) -> int:
     """Opens every artefact; a model checkpoint must be of the head that its round ended with."""
     opened = 0
-    for round in archive.seals.rounds():
-        manifest = archive.manifest(past.state, round)
+    for manifest in manifests:
         for seal in manifest.seals:
             if keys.name not in seal.recipients:
                 continue
-            where = f"{archive.store.path(seal.sealed)} ({seal.kind} of round {round})"
+            where = f"{archive.store.path(seal.sealed)} ({seal.kind} of round {manifest.round})"
             plaintext = open_artefact(archive.store, manifest, seal.artefact, keys)
+            if len(plaintext) != seal.size:
+                raise IntegrityError(where, f"{len(plaintext)} bytes, its manifest states {seal.size}")
             if seal.kind == "model":
-                head = past.state.versions[past.rounds[round - 1].settle.heads[0]]
+                head = past.state.versions[past.rounds[manifest.round - 1].head]
                 try:
                     verify_pack(plaintext, ModelVersion(head.number, head.digest, past.genesis.layout))
                 except FormatError as error:
@@ -175,11 +229,28 @@ def _check_plaintexts(archive: Archive, past: History, keys: Keys) -> int:
     return opened
 
 
-def _check_weights(archive: Archive, past: History, keys: Keys) -> int:
-    """Recomputes every version from the genesis on, if the keys open every delta that takes."""
-    codec_of_run = codec.get(past.state.schedule.codec)
+def _check_weights(archive: Archive, past: History, manifests: list[SealManifest], keys: Keys) -> int:
+    """Recomputes every version and every candidate from the genesis on, if the keys open every delta."""
+    if any(keys.name not in s.recipients for m in manifests for s in m.seals if s.kind == "delta"):
+        return 0
+    delta_codec = codec.get(past.state.schedule.codec)
+    trained: dict[int, list[Submit]] = {}
+    for settled in past.rounds:
+        for name, submission in settled.facts.submissions.items():
+            trained.setdefault(settled.facts.pairs[name], []).append(submission)
 
     def fetch(submission: Submit) -> bytes:
-        return archive.open_delta(past.state, submission, keys)
+        return open_artefact(archive.store, manifests[submission.round - 1], submission.delta, keys)
 
-    return sum(1 for _ in lineage.walk(past, archive.genesis(past), fetch, codec_of_run))
+    count = 0
+    for version, theta in lineage.walk(past, archive.genesis(past), fetch, delta_codec):
+        count += 1
+        for submission in trained.get(version.number, ()):
+            where = f"round {submission.round}, delta of {submission.author}"
+            try:
+                child = delta_codec.apply(fetch(submission), theta)
+            except FormatError as error:
+                raise IntegrityError(where, str(error)) from error
+            if digest(child) != submission.child:
+                raise IntegrityError(where, "leads to other weights than its submission states")
+    return count

@@ -37,7 +37,7 @@ from relayjax.ledger.log import Log
 from relayjax.ledger.proof import Receipt
 from relayjax.mechanism.state import State
 from relayjax.records import Submit
-from relayjax.report.summary import MemberSummary, Summary, summarize
+from relayjax.summary import MemberSummary, Summary, summarize
 from relayjax.workdir import Workdir
 
 if TYPE_CHECKING:
@@ -278,8 +278,12 @@ def read_baselines(workdir: Workdir) -> Baselines:
     if not workdir.baselines.exists():
         return {}
     try:
-        return json.loads(workdir.baselines.read_bytes())
-    except ValueError as error:
+        match json.loads(workdir.baselines.read_bytes()):
+            case {"pooled": dict(), "alone": list(alone)} as figures:
+                if all(isinstance(one, dict) for one in alone):
+                    return figures
+        raise ValueError("not the figures of pooled training and of each participant alone")
+    except (ValueError, RecursionError) as error:
         raise FormatError(f"{workdir.baselines}: {error}; delete it and run again") from error
 
 

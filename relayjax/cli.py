@@ -59,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(_help(name, verb, values))
             return 0
         verb.run(values, values([name, *arguments])[1:])
-    except (RelayError, flags.Error) as error:
+    except (RelayError, flags.Error, OSError) as error:
         print(f"relayjax {name}: {error}", file=sys.stderr)
         return REFUSED
     except KeyboardInterrupt:

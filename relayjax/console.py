@@ -20,7 +20,7 @@ from relayjax.files import write_atomic
 from relayjax.ledger.merkle import Tree, leaf_hash
 from relayjax.mechanism.rules import COIN
 from relayjax.report.html import write_report as write_html
-from relayjax.report.summary import MemberSummary, Summary
+from relayjax.summary import MemberSummary, Summary
 from relayjax.workdir import Workdir
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from relayjax.errors import IntegrityError
@@ -20,11 +20,30 @@ class SettledRound:
       topology: how it connected trainers and versions.
       facts: bids, pairs, submissions, scores and values.
       settle: how it ended.
+      maintainers: who were to score it.
+      licences: name → the newest version its licence covers, after it.
+      head: number of the newest version after it.
     """
 
     topology: Topology
     facts: Round
     settle: Settle
+    maintainers: tuple[str, ...]
+    licences: Mapping[str, int]
+    head: int
+
+    @classmethod
+    def of(cls, before: State, settle: Settle, after: State) -> SettledRound:
+        """What is kept of a round, from the states before and after its settlement."""
+        rules = mechanism(before.rules)
+        return cls(
+            rules.topology(before),
+            before.round,
+            settle,
+            rules.maintainers(before),
+            after.licences,
+            after.head.number,
+        )
 
     @property
     def number(self) -> int:
@@ -60,8 +79,7 @@ def read(entries: Iterable[bytes]) -> History:
     state: State | None = None
     for step in replay(entries):
         if isinstance(step.record, Settle) and state is not None:
-            topology = mechanism(state.rules).topology(state)
-            rounds.append(SettledRound(topology, state.round, step.record))
+            rounds.append(SettledRound.of(state, step.record, step.state))
         said.append(step.record)
         state = step.state
     if state is None or not isinstance(said[0], Genesis):

@@ -3,6 +3,7 @@
     bytes   0–3   "RJXC"
     bytes   4–7   format version 1, big-endian
     bytes   8–15  length M of the manifest, big-endian
+    bytes  16–47  BLAKE3 of the manifest
     M bytes       the manifest, canonical JSON
     the files, one behind the other, in the manifest's order
 
@@ -19,6 +20,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Any
 
 from blake3 import blake3
@@ -27,14 +29,16 @@ from relayjax import canonical
 from relayjax.errors import FormatError, IntegrityError
 
 _MAGIC = b"RJXC\x00\x00\x00\x01"
-_HEADER = len(_MAGIC) + 8
+_LENGTH = 8
+_DIGEST = 32
+_HEADER = len(_MAGIC) + _LENGTH + _DIGEST
 _MANIFEST_LIMIT = 16 * 2**20
 _PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 
 
 @dataclass(frozen=True)
 class ModelVersion:
-    """What identifies a version to whoever restores it.
+    """What identifies a version to whoever restores it. One that exists has a layout that can be believed.
 
     Attributes:
       number: its number in the relay.
@@ -45,6 +49,14 @@ class ModelVersion:
     number: int
     weights: str
     layout: list[Any]
+
+    def __post_init__(self) -> None:
+        for leaf in self.layout:
+            match leaf:
+                case {"name": str(), "shape": list(shape), **more} if not more:
+                    if all(type(length) is int and length > 0 for length in shape):
+                        continue
+            raise FormatError(f"layout of version {self.number}: {str(leaf)[:80]} is not a name and a shape")
 
     @property
     def size(self) -> int:
@@ -65,7 +77,8 @@ def encode_pack(files: Mapping[str, bytes], version: ModelVersion) -> bytes:
             "weights": version.weights,
         }
     )
-    return b"".join([_MAGIC, len(manifest).to_bytes(8, "big"), manifest, *files.values()])
+    length = len(manifest).to_bytes(_LENGTH, "big")
+    return b"".join([_MAGIC, length, blake3(manifest).digest(), manifest, *files.values()])
 
 
 def verify_pack(data: bytes, version: ModelVersion) -> dict[str, bytes]:
@@ -90,16 +103,21 @@ def verify_pack(data: bytes, version: ModelVersion) -> dict[str, bytes]:
         if len(content) != size or blake3(content).hexdigest() != entry["blake3"]:
             raise IntegrityError(where, f"file {path} does not match its digest")
         files[path], offset = content, offset + size
+    if any(parent.as_posix() in files for path in files for parent in PurePosixPath(path).parents):
+        raise FormatError(f"{where}: its manifest has a file where it needs a directory")
     if offset != len(data) or len(files) != len(manifest["files"]):
         raise FormatError(f"{where}: its files are not exactly those of its manifest")
     return files
 
 
 def _manifest(data: bytes, where: str) -> tuple[dict[str, Any], int]:
-    length = int.from_bytes(data[len(_MAGIC) : _HEADER], "big")
+    length = int.from_bytes(data[len(_MAGIC) : len(_MAGIC) + _LENGTH], "big")
     if data[: len(_MAGIC)] != _MAGIC or len(data) < _HEADER or length > _MANIFEST_LIMIT:
         raise FormatError(f"{where}: not a model checkpoint of format 1; fetch it again")
-    manifest = canonical.decode(data[_HEADER : _HEADER + length], limit=_MANIFEST_LIMIT)
+    encoded = data[_HEADER : _HEADER + length]
+    if blake3(encoded).digest() != data[_HEADER - _DIGEST : _HEADER]:
+        raise IntegrityError(where, "its manifest does not match its digest; fetch it again")
+    manifest = canonical.decode(encoded, limit=_MANIFEST_LIMIT)
     if not isinstance(manifest, dict) or set(manifest) != {"files", "layout", "version", "weights"}:
         raise FormatError(f"{where}: its manifest lacks a field or has an unknown one")
     if not isinstance(manifest["files"], list):

@@ -139,7 +139,9 @@ class _Checker:
                 raise IntegrityError(where, "the deltas compose to other weights")
             self.values += self._compare(where, (("composed", value.loss),), (("composed", ours.loss),))
             self.values += self._compare(where, value.values, ours.values)
+            self.values += self._compare(where, value.stderr, ours.stderr)
             self.values += self._compare(where, value.shapley, ours.shapley)
+            self.values += self._compare(where, value.shapley_stderr, ours.shapley_stderr)
         return composed
 
     def _compare(self, where: str, stated: Pairs, ours: Pairs) -> int:

@@ -84,8 +84,7 @@ class Workdir:
         """
         if self.path.exists() and not self.path.is_dir():
             raise WorkdirError(f"{self.path}: is a file; choose another --workdir")
-        foreign = [p.name for p in self.path.iterdir()] if self.path.is_dir() else []
-        if foreign and not {"lock", "ledger", "keys"} & set(foreign):
+        if not self.exists and (foreign := self._foreign()):
             raise WorkdirError(
                 f"{self.path}: holds other files ({foreign[0]}, ...); choose another --workdir"
             )
@@ -107,6 +106,12 @@ class Workdir:
             finally:
                 shutil.rmtree(self.scratch, ignore_errors=True)
 
+    def _foreign(self) -> list[str]:
+        """Names in the directory that no run which is only starting could have left; they stay untouched."""
+        names = sorted(path.name for path in self.path.iterdir()) if self.path.is_dir() else []
+        starting = {"lock", "scratch", "keys", "store", "ledger"} if "lock" in names else set()
+        return [name for name in names if name not in starting]
+
     def append_metrics(self, line: dict[str, Any]) -> None:
         """Adds one line of figures."""
         with open(self.metrics, "a", encoding="utf-8") as file:
@@ -120,17 +125,18 @@ class Workdir:
         """
         if not self.metrics.exists():
             return []
-        lines = self.metrics.read_text(encoding="utf-8").split("\n")
+        lines = self.metrics.read_bytes().split(b"\n")
         figures: dict[int, dict[str, Any]] = {}
         for number, line in enumerate(lines, 1):
             try:
                 entry = json.loads(line) if line else {}
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 if number < len(lines):
                     raise FormatError(f"{self.metrics}:{number}: {error}; delete this line") from error
                 continue
-            if isinstance(entry, dict) and 1 <= entry.get("round", 0) <= rounds:
-                figures[entry["round"]] = entry
+            round = entry.get("round") if isinstance(entry, dict) else None
+            if type(round) is int and 1 <= round <= rounds:
+                figures[round] = entry
         return [figures[round] for round in sorted(figures)]
 
     def rewrite_metrics(self, figures: list[dict[str, Any]]) -> None:

@@ -1,12 +1,17 @@
-"""Small relays played through the real mechanism, with made-up measurements instead of training.
+"""Small relays: some played through the real mechanism with made-up measurements, one that really trains.
 
-Everything is signed and chained as in a real run; only digests, losses and values are invented.
+In the played ones everything is signed and chained as in a real run; only digests, losses and values are
+invented.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+import shutil
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from blake3 import blake3
@@ -22,6 +27,9 @@ from relayjax.mechanism.state import Phase, State
 from relayjax.mechanism.transitions import expected_draw, expected_match, expected_settlement
 from relayjax.records import Bid, Close, Commit, Deposit, Genesis, Join, Record, Score, Submit, Value
 from relayjax.relay.members import Members, salt
+
+if TYPE_CHECKING:
+    from relayjax.config import Config
 
 SEED = 7
 
@@ -171,3 +179,70 @@ def played_derelayl() -> History:
     schedule = Schedule(rounds=6, participants=12, validators=1, braid_rounds=())
     entries = Player(schedule, DeRelayLRules(), lambda r, n: -1_000 * int(n[1:]), lambda r, n: (0, 0)).play()
     return history.read(entries)
+
+
+TINY = {
+    "task.hidden": "8",
+    "leg.steps": "5",
+    "relay.rounds": "8",
+    "relay.participants": "3",
+    "relay.validators": "2",
+    "relay.braid_rounds": "1,4",
+    "relay.draw": "60",
+    "relay.checkpoint_every": "2",
+    "experiment.baselines": "false",
+}
+"""A relay of seconds in which everything happens: braids, chains, model checkpoints in both."""
+
+
+@pytest.fixture(scope="session")
+def tiny_config() -> Callable[..., Config]:
+    """Makes the tiny config; overrides by dotted path, seed 7 unless another is given."""
+    from relayjax import config
+
+    def make(overrides: Mapping[str, str] | None = None, seed: int = SEED) -> Config:
+        return config.resolve("digits", {**TINY, **(overrides or {})}, seed)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def compiled_once() -> Iterator[None]:
+    """Has all runs of a session share what is compiled: opening a run again takes milliseconds, not seconds."""
+    from relayjax.learning.tasks.digits import Digits
+    from relayjax.relay import relay
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Digits, "build", functools.cache(Digits.build))
+        patch.setattr(relay, "Leg", functools.cache(relay.Leg))
+        patch.setattr(relay, "Evaluator", functools.cache(relay.Evaluator))
+        yield
+
+
+@pytest.fixture(scope="session")
+def tiny_snapshots(
+    tiny_config: Callable[..., Config], compiled_once: None, tmp_path_factory: pytest.TempPathFactory
+) -> list[Path]:
+    """Directories of the tiny run after 0, 1, ... rounds; the last is finished. Copy them before changing any."""
+    from relayjax import backend
+
+    base = tmp_path_factory.mktemp("tiny")
+    snapshots = []
+    with backend.open_run(tiny_config(), base / "run") as run:
+        for done in range(run.state.schedule.rounds + 1):
+            snapshots.append(Path(shutil.copytree(base / "run", base / f"after{done}")))
+            if not run.finished:
+                run.step()
+    return snapshots
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tiny_snapshots: list[Path]) -> Path:
+    """Directory of the finished tiny run. Copy it before changing it."""
+    return tiny_snapshots[-1]
+
+
+@pytest.fixture
+def tiny_copy(tiny_run: Path, tmp_path: Path) -> Path:
+    """A copy of the finished tiny run, to be damaged."""
+    return Path(shutil.copytree(tiny_run, tmp_path / "copy"))

@@ -77,7 +77,7 @@ def test_an_impossible_value_is_refused_with_field_value_and_range(
 
 
 def test_a_group_must_be_of_its_class() -> None:
-    with pytest.raises(ConfigError, match="inner=.*must be the settings of a Inner"):
+    with pytest.raises(ConfigError, match=r"inner=.*must be the settings of a Inner"):
         Middle(inner=Outer())  # pyright: ignore[reportArgumentType]
 
 
@@ -119,7 +119,7 @@ def test_overrides_reach_every_kind_and_leave_the_rest() -> None:
 
 def test_flatten_lists_leaves_in_order_with_their_spec() -> None:
     leaves = settings.flatten(Outer())
-    assert list(leaves)[0] == "middle.inner.rate" and list(leaves)[-1] == "seed"
+    assert next(iter(leaves)) == "middle.inner.rate" and list(leaves)[-1] == "seed"
     assert leaves["middle.inner.count"][1].help == "how many"
 
 
@@ -191,8 +191,8 @@ def test_a_number_has_one_spelling(text: Any) -> None:
 def test_a_nested_group_is_refused_with_its_path() -> None:
     fields = settings.encode(Outer())
     fields["middle"]["inner"]["count"] = 0
-    with pytest.raises(ConfigError, match="^middle.inner.count=0: must be an integer ≥ 1"):
+    with pytest.raises(ConfigError, match=r"^middle\.inner\.count=0: must be an integer ≥ 1"):
         settings.decode(fields, Outer, own=OWN)
     fields["middle"]["inner"] = [1]
-    with pytest.raises(ConfigError, match="^middle.inner: expected the settings of a Inner"):
+    with pytest.raises(ConfigError, match=r"^middle\.inner: expected the settings of a Inner"):
         settings.decode(fields, Outer, own=OWN)

@@ -84,7 +84,15 @@ class Leg:
         Returns:
           Trained − received parameters, float32 [P], and the mean training loss over the leg in nats (without
           the anchor), float32 scalar.
+
+        Raises:
+          ConfigError: the leg lies outside the relay, where the schedules would run backwards.
         """
+        if not 0 <= start_leg < total_legs:
+            raise ConfigError(
+                f"start_leg={start_leg}: must be at least 0 and below total_legs={total_legs}; "
+                "count the legs of valuation rounds in the total too"
+            )
         if isinstance(theta, np.ndarray):
             theta = place(theta, self._mesh)
         return self._run(theta, shard, key, np.int32(start_leg), np.int32(total_legs))

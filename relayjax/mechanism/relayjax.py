@@ -10,6 +10,9 @@ The oldest valued version takes the rest of the royalty; what floors leave over 
 relay's last round the whole pot goes down the lineage, so that nothing is stranded. With μ, ρ, γ the
 `maintainer_share`, `royalty_share` and `royalty_decay` of `RelayJAXRules`.
 
+A version is licensed to everybody whose work in its lineage was measured to be worth something, and to the
+validators that scored the round truthfully.
+
 A leg is accepted when it raises the validation loss by at most the tolerance: half of all honest legs
 raise it for a moment on skewed data, so demanding improvement stalls the relay.
 """
@@ -69,7 +72,7 @@ class RelayJAX:
         heads = (version.number,) if version else state.heads
         line = [*([version] if version else []), *state.lineage(state.head.number)]
         lineage = [v for v in line if v.values]
-        contributors = [name for name, _ in lineage[0].values] if lineage else []
+        contributors = {name for ancestor in lineage for name, _ in ancestor.values}
         licensed = sorted({*contributors, *truthful}) if version else []
         return Settlement(
             accepted=tuple(sorted(accepted)),

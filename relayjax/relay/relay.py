@@ -11,9 +11,11 @@ from collections.abc import Callable
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 
 from relayjax import codec, handoff, history, lineage, settings, weights
 from relayjax.archive import Archive
+from relayjax.audit import introduction
 from relayjax.config import Config
 from relayjax.errors import WorkdirError
 from relayjax.history import History
@@ -62,11 +64,15 @@ class Relay:
         self._members = Members.derive(config.relay, config.seed)
         self._archive = Archive(workdir)
         self._heads: Heads = {0: genesis}
+        self._torn = False
+        devices = jax.local_device_count()
+        mesh = data_mesh(devices) if devices > 1 else None
+        leg = Leg(self.task, self.layout, config.leg, mesh)  # may refuse, so before anything is written
         if workdir.exists:
             transcript = self._resume(self._genesis(genesis))
         else:
             transcript = self._start(self._genesis(genesis), genesis)
-        self._crew = self._assemble(transcript)
+        self._crew = self._assemble(transcript, leg, mesh)
 
     @property
     def state(self) -> State:
@@ -88,8 +94,16 @@ class Relay:
         return self._heads[self.state.head.number]
 
     def step(self) -> None:
-        """Plays one round; it is durable on return."""
+        """Plays one round; it is durable on return.
+
+        Raises:
+          WorkdirError: an earlier round was cut short by an error, so memory and disk may differ.
+        """
+        if self._torn:
+            raise WorkdirError(f"{self.workdir.path}: a round was cut short before; open the run again")
+        self._torn = True
         self._heads = play(self._crew, self._heads)
+        self._torn = False
 
     def evaluate(self, theta: np.ndarray | jax.Array) -> dict[str, float]:
         """Figures of some weights, float32 [P], on the test set."""
@@ -127,17 +141,18 @@ class Relay:
 
     def _resume(self, genesis: Genesis) -> Transcript:
         orderer = self._members.orderer
-        log = Log.open(self.workdir.ledger, *self._trusted())
-        if log.size == 0:
+        _, there = introduction(self.workdir.ledger)
+        if there is not None and there != genesis:
+            raise WorkdirError(
+                f"{self.workdir.path}: holds another run ({_difference(there, genesis)}); resume it "
+                "with the same --config, overrides and --seed, or choose another --workdir"
+            )
+        log = Log.open(self.workdir.ledger, self._origin(), orderer.public.signing)
+        if there is None:
             transcript = Transcript(log, None)
             self._introduce(transcript, genesis)
             return transcript
         past = history.read(log.entries())
-        if past.genesis != genesis:
-            raise WorkdirError(
-                f"{self.workdir.path}: holds another run ({_difference(past.genesis, genesis)}); resume it "
-                "with the same --config, overrides and --seed, or choose another --workdir"
-            )
         self._archive.sweep(past)
         self.workdir.rewrite_metrics(self.workdir.read_metrics(len(past.rounds)))
         known = {**self._heads, **self._received(past)}
@@ -161,13 +176,8 @@ class Relay:
         pack = self._archive.open_model(found, self._members.orderer)
         return {found.version.number: np.asarray(handoff.unpack(pack, found.version, self.workdir.scratch))}
 
-    def _trusted(self) -> tuple[str, str]:
-        return self._origin(), self._members.orderer.public.signing
-
-    def _assemble(self, transcript: Transcript) -> Crew:
+    def _assemble(self, transcript: Transcript, leg: Leg, mesh: Mesh | None) -> Crew:
         config, clock = self.config, Stopwatch()
-        devices = jax.local_device_count()
-        mesh = data_mesh(devices) if devices > 1 else None
         evaluator = Evaluator(self.task, self.layout)
         delta_codec = codec.get(config.relay.codec)
         names = [keys.name for keys in self._members.participants]
@@ -175,7 +185,7 @@ class Relay:
             members=self._members,
             idle=frozenset(names[index] for index in config.experiment.idle),
             shards=dict(zip(names, place_shards(self.task, mesh), strict=True)),
-            trainer=Trainer(Leg(self.task, self.layout, config.leg, mesh), self.layout, delta_codec, clock),
+            trainer=Trainer(leg, self.layout, delta_codec, clock),
             validator=Validator(
                 evaluator,
                 place(self.task.validation),

@@ -14,8 +14,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from relayjax import handoff
-from relayjax.archive import Archive, Artefact, delta_recipients, model_recipients
+from relayjax.archive import Archive, Artefact, delta_recipients, model_due, model_recipients
 from relayjax.codec import Codec
+from relayjax.history import SettledRound
+from relayjax.identity import PublicKeys
 from relayjax.learning.evaluate import Evaluator
 from relayjax.learning.placement import Shard
 from relayjax.learning.task import Batch
@@ -30,6 +32,7 @@ from relayjax.relay.testing import Validator, drawn_examples
 from relayjax.relay.timing import Stopwatch
 from relayjax.relay.training import Candidate, Trainer
 from relayjax.relay.transcript import Transcript
+from relayjax.replay import public_keys
 from relayjax.weights import compose
 
 MICRO = 1e-6
@@ -98,9 +101,10 @@ def play(crew: Crew, heads: Heads) -> Heads:
         _commit_and_reveal(crew, candidates)
     drawn = _test(crew, heads, candidates)
     composed = _value(crew, heads, candidates, drawn)
-    settled, following = _settle(crew, heads, candidates, composed)
-    following = _keep(crew, candidates, following, settled.round)
-    crew.notify(_observed(crew, settled, following))
+    before = crew.state
+    settled = _settle(crew)
+    following = _keep(crew, candidates, _following(crew, heads, candidates, composed, settled), settled)
+    crew.notify(_observed(crew, before, settled, following))
     return following
 
 
@@ -188,35 +192,27 @@ def _value(
     return composed
 
 
-def _settle(
-    crew: Crew, heads: Heads, candidates: Mapping[str, Candidate], composed: np.ndarray | None
-) -> tuple[Settled, Heads]:
-    """Settles the round; returns what happened and the weights of the new heads."""
-    before, topology = crew.state, crew.rules.topology(crew.state)
+def _settle(crew: Crew) -> SettledRound:
+    before = crew.state
     with crew.clock.stage("ledger"):
         settle = expected_settlement(before)
         crew.transcript.say(crew.members.orderer, settle)
+    return SettledRound.of(before, settle, crew.state)
+
+
+def _following(
+    crew: Crew,
+    heads: Heads,
+    candidates: Mapping[str, Candidate],
+    composed: np.ndarray | None,
+    settled: SettledRound,
+) -> Heads:
+    """Weights of the heads that a settled round leaves."""
     weights = dict(heads)
-    for number, _, _ in settle.versions:
+    for number, _, _ in settled.settle.versions:
         owners = crew.state.versions[number].owners
         weights[number] = candidates[owners[0]].child if composed is None else composed
-    following = {number: weights[number] for number in settle.heads}
-    measured = [dict(value.values) for value in before.round.values.values()]
-    return (
-        Settled(
-            round=settle.round,
-            topology=topology.value,
-            rises=tuple((name, loss_rise(before, name) * MICRO) for name in before.round.submissions),
-            accepted=settle.accepted,
-            refused=settle.refused,
-            values=tuple((name, value * MICRO) for name, value in sorted(measured[0].items()))
-            if measured
-            else (),
-            head=crew.state.head.number,
-            loss=_head_loss(before, settle.heads, crew.state, topology) * MICRO,
-        ),
-        following,
-    )
+    return {number: weights[number] for number in settled.settle.heads}
 
 
 def _head_loss(before: State, heads: tuple[int, ...], after: State, topology: Topology) -> int:
@@ -231,36 +227,49 @@ def _head_loss(before: State, heads: tuple[int, ...], after: State, topology: To
     return child_loss(before, after.versions[heads[0]].owners[0])
 
 
-def _keep(crew: Crew, candidates: Mapping[str, Candidate], heads: Heads, round: int) -> Heads:
+def _keep(crew: Crew, candidates: Mapping[str, Candidate], heads: Heads, settled: SettledRound) -> Heads:
     """Seals the round's artefacts, hands the head on when due, and appends the records."""
     state, orderer = crew.state, crew.members.orderer
+
+    def public(names: set[str]) -> list[PublicKeys]:
+        return [public_keys(state.members[name]) for name in sorted(names)]
+
     artefacts = [
-        Artefact("delta", candidate.payload, delta_recipients(state, name))
+        Artefact("delta", candidate.payload, public(delta_recipients(settled, orderer.name, name)))
         for name, candidate in candidates.items()
     ]
-    made = [version for version in state.versions if version.round == round]
-    due = round == state.schedule.rounds or any(
-        version.number % state.schedule.checkpoint_every == 0 for version in made
-    )
-    if due and heads:
+    if model_due(settled, state.schedule):
         with crew.clock.stage("handoff"):
             version = ModelVersion(state.head.number, state.head.digest, list(crew.layout))
             scratch = crew.archive.workdir.scratch
             pack = handoff.pack(heads[version.number], version, scratch)
-            artefacts.append(Artefact("model", pack, model_recipients(state)))
+            artefacts.append(Artefact("model", pack, public(model_recipients(settled, orderer.name))))
             restored = handoff.unpack(pack, version, scratch)
             heads = {**heads, version.number: np.asarray(restored)}
-        crew.notify(HandedOff(round, version.number, len(pack)))
+        crew.notify(HandedOff(settled.number, version.number, len(pack)))
     with crew.clock.stage("store"):
-        crew.archive.seal(round, artefacts, orderer)
+        crew.archive.seal(settled.number, artefacts, orderer)
     with crew.clock.stage("ledger"):
         crew.transcript.commit(orderer)
     return heads
 
 
-def _observed(crew: Crew, settled: Settled, heads: Heads) -> Settled:
-    """Adds the figures that only the experimenter sees."""
+def _observed(crew: Crew, before: State, settled: SettledRound, heads: Heads) -> Settled:
+    """What listeners are told of a settled round, with the figures that only the experimenter sees."""
+    measured = [dict(value.values) for value in before.round.values.values()]
+    values = sorted(measured[0].items()) if measured else ()
     with crew.clock.stage("observe"):
         theta = heads.get(settled.head)
         metrics = {} if theta is None else crew.evaluator.metrics(theta, crew.test)
-    return Settled(**{**vars(settled), "metrics": metrics, "seconds": crew.clock.lap()})
+    return Settled(
+        round=settled.number,
+        topology=settled.topology.value,
+        rises=tuple((name, loss_rise(before, name) * MICRO) for name in before.round.submissions),
+        accepted=settled.settle.accepted,
+        refused=settled.settle.refused,
+        values=tuple((name, value * MICRO) for name, value in values),
+        head=settled.head,
+        loss=_head_loss(before, settled.settle.heads, crew.state, settled.topology) * MICRO,
+        metrics=metrics,
+        seconds=crew.clock.lap(),
+    )

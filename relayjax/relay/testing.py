@@ -51,7 +51,7 @@ def validation_digest(validation: Batch) -> str:
     for name in sorted(validation):
         array = np.ascontiguousarray(validation[name])
         hasher.update(f"{name}:{array.dtype.str}:{array.shape};".encode())
-        hasher.update(memoryview(array.reshape(-1)).cast("B"))
+        hasher.update(array.reshape(-1).view(np.uint8).data)
     return hasher.hexdigest()
 
 

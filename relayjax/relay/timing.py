@@ -14,7 +14,7 @@ class Stopwatch:
     """Adds up seconds by stage; stages do not nest."""
 
     def __init__(self) -> None:
-        self.seconds = dict.fromkeys(STAGES, 0.0)
+        self.seconds = _nothing()
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -27,5 +27,9 @@ class Stopwatch:
 
     def lap(self) -> dict[str, float]:
         """The seconds since the last lap by stage; starts a new one."""
-        seconds, self.seconds = self.seconds, dict.fromkeys(STAGES, 0.0)
+        seconds, self.seconds = self.seconds, _nothing()
         return seconds
+
+
+def _nothing() -> dict[str, float]:
+    return {stage: 0.0 for stage in STAGES}

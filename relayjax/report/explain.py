@@ -11,9 +11,9 @@ from relayjax.mechanism.rules import MILLION, DeRelayLRules, RelayJAXRules
 from relayjax.mechanism.settlement import ESCROW
 from relayjax.mechanism.state import Role
 from relayjax.records import Join
-from relayjax.report.measured import Leg, Valuation, legs, valuations
+from relayjax.measured import Leg, Valuation, legs, valuations
 from relayjax.report.payouts import Payout, payouts
-from relayjax.report.summary import COINS, NATS, account, ordered
+from relayjax.summary import COINS, NATS, account, ordered
 
 
 def explain(history: History, name: str) -> str:
@@ -56,9 +56,10 @@ def _introduction(history: History, name: str) -> Iterator[str]:
         (i for i, record in enumerate(history.records) if isinstance(record, Join) and record.author == name),
         0,
     )
-    how = "opened the run and orders its records" if name == state.orderer else "joined"
-    yield f"{name}: {how} as a {state.members[name].role} (ledger entry {entry})."
-    yield f"{len(history.rounds)} of {state.schedule.rounds} rounds are settled."
+    yield f"{name}: {state.members[name].role}, introduced by ledger entry {entry}."
+    if name == state.orderer:
+        yield "It opened the run, orders its records and signs the log."
+    yield f"{len(history.rounds)} of {_count(state.schedule.rounds, 'round')} are settled."
 
 
 def _training(history: History, name: str) -> Iterator[str]:
@@ -69,11 +70,11 @@ def _training(history: History, name: str) -> Iterator[str]:
         return
     rules, refused = history.state.rules, [leg for leg in own if not leg.accepted]
     changes = [leg.change for leg in own if leg.change is not None]
-    yield f"{len(own)} legs: {len(own) - len(refused)} accepted, {len(refused)} refused."
+    yield f"{_count(len(own), 'leg')}: {len(own) - len(refused)} accepted, {len(refused)} refused."
     if isinstance(rules, RelayJAXRules):
-        yield f"A leg is accepted when it raises the validation loss by at most {_nats(rules.tolerance)} nats."
+        yield f"A leg may raise the validation loss by at most {_nats(rules.tolerance)} nats to be accepted."
     elif isinstance(rules, DeRelayLRules):
-        yield f"The best {rules.accepted_share / MILLION:.0%} of a round's candidates are accepted, rounded down."
+        yield f"The best {rules.accepted_share / MILLION:.0%} of a round's candidates are accepted."
     if changes:
         yield f"On average its legs changed the validation loss by {_signed(fmean(changes))} nats."
     for leg in own:
@@ -104,25 +105,27 @@ def _valued_round(
     own: Valuation, whole: list[Valuation], payout: Payout | None, rules: RelayJAXRules
 ) -> Iterator[str]:
     yield (
-        f"round {own.round}: value {_nats(own.value)} ± {_nats(own.stderr)} nats (Aumann–Shapley), "
-        f"{_nats(own.shapley)} ± {_nats(own.shapley_stderr)} (Shapley), "
-        f"of {_nats(sum(v.value for v in whole))} measured over all {len(whole)}"
+        f"round {own.round}: value {_nats(own.value)} ± {_nats(own.stderr)} nats, "
+        f"of {_nats(sum(v.value for v in whole))} measured over all {len(whole)} accepted"
     )
-    if payout is None:
-        yield "  paid nothing: the composition was not accepted, so the pot was kept"
-        return
-    if not payout.values:
-        yield "  paid as a royalty: in the relay's last round the whole pot goes down the lineage"
-        return
-    share, amount = dict(payout.values).get(own.trainer, 0), dict(payout.parts).get(own.trainer, 0)
-    if not share:
+    yield f"  (Aumann–Shapley, which pays; Shapley gives {_nats(own.shapley)} ± {_nats(own.shapley_stderr)})"
+    if payout and not payout.values:
+        yield "  earns as a royalty only: in the relay's last round the whole pot goes down the lineage"
+    elif own.value <= 0:
         yield "  paid nothing: only a positive value earns"
-        return
+    elif payout is None:
+        yield "  paid nothing: the composition was not accepted, so the pot was kept"
+    else:
+        yield from _formula(payout, own.trainer, rules)
+
+
+def _formula(payout: Payout, name: str, rules: RelayJAXRules) -> Iterator[str]:
+    value, amount = dict(payout.values)[name], dict(payout.parts)[name]
     kept = f"{rules.royalty_share / MILLION:.1%} of it" if payout.royalty else "nothing (none is older)"
     yield f"  pot {_coins(payout.pot)}; set aside for older valued versions: {kept}"
     yield (
-        f"  {_coins(payout.pot - payout.royalty)} × {_nats(share)} / {_nats(payout.total)} "
-        f"({share / payout.total:.1%} of all positive values) = {_coins(amount)} coins"
+        f"  {_coins(payout.pot - payout.royalty)} × {_nats(value)} / {_nats(payout.total)} "
+        f"({value / payout.total:.1%} of all positive values) = {_coins(amount)} coins"
     )
 
 
@@ -160,7 +163,8 @@ def _maintenance(history: History, name: str) -> Iterator[str]:
     if not scored and not paid:
         return
     earned = sum(_received(settled, name, "maintenance") for settled in paid)
-    yield f"Scored {len(scored)} rounds; was paid {_coins(earned)} coins in {len(paid)} rounds."
+    times = _count(len(paid), "round")
+    yield f"Scored {_count(len(scored), 'round')}; was paid {_coins(earned)} coins in {times}."
     rules = history.state.rules
     if not isinstance(rules, RelayJAXRules):
         yield "Each round pays a fee to the writers of its four blocks, drawn by lot among the maintainers."
@@ -202,7 +206,7 @@ def _why_no_licence(history: History, name: str) -> str:
         return "it neither won a round nor tested in one that had a winner"
     if role is Role.MAINTAINER:
         return "it has not scored truthfully in a round that made a version"
-    return "it has no positive value in the newest valued version of the lineage"
+    return "no valued version in the lineage holds work of its own that was worth something"
 
 
 def _account(history: History, name: str) -> Iterator[str]:
@@ -212,7 +216,7 @@ def _account(history: History, name: str) -> Iterator[str]:
     for label, amount in rows:
         if amount:
             yield f"{label:<20}{_coins(amount):>18}"
-    yield f"{'balance':<20}{_coins(balance):>18}"
+    yield f"{'= balance':<20}{_coins(balance):>18}"
     for settled in history.rounds:
         if lost := _lost(settled, name):
             yield f"(round {settled.number}: a deposit of {_coins(lost)} was forfeited)"
@@ -226,6 +230,10 @@ def _received(settled: SettledRound, name: str, reason: str) -> int:
 
 def _lost(settled: SettledRound, name: str) -> int:
     return sum(a for s, target, a, _ in settled.settle.transfers if s == ESCROW + name and target != name)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _coins(amount: int) -> str:

@@ -19,9 +19,9 @@ from markupsafe import Markup
 from relayjax.files import write_atomic
 from relayjax.history import History
 from relayjax.mechanism.state import Role, Topology
-from relayjax.report import figures
-from relayjax.report.measured import Leg, head_losses, legs, legs_done
-from relayjax.report.summary import (
+from relayjax.report import figures, payout_figures
+from relayjax.measured import Leg, head_losses, legs, legs_done
+from relayjax.summary import (
     COINS,
     NATS,
     Summary,
@@ -193,7 +193,7 @@ def _loss_changes(names: Sequence[str], rounds: int, run: Sequence[Leg]) -> Mark
 def _contributions(names: Sequence[str], summary: Summary) -> Markup:
     members = summary.participants
     return Markup(
-        figures.contributions(
+        payout_figures.contributions(
             names,
             values={m.name: (m.value.value, m.value.stderr) for m in members if m.value},
             shapley={m.name: (m.shapley.value, m.shapley.stderr) for m in members if m.shapley},
@@ -218,4 +218,4 @@ def _coins(history: History, names: Sequence[str]) -> Markup:
         for settled in history.rounds
         if settled.topology is Topology.BRAID
     ]
-    return Markup(figures.coins(names, earned, spans))
+    return Markup(payout_figures.coins(names, earned, spans))

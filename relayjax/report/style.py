@@ -34,6 +34,9 @@ INK, MUTED, FAINT, BAND = "#1b1f24", "#6b7280", "#d9dde3", "#eceff3"
 WIDTH = 9.0
 """Inches; at 72 points an inch the natural width of the report's column."""
 
+Span = tuple[float, float]
+"""Begin and end of a braid round on the x axis."""
+
 _LABELS = 30
 """Names that fit on an axis; with more, some are left out."""
 
@@ -108,7 +111,7 @@ def lanes_height(count: int) -> float:
     return 1.0 + min(0.3 * max(count, 3), 9.0)
 
 
-def bands(axes: Axes, spans: Sequence[tuple[float, float]]) -> None:
+def bands(axes: Axes, spans: Sequence[Span]) -> None:
     """Shades the braid rounds."""
     for index, (begin, end) in enumerate(spans):
         axes.axvspan(begin, end, color=BAND, linewidth=0, zorder=0, label=None if index else "braid round")

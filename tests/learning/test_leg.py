@@ -120,6 +120,12 @@ def test_a_batch_that_does_not_divide_is_refused(probe):
         Leg(probe.task, Layout.of(probe.task.init(KEY)), LegSettings(batch_size=6), FourDevices())
 
 
+@pytest.mark.parametrize("start", [-1, 10])
+def test_a_leg_outside_the_relay_is_refused(probe, start):
+    with pytest.raises(ConfigError, match=f"start_leg={start}: must be"):
+        leg_of(probe)(ONES, place_shards(probe.task)[0], KEY, start, 10)
+
+
 MESH = """
 import jax, numpy as np
 from relayjax.learning.layout import Layout

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 
 import pytest
 
@@ -210,9 +209,6 @@ class Player:
         for step in steps[: phase - Phase.AUCTION]:
             step()
         return self
-
-    def altered(self, record: Record, **changes: object) -> Record:
-        return replace(record, **changes)
 
 
 @pytest.fixture(scope="session")

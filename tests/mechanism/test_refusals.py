@@ -219,17 +219,22 @@ def test_only_the_orderer_closes_the_present_phase(player):
     refused(at(player, Phase.SETTLEMENT).state, Close("v0", 1, "settlement"), "derived record")
 
 
-def test_a_test_is_closed_with_a_majority_of_the_maintainers_only(player):
-    play = at(player, Phase.TESTING)
+def test_a_test_and_a_valuation_are_closed_with_a_majority_of_the_maintainers_only(player):
+    play = player(dataclasses.replace(BRAID, validators=4), RULES).until(Phase.TESTING)
     play.losses = dict.fromkeys(play.state.round.submissions, 0)
     close = Close("v0", 1, "testing")
     refused(play.state, close, "majority")
     play.say(expected_draw(play.state))
-    refused(play.state, close, "majority")
-    play.say(play.score("v0"))
-    refused(play.state, close, "majority")
-    play.say(play.score("v2"))
-    assert apply(play.state, close).round.phase is Phase.VALUATION
+    for name in ("v0", "v2", "v3"):
+        refused(play.state, close, "majority")
+        play.say(play.score(name))
+    play.say(close)
+    assert play.state.round.phase is Phase.VALUATION
+    close = Close("v0", 1, "valuation")
+    play.watch = lambda before, record: record == close or refused(before, close, "majority")
+    play.quorum = lambda: ["v1", "v2", "v3"]
+    play.value()
+    assert play.state.round.phase is Phase.SETTLEMENT
 
 
 def test_a_settlement_before_its_time_is_refused(player):

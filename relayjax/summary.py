@@ -16,7 +16,7 @@ from relayjax.mechanism.rules import RelayJAXRules
 from relayjax.mechanism.settlement import ESCROW
 from relayjax.mechanism.state import Role
 from relayjax.records import Join, Settle
-from relayjax.report.measured import Leg, Valuation, head_losses, legs, valuations
+from relayjax.measured import Leg, Valuation, head_losses, legs, valuations
 
 NATS = 1e-6
 """Nats in a micro-nat."""

@@ -1,0 +1,85 @@
+"""What validators measure: which examples are drawn, and how losses become integers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relayjax.learning.evaluate import Evaluator
+from relayjax.learning.layout import Layout
+from relayjax.learning.placement import place
+from relayjax.learning.task import Task
+from relayjax.relay.testing import WORST, Validator, drawn_examples, validation_digest
+
+EYE: Mapping[str, np.ndarray] = {"x": np.eye(4, dtype=np.float32)}
+
+
+@pytest.fixture(scope="module")
+def validator() -> Validator:
+    """Its loss of an example is the parameter that the example points at."""
+    task = Task(
+        "probe",
+        init=lambda key: {"w": jnp.ones(4)},
+        losses=lambda params, batch: batch["x"] @ params["w"],
+        metrics=lambda params, batch: {},
+        shards=(EYE,),
+        validation=EYE,
+        test=EYE,
+    )
+    layout = Layout.of({"w": jnp.ones(4)})
+    return Validator(Evaluator(task, layout), place(EYE), 4, nodes=4, permutations=4)
+
+
+@given(st.binary(min_size=32, max_size=32), st.integers(1, 200), st.integers(1, 250))
+def test_a_draw_is_distinct_sorted_and_repeatable(seed: bytes, count: int, examples: int):
+    drawn = drawn_examples(seed.hex(), count, examples)
+    assert drawn.dtype == np.int32 and len(drawn) == min(count, examples)
+    assert (np.diff(drawn) > 0).all() and drawn.min() >= 0 and drawn.max() < count
+    assert (drawn == drawn_examples(seed.hex(), count, examples)).all()
+
+
+def test_a_draw_depends_on_its_seed_and_favours_no_example():
+    draws = [drawn_examples(f"{seed:064x}", 50, 10) for seed in range(500)]
+    assert len({draw.tobytes() for draw in draws}) == 500
+    often = np.bincount(np.concatenate(draws), minlength=50)
+    assert often.min() > 60 and often.max() < 145  # 100 expected, five standard deviations are 45
+
+
+def test_scores_are_integer_micro_nats(validator: Validator):
+    theta = np.array([0.5, 0.25, 1e-6, 0.0], np.float32)
+    parents, children = {0: theta, 12: theta * 2}, {"p1": theta * 4, "p0": theta}
+    score = validator.score("v0", 3, jnp.array([0, 1]), parents, children)
+    assert score.parents == (("0", 375_000), ("12", 750_000))
+    assert score.children == (("p0", 375_000), ("p1", 1_500_000))
+    assert all(type(loss) is int for _, loss in (*score.parents, *score.children))
+
+
+@pytest.mark.parametrize("loss", [np.nan, np.inf, -np.inf, 3e38])
+def test_a_loss_that_is_not_finite_is_the_worst(validator: Validator, loss: float):
+    theta = np.array([loss, 0, 0, 0], np.float32)
+    score = validator.score("v0", 1, jnp.array([0]), {0: np.zeros(4, np.float32)}, {"p0": theta})
+    assert score.children == (("p0", WORST),) and score.parents == (("0", 0),)
+
+
+def test_the_digest_of_the_validation_set_covers_every_bit():
+    batch = {"x": np.arange(4, dtype=np.float32).reshape(2, 2), "y": np.array([0, 1], np.int32)}
+    digests = {validation_digest(batch)}
+    for name, array in batch.items():
+        for bit in range(8 * array.nbytes):
+            content = bytearray(array.tobytes())
+            content[bit // 8] ^= 1 << bit % 8
+            flipped = np.frombuffer(bytes(content), array.dtype).reshape(array.shape)
+            digests.add(validation_digest({**batch, name: flipped}))
+    others = [
+        {"x": batch["x"].reshape(4, 1), "y": batch["y"]},
+        {"x": batch["x"].view(np.int32), "y": batch["y"]},
+        {"x": batch["x"], "z": batch["y"]},
+    ]
+    digests |= {validation_digest(other) for other in others}
+    assert len(digests) == 1 + 8 * (16 + 8) + len(others)
+    assert validation_digest({"y": batch["y"], "x": batch["x"]}) == validation_digest(batch)

@@ -6,7 +6,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check
 PINNED := $(PIP) install --quiet --require-hashes --only-binary=:all:
 
 .DELETE_ON_ERROR:
-.PHONY: help run test test-slow lint types wheel bench pins clean
+.PHONY: help run test test-slow lint types wheel bench wheelhouse pins clean
 
 help:       ## show this list
 	@sed -n 's/^\([a-z-]*\): *[^#]*## /\1\t/p' Makefile | expand -t 12
@@ -35,6 +35,10 @@ wheel: .venv/dev  ## build the wheel into dist/ and unpack it into build/wheel
 
 bench: .venv/run  ## quality and speed: every script in benchmarks/
 	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+wheelhouse: .venv/run  ## download every pinned package, to carry to a site without a network
+	$(PIP) download --quiet --require-hashes --only-binary=:all: --dest wheelhouse \
+	  -r third_party/requirements.txt -r third_party/requirements-dev.txt
 
 pins:       ## resolve the dependencies anew (needs uv), then licences and bill of materials
 	third_party/update

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from relayjax.errors import IntegrityError
-from relayjax.files import is_temporary
 from relayjax.history import History, SettledRound
 from relayjax.identity import Keys
 from relayjax.mechanism.rules import Schedule
@@ -113,9 +112,6 @@ class Archive:
         for round in self.seals.rounds():
             if round > len(history.rounds):
                 self.seals.path(round).unlink()
-        for directory in (self.workdir.seals, self.workdir.keys):
-            for leftover in filter(is_temporary, list(directory.glob(".*"))):
-                leftover.unlink()
         sealed = {seal.sealed for manifest in manifests for seal in manifest.seals}
         self.store.sweep({history.genesis.weights, *sealed})
 

@@ -216,15 +216,15 @@ def _check_plaintexts(archive: Archive, past: History, manifests: list[SealManif
             if keys.name not in seal.recipients:
                 continue
             where = f"{archive.store.path(seal.sealed)} ({seal.kind} of round {manifest.round})"
-            plaintext = open_artefact(archive.store, manifest, seal.artefact, keys)
+            try:
+                plaintext = open_artefact(archive.store, manifest, seal.artefact, keys)
+                if seal.kind == "model":
+                    head = past.state.versions[past.rounds[manifest.round - 1].head]
+                    verify_pack(plaintext, ModelVersion(head.number, head.digest, past.genesis.layout))
+            except (FormatError, IntegrityError) as error:
+                raise IntegrityError(where, str(error)) from error
             if len(plaintext) != seal.size:
                 raise IntegrityError(where, f"{len(plaintext)} bytes, its manifest states {seal.size}")
-            if seal.kind == "model":
-                head = past.state.versions[past.rounds[manifest.round - 1].head]
-                try:
-                    verify_pack(plaintext, ModelVersion(head.number, head.digest, past.genesis.layout))
-                except FormatError as error:
-                    raise IntegrityError(where, str(error)) from error
             opened += 1
     return opened
 

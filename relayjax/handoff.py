@@ -74,7 +74,7 @@ def unpack(data: bytes, version: ModelVersion, scratch: Path, sharding: Sharding
       FormatError: not a pack, or its manifest is malformed.
       IntegrityError: a file, the layout or the weights are not those of the version.
     """
-    files = verify_pack(data, version)
+    files, where = verify_pack(data, version), f"model checkpoint of version {version.number}"
     folder = (scratch / f"unpack-{version.number}").absolute()
     shutil.rmtree(folder, ignore_errors=True)
     try:
@@ -89,11 +89,13 @@ def unpack(data: bytes, version: ModelVersion, scratch: Path, sharding: Sharding
                 item=target, restore_args=ocp.checkpoint_utils.construct_restore_args(target)
             )
             padded = checkpointer.restore(folder, args=args)["weights"]
+    except Exception as error:  # Orbax and TensorStore have no base class of their own
+        raise IntegrityError(where, f"Orbax cannot restore it ({str(error)[:200]})") from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     theta = padded[: version.size]
     if digest(np.asarray(theta)) != version.weights:
-        raise IntegrityError(f"model checkpoint of version {version.number}", "restored other weights")
+        raise IntegrityError(where, "restored other weights")
     return theta
 
 

@@ -204,7 +204,7 @@ class Settle(Record):
     """Closes the round.
 
     Attributes:
-      accepted: trainers whose work became part of a version.
+      accepted: trainers whose work passed the test; a version follows unless a braid's composition fails it.
       refused: trainers whose work did not, or who never revealed any.
       transfers: (source, target, amount, reason), as in `mechanism.settlement`.
       versions: (number, digest, parent number) of the versions made.

@@ -13,7 +13,7 @@ from blake3 import blake3
 
 def digest(theta: np.ndarray) -> str:
     """A version's identity: BLAKE3 of the parameters as little-endian float32 [P], hexadecimal."""
-    return blake3(memoryview(np.ascontiguousarray(theta, dtype="<f4")).cast("B")).hexdigest()
+    return blake3(np.ascontiguousarray(theta, dtype="<f4").data.cast("B")).hexdigest()
 
 
 def compose(parent: np.ndarray, deltas: Sequence[np.ndarray], places: int) -> np.ndarray:

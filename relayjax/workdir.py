@@ -97,9 +97,8 @@ class Workdir:
                     f"{self.path}: another process is running this relay; wait for it or stop it"
                 ) from error
             shutil.rmtree(self.scratch, ignore_errors=True)
-            for leftover in self.path.glob(".*"):
-                if is_temporary(leftover):
-                    leftover.unlink()
+            for leftover in filter(is_temporary, list(self.path.rglob(".*"))):
+                leftover.unlink()
             self.scratch.mkdir(mode=0o700)
             try:
                 yield

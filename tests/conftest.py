@@ -196,6 +196,12 @@ TINY = {
 
 
 @pytest.fixture(scope="session")
+def tiny_overrides() -> dict[str, str]:
+    """What makes the digits config tiny, text by dotted path."""
+    return dict(TINY)
+
+
+@pytest.fixture(scope="session")
 def tiny_config() -> Callable[..., Config]:
     """Makes the tiny config; overrides by dotted path, seed 7 unless another is given."""
     from relayjax import config
@@ -208,7 +214,7 @@ def tiny_config() -> Callable[..., Config]:
 
 @pytest.fixture(scope="session")
 def compiled_once() -> Iterator[None]:
-    """Has all runs of a session share what is compiled: opening a run again takes milliseconds, not seconds."""
+    """Has all runs of a session share what is compiled: opening one again takes milliseconds."""
     from relayjax.learning.tasks.digits import Digits
     from relayjax.relay import relay
 
@@ -223,7 +229,7 @@ def compiled_once() -> Iterator[None]:
 def tiny_snapshots(
     tiny_config: Callable[..., Config], compiled_once: None, tmp_path_factory: pytest.TempPathFactory
 ) -> list[Path]:
-    """Directories of the tiny run after 0, 1, ... rounds; the last is finished. Copy them before changing any."""
+    """Directories of the tiny run after 0, 1, ... rounds, the last one finished. Copy before changing."""
     from relayjax import backend
 
     base = tmp_path_factory.mktemp("tiny")

@@ -50,7 +50,7 @@ class DeRelayL:
         balance = state.balances[name]
         if name in self.owners(state):
             return min(balance, self.rules.owner_bid) // self.rules.places
-        held = state.versions[state.holdings[name]].round if name in state.holdings else 0
+        held = state.holdings.get(name, 0)
         return min(balance, (state.round.number - held + 1) * COIN)
 
     def match(self, state: State) -> Mapping[str, int]:

@@ -24,7 +24,7 @@ class Settlement:
     """The decisions of a round, before they are booked.
 
     Attributes:
-      accepted: trainers whose work became part of a version, sorted.
+      accepted: trainers whose work passed the test, sorted.
       refused: the other matched trainers, sorted.
       transfers: coin movements in order.
       versions: the versions made.

@@ -109,7 +109,8 @@ class State:
       versions: all versions, by number.
       heads: numbers of the versions the next leg starts from, best first.
       last_matched: trainer → the last round it had a place in.
-      holdings: name → number of the newest version it has held, by match or by licence.
+      holdings: trainer → the round that made the newest model it has held: one it was matched with, or one
+        it trained, accepted or not.
       licences: name → the newest version its licence covers (earlier ones included).
       transcript: hash over all records applied so far.
     """

@@ -99,10 +99,13 @@ def _match(state: State, record: Match, _: Mechanism) -> State:
     _in_phase(state, record, Phase.AUCTION)
     _derived(record, expected_match(state))
     pairs = dict(record.pairs)
+    received = {
+        name: max(state.holdings.get(name, 0), state.versions[number].round) for name, number in pairs.items()
+    }
     return dataclasses.replace(
         in_round(state, pairs=pairs, phase=Phase.DEPOSIT),
         last_matched={**state.last_matched, **dict.fromkeys(pairs, record.round)},
-        holdings={**state.holdings, **pairs},
+        holdings={**state.holdings, **received},
     )
 
 
@@ -137,7 +140,8 @@ def _submit(state: State, record: Submit, _: Mechanism) -> State:
     _require(_is_hex(record.salt, 16), record, "a salt is 32 hexadecimal digits")
     salted = commitment(bytes.fromhex(record.salt), record.delta, parent, record.round, record.author)
     _require(salted == state.round.commitments[record.author], record, "is not what was committed to")
-    return in_round(state, submissions={**state.round.submissions, record.author: record})
+    state = in_round(state, submissions={**state.round.submissions, record.author: record})
+    return dataclasses.replace(state, holdings={**state.holdings, record.author: record.round})
 
 
 def _draw(state: State, record: Draw, _: Mechanism) -> State:
@@ -188,7 +192,6 @@ def _settle(state: State, record: Settle, rules: Mechanism) -> State:
     _derived(record, settlement.record(state.orderer, state.round.number))
     accounts = book(state, settlement.transfers)
     _require(not any(accounts.escrow.values()), record, "coins would stay in escrow")
-    newest = {name: version.number for version in settlement.versions for name in version.owners}
     licences = {**state.licences, **dict(settlement.licences)}
     return dataclasses.replace(
         state,
@@ -198,7 +201,6 @@ def _settle(state: State, record: Settle, rules: Mechanism) -> State:
         burned=accounts.burned,
         versions=state.versions + settlement.versions,
         heads=settlement.heads,
-        holdings={**state.holdings, **newest},
         licences=licences,
     )
 

@@ -69,7 +69,7 @@ def test_bids_follow_the_gap_between_versions(player):
         noisy(play)
     state = play.state
     for name in play.rules.trainers(state):
-        held = state.versions[state.holdings[name]].round if name in state.holdings else 0
+        held = state.holdings.get(name, 0)
         assert play.rules.suggested_bid(state, name) == min(
             state.balances[name], (state.round.number - held + 1) * COIN
         )

@@ -34,15 +34,16 @@ def test_formulas_give_what_was_paid(played_run: History) -> None:
 
 
 def test_what_each_kind_of_member_is_told(played_run: History, played_derelayl: History) -> None:
-    harmful, idle = explain(played_run, "p2"), explain(played_run, "p3")
+    (refused,), (silent,) = (played_run.rounds[number - 1].settle.refused for number in (3, 7))
+    harmful, idle = explain(played_run, refused), explain(played_run, "p3")
     liar, observer = explain(played_run, "v1"), explain(played_run, "observer")
     assert "+0.150000 nats  refused" in harmful
-    assert "its licence covers version 6 and all earlier ones" in harmful
+    assert "its licence covers version 6 and all earlier ones" in explain(played_run, "p2")
     assert "only a positive value earns" in idle
     assert "none: no valued version in the lineage" in idle
     assert "round 2: not paid, a score lay 0.005000 nats from the median" in liar
     assert "an observer contributes nothing" in observer
-    assert "it revealed nothing" in explain(played_run, "p1")
+    assert "it revealed nothing" in explain(played_run, silent)
     assert "2.000000 coins: 2 × 1.000000" in explain(played_derelayl, "p00")
 
 

@@ -1,0 +1,169 @@
+"""The command line: what it prints, what it refuses, and with which exit status."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from relayjax import backend, cli
+from relayjax.config import Config
+
+pytestmark = pytest.mark.usefixtures("compiled_once")
+
+
+@pytest.fixture
+def tiny_flags(tiny_overrides: dict[str, str]) -> list[str]:
+    return [
+        "--config=digits",
+        "--seed=7",
+        *(f"--config.{path}={text}" for path, text in tiny_overrides.items()),
+    ]
+
+
+def test_help_lists_the_verbs(capsys: pytest.CaptureFixture[str]):
+    for arguments in (["--help"], []):
+        assert cli.main(arguments) == 0
+        said = capsys.readouterr().out
+        assert all(verb in said for verb in ("run", "verify", "report", "explain", "open"))
+    assert cli.main(["run", "--help"]) == 0
+    assert "--config.relay.rounds" in capsys.readouterr().out
+    assert cli.main(["--version"]) == 0
+
+
+def test_an_unknown_verb_is_refused(capsys: pytest.CaptureFixture[str]):
+    assert cli.main(["train"]) == 1
+    assert "no verb 'train'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flag", "said"),
+    [
+        ("--config.relay.round=4", ["config.relay.rounds"]),
+        ("--workdirs=x", ["workdir"]),
+        ("--config.relay.participants=0", ["relay.participants", "0", "≥ 1"]),
+        ("--config.relay.participants=ten", ["relay.participants", "ten", "an integer"]),
+        ("--config.relay.rounds=1.5", ["relay.rounds", "1.5", "an integer"]),
+        ("--config.task.alpha=0", ["task.alpha", "0", "> 0"]),
+        ("--config.task.alpha=nan", ["task.alpha", "nan", "> 0"]),
+        ("--config.rules.royalty_share=2000000", ["rules.royalty_share", "2000000", "≤ 1000000"]),
+        ("--config.relay.codec=zip", ["relay.codec", "zip", "mxint8", "lossless"]),
+        ("--config.relay.braid_rounds=2,1", ["relay.braid_rounds", "ascending"]),
+        ("--config.experiment.idle=10", ["experiment.idle", "10"]),
+        ("--config.experiment.baselines=maybe", ["experiment.baselines", "maybe", "true or false"]),
+        ("--seed=-1", ["seed", "-1", "≥ 0"]),
+        ("--seed=x", ["seed", "x"]),
+        ("--config=nowhere.py", ["nowhere.py"]),
+        ("--config=digits:nowhere", ["nowhere", "smoke"]),
+        ("extra", ["extra"]),
+    ],
+)
+def test_a_wrong_setting_is_refused_before_anything_starts(
+    flag: str, said: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    assert cli.main(["run", f"--workdir={tmp_path / 'run'}", flag]) == 1
+    printed = capsys.readouterr()
+    assert all(part in printed.err for part in said), printed.err
+    assert not printed.out and not list(tmp_path.iterdir())
+
+
+def test_a_run_needs_a_workdir(capsys: pytest.CaptureFixture[str]):
+    assert cli.main(["run"]) == 1
+    assert "--workdir" in capsys.readouterr().err
+
+
+def test_a_disk_that_refuses_is_said_plainly(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    (tmp_path / "file").write_text("")
+    assert cli.main(["run", "--config=digits:smoke", f"--workdir={tmp_path / 'file' / 'run'}"]) == 1
+    assert "Not a directory" in capsys.readouterr().err
+
+
+def test_run_verify_report_explain_open(
+    tiny_run: Path, tiny_flags: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    directory = tmp_path / "run"
+    root = backend.verify(tiny_run).audit.root
+    assert cli.main(["run", f"--workdir={directory}", *tiny_flags]) == 0
+    said = capsys.readouterr().out
+    assert all(part in said for part in ("p0", "p1", "p2", "test accuracy", root, "report.html", "training"))
+    assert "<html" in (directory / "report.html").read_text()
+    assert cli.main(["run", f"--workdir={directory}", *tiny_flags]) == 0, "a finished run is only shown again"
+    assert root in capsys.readouterr().out
+
+    log_key = backend.verify(directory).audit.log_key
+    assert (
+        cli.main(["verify", str(directory), f"--log_key={log_key}", f"--key={directory / 'keys' / 'v1'}"])
+        == 0
+    )
+    said = capsys.readouterr().out
+    assert root in said and "9 versions recomputed" in said and "verified" in said
+
+    (directory / "report.html").unlink()
+    assert cli.main(["report", str(directory)]) == 0
+    assert (directory / "report.html").is_file()
+    capsys.readouterr()
+
+    assert cli.main(["explain", str(directory), "--participant=p1"]) == 0
+    assert "p1" in capsys.readouterr().out
+    assert cli.main(["explain", str(directory), "--participant=nobody"]) == 1
+    assert "nobody" in capsys.readouterr().err
+
+    holder = next(name for name in backend.read_history(directory).state.licences if name.startswith("p"))
+    out = tmp_path / "head.npz"
+    assert cli.main(["open", str(directory), f"--key={directory / 'keys' / holder}", f"--out={out}"]) == 0
+    with np.load(out, allow_pickle=False) as arrays:
+        assert {array.dtype for array in arrays.values()} == {np.dtype(np.float32)}
+
+
+def test_without_a_licence_the_head_stays_closed(tiny_run: Path, capsys: pytest.CaptureFixture[str]):
+    assert cli.main(["open", str(tiny_run), f"--key={tiny_run / 'keys' / 'observer.age'}"]) == 1
+    said = capsys.readouterr().err
+    assert "observer" in said and "licence" in said and "Traceback" not in said
+
+
+@pytest.mark.parametrize("verb", ["verify", "report", "explain", "open"])
+def test_where_no_run_is_every_verb_says_so(verb: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    needed = {"explain": ["--participant=p0"], "open": [f"--key={tmp_path / 'p0'}"]}.get(verb, [])
+    backend.Keys.generate("p0").save(tmp_path)
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    assert cli.main([verb, str(empty), *needed]) == 1
+    assert "no run here" in capsys.readouterr().err and not list(empty.iterdir())
+    assert cli.main([verb, *needed]) == 1
+    assert "exactly one WORKDIR" in capsys.readouterr().err
+
+
+def test_verify_names_what_is_wrong(tiny_copy: Path, capsys: pytest.CaptureFixture[str]):
+    victim = next(path for path in sorted((tiny_copy / "store").rglob("*")) if path.is_file())
+    victim.write_bytes(victim.read_bytes() + b"\0")
+    assert cli.main(["verify", str(tiny_copy)]) == 1
+    assert str(victim) in capsys.readouterr().err
+
+
+def test_interrupted_it_stops_and_can_go_on(
+    tiny_flags: list[str], tiny_config: Callable[..., Config], tmp_path: Path
+):
+    directory = tmp_path / "run"
+    flags = [*tiny_flags, "--config.relay.rounds=2000"]
+    command = [sys.executable, "-m", "relayjax.cli", "run", f"--workdir={directory}", *flags]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ
+    ) as process:
+        assert process.stdout and process.stderr
+        assert process.stdout.readline().startswith("round 100:")
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate()
+    assert process.returncode == 130
+    assert "goes on from there" in said and "Traceback" not in said
+    assert not (directory / "scratch").exists()
+    done = len(backend.verify(directory).audit.history.rounds)
+    assert 100 <= done < 2000
+    with backend.open_run(tiny_config({"relay.rounds": "2000"}), directory) as run:
+        run.step()
+        assert run.state.round.number == done + 2

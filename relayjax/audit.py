@@ -116,7 +116,8 @@ def read_ledger(workdir: Workdir) -> Ledger:
       WorkdirError: there is no run.
       IntegrityError: a file or entry is wrong.
     """
-    workdir.require()
+    if not (workdir.ledger / "tile").is_dir():  # with tiles, it is the checkpoint that is missing
+        workdir.require()
     origin, genesis = introduction(workdir.ledger)
     if genesis is None:
         problem = "the log is empty: the run never started; start it again"

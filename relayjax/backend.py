@@ -6,7 +6,7 @@
     with backend.open_run(settings, "runs/example") as run:      # creates it, or resumes it
         run.subscribe(lambda event: print(event))                # typed events, see relay/events.py
         run.step()                                               # one round, durable on return
-        run.run()                                                # the rest, and the baselines
+        run.run()                                                # the rest, and baselines if wanted
         print(run.state.head.digest, run.licences())
         for contribution in run.contributions():
             print(contribution)

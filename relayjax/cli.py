@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from absl import flags
@@ -84,7 +85,7 @@ def _define_run(values: flags.FlagValues, arguments: Sequence[str]) -> None:
 def _config_named(arguments: Sequence[str]) -> str:
     """The value of --config, which decides which other flags there are."""
     named = "digits"
-    for flag, following in zip(arguments, [*arguments[1:], ""], strict=True):
+    for flag, following in pairwise([*arguments, ""]):
         if flag.lstrip("-").startswith("config=") and flag.startswith("-"):
             named = flag.partition("=")[2]
         elif flag in ("--config", "-config"):
@@ -100,9 +101,9 @@ def _run(values: flags.FlagValues, arguments: list[str]) -> None:
     from relayjax.console import play
 
     given = {
-        name.removeprefix("config."): values[name].value
+        name.removeprefix("config."): text
         for name in values
-        if name.startswith("config.") and values[name].value is not None
+        if name.startswith("config.") and (text := values[name].value) is not None
     }
     chosen = config.resolve(values.config, given, values.seed)
     play(chosen, Path(values.workdir), Console(), with_report=values.report)

@@ -166,10 +166,10 @@ def print_weights(weights: Mapping[str, np.ndarray], out: str | None, console: C
         console.print(f"written to {out}", soft_wrap=True)
 
 
-def _figures(loss: float, rises: tuple[tuple[str, float], ...], metrics: Mapping[str, float]) -> str:
+def _figures(loss: float | None, rises: tuple[tuple[str, float], ...], metrics: Mapping[str, float]) -> str:
     change = f" ({rises[0][1]:+.3f})" if len(rises) == 1 else ""
     shown = "".join(f", {name} {value:.3f}" for name, value in metrics.items())
-    return f"loss {loss:.3f}{change}{shown}"
+    return f"loss {loss:.3f}{change}{shown}" if loss is not None else f"nothing to score{shown}"
 
 
 def _split(seconds: Mapping[str, float]) -> str:

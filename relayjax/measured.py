@@ -16,6 +16,9 @@ from relayjax.mechanism.base import child_loss, loss_rise
 from relayjax.mechanism.state import State, Topology
 from relayjax.records import Pairs
 
+NATS = 1e-6
+"""Nats in a micro-nat."""
+
 
 @dataclass(frozen=True)
 class Leg:
@@ -61,17 +64,17 @@ class Valuation:
 
 def legs(history: History) -> tuple[Leg, ...]:
     """Every leg of the settled rounds, in order."""
-    return tuple(leg for settled in history.rounds for leg in _legs(history, settled))
+    return tuple(leg for settled in history.rounds for leg in legs_of(history.state, settled))
 
 
 def valuations(history: History) -> tuple[Valuation, ...]:
     """Every valuation of the settled braid rounds, in order."""
-    return tuple(valuation for settled in history.rounds for valuation in _valuations(settled))
+    return tuple(valuation for settled in history.rounds for valuation in valuations_of(settled))
 
 
 def head_losses(history: History) -> tuple[int | None, ...]:
     """Loss of the best head after each settled round, on that round's draw; None where nothing was scored."""
-    return tuple(_head_loss(history, settled) for settled in history.rounds)
+    return tuple(head_loss(history.state, settled) for settled in history.rounds)
 
 
 def legs_done(history: History) -> tuple[int, ...]:
@@ -79,25 +82,18 @@ def legs_done(history: History) -> tuple[int, ...]:
     return tuple(accumulate(len(settled.facts.pairs) for settled in history.rounds))
 
 
-def at(history: History, settled: SettledRound) -> State:
-    """A state whose present round is the given one: what the rules' own measures are asked with."""
-    return dataclasses.replace(history.state, round=settled.facts)
-
-
-def _legs(history: History, settled: SettledRound) -> list[Leg]:
-    state, settle = at(history, settled), settled.settle
-    made = {
-        owner: number for number, _, _ in settle.versions for owner in history.state.versions[number].owners
-    }
+def legs_of(state: State, settled: SettledRound) -> list[Leg]:
+    """The legs of one round, by trainer; `state` is the agreed state at any time after it."""
+    then, settle = _at(state, settled), settled.settle
+    made = {owner: number for number, _, _ in settle.versions for owner in state.versions[number].owners}
+    scored = settled.facts.submissions if settled.facts.scores else {}
     return [
         Leg(
             settled.number,
             settled.topology,
             trainer,
             parent,
-            loss_rise(state, trainer)
-            if settled.facts.scores and trainer in settled.facts.submissions
-            else None,
+            loss_rise(then, trainer) if trainer in scored else None,
             trainer in settle.accepted,
             made.get(trainer),
         )
@@ -105,7 +101,8 @@ def _legs(history: History, settled: SettledRound) -> list[Leg]:
     ]
 
 
-def _valuations(settled: SettledRound) -> list[Valuation]:
+def valuations_of(settled: SettledRound) -> list[Valuation]:
+    """The valuations of one round, by trainer; none unless it was a braid."""
     reports = list(settled.facts.values.values())
     value, stderr = _median(r.values for r in reports), _median(r.stderr for r in reports)
     shapley, shapley_stderr = _median(r.shapley for r in reports), _median(r.shapley_stderr for r in reports)
@@ -115,16 +112,21 @@ def _valuations(settled: SettledRound) -> list[Valuation]:
     ]
 
 
-def _head_loss(history: History, settled: SettledRound) -> int | None:
+def head_loss(state: State, settled: SettledRound) -> int | None:
+    """Loss of the best head after one round, on its draw; None where nothing was scored."""
     facts, settle = settled.facts, settled.settle
     if not facts.scores:
         return None
     if not settle.versions:
-        parents = _median(score.parents for score in facts.scores.values())
-        return min(parents.values())
+        return min(_median(score.parents for score in facts.scores.values()).values())
     if settled.topology is Topology.BRAID:
         return median_low(value.loss for value in facts.values.values())
-    return child_loss(at(history, settled), history.state.versions[settle.heads[0]].owners[0])
+    return child_loss(_at(state, settled), state.versions[settle.heads[0]].owners[0])
+
+
+def _at(state: State, settled: SettledRound) -> State:
+    """A state whose present round is the given one: what the rules' own measures are asked with."""
+    return dataclasses.replace(state, round=settled.facts)
 
 
 def _median(reports: Iterable[Pairs]) -> dict[str, int]:

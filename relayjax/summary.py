@@ -12,14 +12,11 @@ from statistics import fmean
 from typing import Any
 
 from relayjax.history import History
+from relayjax.measured import NATS, Leg, Valuation, head_losses, legs, valuations
 from relayjax.mechanism.rules import RelayJAXRules
 from relayjax.mechanism.settlement import ESCROW
 from relayjax.mechanism.state import Role
 from relayjax.records import Join, Settle
-from relayjax.measured import Leg, Valuation, head_losses, legs, valuations
-
-NATS = 1e-6
-"""Nats in a micro-nat."""
 
 COINS = 1e-6
 """Coins in a micro-coin."""

@@ -18,7 +18,6 @@ from relayjax.errors import FormatError, IntegrityError, WorkdirError
 from relayjax.ledger.proof import Receipt, verify_receipt
 from relayjax.records import Submit
 from relayjax.summary import MemberSummary
-from relayjax.workdir import Workdir
 
 pytestmark = pytest.mark.usefixtures("compiled_once")
 
@@ -39,7 +38,6 @@ def test_the_documented_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyP
     state = backend.read_history(tmp_path / "runs" / "example").state
     assert state.finished and f"{state.head.digest} {dict(state.licences)}" in lines
     assert names["receipts"]
-    assert Workdir(tmp_path / "runs" / "example").baselines.exists()
 
 
 def test_receipts_hold_without_the_log(tiny_config: Callable[..., Config], tiny_copy: Path):

@@ -57,7 +57,7 @@ class Settled(Event):
       refused: the other matched trainers.
       values: (trainer, measured value in nats) in a braid round.
       head: number of the newest version.
-      loss: its validation loss.
+      loss: its validation loss; None when nothing was scored.
       metrics: its figures on the test set, such as accuracy.
       seconds: time of this round by stage.
     """
@@ -68,7 +68,7 @@ class Settled(Event):
     refused: tuple[str, ...]
     values: tuple[tuple[str, float], ...]
     head: int
-    loss: float
+    loss: float | None
     metrics: dict[str, float] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
 

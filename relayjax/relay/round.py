@@ -21,8 +21,9 @@ from relayjax.identity import PublicKeys
 from relayjax.learning.evaluate import Evaluator
 from relayjax.learning.placement import Shard
 from relayjax.learning.task import Batch
-from relayjax.mechanism.base import Mechanism, child_loss, loss_rise
-from relayjax.mechanism.state import Phase, State, Topology
+from relayjax.measured import NATS, head_loss, legs_of, valuations_of
+from relayjax.mechanism.base import Mechanism
+from relayjax.mechanism.state import Phase, State
 from relayjax.mechanism.transitions import expected_draw, expected_match, expected_settlement
 from relayjax.pack import ModelVersion
 from relayjax.records import Bid, Close, Deposit
@@ -34,9 +35,6 @@ from relayjax.relay.training import Candidate, Trainer
 from relayjax.relay.transcript import Transcript
 from relayjax.replay import public_keys
 from relayjax.weights import compose
-
-MICRO = 1e-6
-"""Nats in a micro-nat."""
 
 Heads = Mapping[int, np.ndarray]
 """Weights of the versions that a round starts from, by number."""
@@ -101,10 +99,9 @@ def play(crew: Crew, heads: Heads) -> Heads:
         _commit_and_reveal(crew, candidates)
     drawn = _test(crew, heads, candidates)
     composed = _value(crew, heads, candidates, drawn)
-    before = crew.state
     settled = _settle(crew)
     following = _keep(crew, candidates, _following(crew, heads, candidates, composed, settled), settled)
-    crew.notify(_observed(crew, before, settled, following))
+    crew.notify(_observed(crew, settled, following))
     return following
 
 
@@ -215,18 +212,6 @@ def _following(
     return {number: weights[number] for number in settled.settle.heads}
 
 
-def _head_loss(before: State, heads: tuple[int, ...], after: State, topology: Topology) -> int:
-    """The measured loss of the best head, micro-nats: of a candidate, of the composition or of the parent."""
-    scores = before.round.scores.values()
-    if not scores:
-        return 0
-    if not heads or heads[0] < len(before.versions):
-        return min(loss for score in scores for _, loss in score.parents)
-    if topology is Topology.BRAID:
-        return min(value.loss for value in before.round.values.values())
-    return child_loss(before, after.versions[heads[0]].owners[0])
-
-
 def _keep(crew: Crew, candidates: Mapping[str, Candidate], heads: Heads, settled: SettledRound) -> Heads:
     """Seals the round's artefacts, hands the head on when due, and appends the records."""
     state, orderer = crew.state, crew.members.orderer
@@ -254,22 +239,21 @@ def _keep(crew: Crew, candidates: Mapping[str, Candidate], heads: Heads, settled
     return heads
 
 
-def _observed(crew: Crew, before: State, settled: SettledRound, heads: Heads) -> Settled:
+def _observed(crew: Crew, settled: SettledRound, heads: Heads) -> Settled:
     """What listeners are told of a settled round, with the figures that only the experimenter sees."""
-    measured = [dict(value.values) for value in before.round.values.values()]
-    values = sorted(measured[0].items()) if measured else ()
+    legs, loss = legs_of(crew.state, settled), head_loss(crew.state, settled)
     with crew.clock.stage("observe"):
         theta = heads.get(settled.head)
         metrics = {} if theta is None else crew.evaluator.metrics(theta, crew.test)
     return Settled(
         round=settled.number,
         topology=settled.topology.value,
-        rises=tuple((name, loss_rise(before, name) * MICRO) for name in before.round.submissions),
+        rises=tuple((leg.trainer, leg.change * NATS) for leg in legs if leg.change is not None),
         accepted=settled.settle.accepted,
         refused=settled.settle.refused,
-        values=tuple((name, value * MICRO) for name, value in values),
+        values=tuple((valuation.trainer, valuation.value * NATS) for valuation in valuations_of(settled)),
         head=settled.head,
-        loss=_head_loss(before, settled.settle.heads, crew.state, settled.topology) * MICRO,
+        loss=None if loss is None else loss * NATS,
         metrics=metrics,
         seconds=crew.clock.lap(),
     )

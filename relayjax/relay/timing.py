@@ -32,4 +32,4 @@ class Stopwatch:
 
 
 def _nothing() -> dict[str, float]:
-    return {stage: 0.0 for stage in STAGES}
+    return dict.fromkeys(STAGES, 0.0)

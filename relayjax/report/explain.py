@@ -7,13 +7,13 @@ from statistics import fmean, median_low
 
 from relayjax.errors import WorkdirError
 from relayjax.history import History, SettledRound
+from relayjax.measured import NATS, Leg, Valuation, legs, valuations
 from relayjax.mechanism.rules import MILLION, DeRelayLRules, RelayJAXRules
 from relayjax.mechanism.settlement import ESCROW
 from relayjax.mechanism.state import Role
 from relayjax.records import Join
-from relayjax.measured import Leg, Valuation, legs, valuations
 from relayjax.report.payouts import Payout, payouts
-from relayjax.summary import COINS, NATS, account, ordered
+from relayjax.summary import COINS, account, ordered
 
 
 def explain(history: History, name: str) -> str:

@@ -18,9 +18,9 @@ from markupsafe import Markup
 
 from relayjax.files import write_atomic
 from relayjax.history import History
+from relayjax.measured import Leg, head_losses, legs, legs_done
 from relayjax.mechanism.state import Role, Topology
 from relayjax.report import figures, payout_figures
-from relayjax.measured import Leg, head_losses, legs, legs_done
 from relayjax.summary import (
     COINS,
     NATS,

@@ -3,9 +3,9 @@
     python benchmarks/relay_quality.py                 # digits, 5 seeds, about 5 minutes on 2 cores
     python benchmarks/relay_quality.py --config=configs/fashion_mnist.py --seeds=1
 
-Every scheme has the same model, shards, batch size and number of gradient steps; the relays run whole, with
-codec, ledger and acceptance. The plain relay is the config's variant `plain`. Exits with 1 when the relay's mean
-accuracy lies more than `--margin` below pooled training's.
+Every scheme has the same model, shards, batch size and number of gradient steps (alone: its own legs'); the
+relays run whole, with codec, ledger and acceptance. The plain relay is the config's variant `plain`. Exits
+with 1 when the relay's mean accuracy lies more than `--margin` below pooled training's.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def measure(source: str, seed: int) -> dict[str, float]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="how good is the model at the end of a relay?")
     parser.add_argument("--config", default="configs/digits.py", help="config file with a variant `plain`")
     parser.add_argument("--seeds", type=int, default=5, help="seeds 0 … n − 1")
     parser.add_argument("--margin", type=float, default=0.005, help="allowed distance to pooled")

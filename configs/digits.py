@@ -7,9 +7,9 @@ schedule spans all legs ends within 0.5 points of pooled training with as many s
 
 Expected: test accuracy 0.97–0.99 (pooled 0.97–0.99, alone about 0.4), well under a minute on 2 cores.
 
-Variants: `smoke` (a few seconds); `plain` (the plain relay: no anchor, schedule, clipping or prior correction,
-everything accepted; it forgets and collapses); `idle` (p3 returns its parent unchanged); `derelayl` (the rules
-of the paper).
+Variants: `smoke` (a few seconds); `plain` (the plain relay: no anchor, schedule, clipping or prior
+correction, everything accepted; it forgets and collapses); `idle` (p3 returns its parent unchanged);
+`derelayl` (the rules of the paper).
 """
 
 from __future__ import annotations

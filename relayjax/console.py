@@ -124,7 +124,7 @@ def write_report(workdir: Workdir) -> Path:
     return workdir.report
 
 
-def ledger_facts(workdir: Workdir) -> dict[str, object]:
+def ledger_facts(workdir: Workdir) -> dict[str, str | int]:
     """Origin, size and Merkle root of a run's log."""
     ledger = read_ledger(workdir)
     root = Tree([leaf_hash(entry) for entry in ledger.entries]).root().hex()

@@ -1,14 +1,9 @@
 """The `relayjax` rules: bounded supply, trust region, payout by measured value, decaying royalty.
 
-Each round mints a fixed emission E into the pot. Refused work forfeits its deposit to the pot.
-Validators whose scores lie near the median share μE. In a braid round the pot Π is paid out:
-
-    (1 − ρ) Π · v_i / Σ v_j          to each trainer with a positive measured value v_i
-    ρ Π (1 − γ) γ^(d−1) · v_i / Σ v_j to the contributors of the d-th valued version up the lineage
-
-The oldest valued version takes the rest of the royalty; what floors leave over stays in the pot. In the
-relay's last round the whole pot goes down the lineage, so that nothing is stranded. With μ, ρ, γ the
-`maintainer_share`, `royalty_share` and `royalty_decay` of `RelayJAXRules`.
+Each round mints a fixed emission into the pot. Refused work forfeits its deposit to the pot. Validators
+whose scores lie near the median share a fixed part of the emission. A braid round pays the pot out by
+measured value (`payout.py`); in the relay's last round the whole pot goes down the lineage, so that nothing
+is stranded.
 
 A version is licensed to everybody whose work in its lineage was measured to be worth something, and to the
 validators that scored the round truthfully.
@@ -24,8 +19,9 @@ from dataclasses import dataclass
 from statistics import median_low
 
 from relayjax.mechanism.base import child_losses, loss_rises, medians, parent_losses
+from relayjax.mechanism.payout import divide
 from relayjax.mechanism.rules import MILLION, RelayJAXRules
-from relayjax.mechanism.settlement import ESCROW, MINT, POT, Settlement, Transfer, split
+from relayjax.mechanism.settlement import ESCROW, MINT, POT, Settlement, Transfer, book
 from relayjax.mechanism.state import Role, State, Topology, Version
 from relayjax.records import Pairs
 
@@ -132,27 +128,8 @@ class RelayJAX:
                 moves.append((ESCROW + name, POT, amount, "deposit forfeited"))
         wage = self.rules.emission * self.rules.maintainer_share // MILLION // max(1, len(state.round.scores))
         moves += [(POT, name, wage, "maintenance") for name in truthful]
-        pot = (
-            state.pot
-            + sum(a for _, t, a, _ in moves if t == POT)
-            - sum(a for s, _, a, _ in moves if s == POT)
-        )
-        if state.round.number == state.schedule.rounds:
-            moves += _royalties(pot, lineage, self.rules.royalty_decay)
-        elif version and version.values:
-            ancestors = lineage[1:]
-            royalty = pot * self.rules.royalty_share // MILLION if ancestors else 0
-            moves += [(POT, name, part, "value") for name, part in split(pot - royalty, version.values)]
-            moves += _royalties(royalty, ancestors, self.rules.royalty_decay)
+        pot = book(state, moves).pot
+        last = state.round.number == state.schedule.rounds
+        if last or (version and version.values):
+            moves += divide(pot, lineage, self.rules, last=last).transfers()
         return moves
-
-
-def _royalties(pool: int, lineage: list[Version], decay: int) -> list[Transfer]:
-    """Pays each valued version's contributors (1 − γ) of what is left, nearest first; the oldest the rest."""
-    earned: dict[str, int] = {}
-    for version in lineage:
-        part = pool if version is lineage[-1] else pool * (MILLION - decay) // MILLION
-        pool -= part
-        for name, share in split(part, version.values):
-            earned[name] = earned.get(name, 0) + share
-    return [(POT, name, amount, "royalty") for name, amount in sorted(earned.items()) if amount]

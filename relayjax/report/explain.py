@@ -8,11 +8,12 @@ from statistics import fmean, median_low
 from relayjax.errors import WorkdirError
 from relayjax.history import History, SettledRound
 from relayjax.measured import NATS, Leg, Valuation, legs, valuations
+from relayjax.mechanism.payout import Payout
 from relayjax.mechanism.rules import MILLION, DeRelayLRules, RelayJAXRules
 from relayjax.mechanism.settlement import ESCROW
 from relayjax.mechanism.state import Role
 from relayjax.records import Join
-from relayjax.report.payouts import Payout, payouts
+from relayjax.report.payouts import payouts
 from relayjax.summary import COINS, account, ordered
 
 
@@ -94,7 +95,7 @@ def _value(history: History, name: str) -> Iterator[str]:
     rules, measured = history.state.rules, valuations(history)
     if not isinstance(rules, RelayJAXRules):
         return
-    paid = {payout.round: payout for payout in payouts(history, rules)}
+    paid = payouts(history, rules)
     for valuation in measured:
         if valuation.trainer == name:
             whole = [v for v in measured if v.round == valuation.round]
@@ -133,12 +134,12 @@ def _royalties(history: History, name: str) -> Iterator[str]:
     rules = history.state.rules
     if not isinstance(rules, RelayJAXRules):
         return
-    for payout in payouts(history, rules):
+    for round, payout in payouts(history, rules).items():
         parts = [(r.version, dict(r.parts).get(name, 0)) for r in payout.royalties]
         earned = [(version, part) for version, part in parts if part]
         if earned:
             total = sum(part for _, part in earned)
-            yield f"round {payout.round}: {_coins(total)} coins out of {_coins(payout.royalty)}"
+            yield f"round {round}: {_coins(total)} coins out of {_coins(payout.royalty)}"
             for version, part in earned:
                 yield f"  {_coins(part)} for its part in version {version}"
 

@@ -28,9 +28,13 @@ def root_of(directory: Path) -> str:
 
 
 def test_killed_at_twenty_random_moments_it_ends_with_the_same_root(tmp_path: Path):
-    begin = time.monotonic()
-    subprocess.run(command(tmp_path / "whole"), check=True, stdout=subprocess.DEVNULL)
-    duration, expected = time.monotonic() - begin, root_of(tmp_path / "whole")
+    def timed(directory: Path) -> float:
+        begin = time.monotonic()
+        subprocess.run(command(directory), check=True, stdout=subprocess.DEVNULL)
+        return time.monotonic() - begin
+
+    timed(tmp_path / "warm")
+    duration, expected = timed(tmp_path / "whole"), root_of(tmp_path / "whole")
     rng, kills, finished = random.Random(0), 0, 0
     while kills < 20:
         directory = tmp_path / f"killed{finished}"
@@ -46,9 +50,9 @@ def test_killed_at_twenty_random_moments_it_ends_with_the_same_root(tmp_path: Pa
         assert process.returncode == 0, said
         assert root_of(directory) == expected
         finished += 1
-    directory = tmp_path / f"killed{finished}"
-    subprocess.run(command(directory), check=True, stdout=subprocess.DEVNULL)
-    assert root_of(directory) == expected
+        duration *= 0.9  # the machine has become faster, or little was left to do
+    timed(tmp_path / f"killed{finished}")
+    assert root_of(tmp_path / f"killed{finished}") == expected
 
 
 def play(directory: Path, **overrides: str) -> History:

@@ -50,7 +50,7 @@ def final_accuracy(settings: Config, compare: bool) -> dict[str, float]:
 
 def measure(source: str, seed: int) -> dict[str, float]:
     """All schemes for one seed."""
-    plain = config.resolve(f"{source}:plain", {"experiment.baselines": "false"}, seed)
+    plain = config.resolve(f"{source}:plain", {}, seed)
     found = final_accuracy(config.resolve(source, {}, seed), compare=True)
     return {**found, "plain relay": final_accuracy(plain, compare=False)["relay"]}
 

@@ -167,6 +167,8 @@ def introduction(ledger: Path) -> tuple[str, Genesis | None]:
 def _check_artefacts(archive: Archive, past: History) -> list[SealManifest]:
     """Checks every blob, and that the manifests name exactly what the ledger asks for; returns them."""
     orderer = past.state.members[past.state.orderer]
+    if plaintext := sorted(path for path in archive.workdir.scratch.rglob("*") if path.is_file()):
+        raise IntegrityError(str(plaintext[0]), f"weights in the clear; {_CUT_SHORT}")
     archive.store.verify()
     archive.genesis(past)
     manifests = archive.seals.verify(archive.store, {orderer.name: public_keys(orderer)})
@@ -198,6 +200,8 @@ def _check_seals(manifest: SealManifest, settled: SettledRound, state: State, wh
     models = [seal for seal in manifest.seals if seal.kind == "model"]
     if len(models) != model_due(settled, state.schedule):
         raise IntegrityError(where, f"names {len(models)} model checkpoints, not what the ledger asks for")
+    if mislabelled := [seal.artefact for seal in models if seal.artefact in sizes]:
+        raise IntegrityError(where, f"calls the delta {mislabelled[0]} a model checkpoint")
     readers |= {seal.artefact: model_recipients(settled, state.orderer) for seal in models}
     named = {seal.artefact for seal in manifest.seals}
     if odd := sorted(named ^ readers.keys()):

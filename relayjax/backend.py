@@ -6,7 +6,7 @@
     with backend.open_run(settings, "runs/example") as run:      # creates it, or resumes it
         run.subscribe(lambda event: print(event))                # typed events, see relay/events.py
         run.step()                                               # one round, durable on return
-        run.run()                                                # the rest, and baselines if wanted
+        run.run()                                                # all the others
         print(run.state.head.digest, run.licences())
         for contribution in run.contributions():
             print(contribution)
@@ -112,23 +112,22 @@ class Run:
         self._relay.step()
 
     def run(self) -> None:
-        """Plays all remaining rounds, then trains the baselines if the config wants them."""
+        """Plays all remaining rounds."""
         while not self.finished:
             self.step()
-        self.compare()
 
     def compare(self) -> Baselines:
         """Trains pooled and alone with as many gradient steps as the relay took, unless it was done before.
 
         Returns:
-          Their figures; empty when the config wants none.
+          Their figures.
         """
         from relayjax.learning.baselines import train_alone, train_pooled
 
         config, workdir = self._relay.config, self._relay.workdir
-        if workdir.baselines.exists() or not config.experiment.baselines:
+        if workdir.baselines.exists():
             return read_baselines(workdir)
-        steps = config.relay.legs * config.leg.steps
+        steps = config.leg.steps * sum(len(settled.facts.pairs) for settled in self.history().rounds)
         pooled = train_pooled(self._relay.task, config.leg, steps, config.seed)
         own = train_alone(
             self._relay.task, config.leg, max(1, steps // config.relay.participants), config.seed
@@ -248,12 +247,15 @@ def open_head(workdir: str | Path, keys: Keys) -> dict[str, np.ndarray]:
 
     Raises:
       AccessError: the keys hold no licence.
-      IntegrityError: the checkpoint is damaged, or there is none yet.
+      WorkdirError: there is no run, or no model checkpoint in it.
+      IntegrityError: the checkpoint is damaged.
     """
     directory = Workdir(Path(workdir))
     past, archive = read_history(workdir), Archive(directory)
     if (model := archive.newest_model(past)) is None:
-        raise WorkdirError(f"{directory.path}: no model checkpoint yet; let the run go on")
+        raise WorkdirError(
+            f"{directory.path}: no model checkpoint; none was due yet, or the relay died before one was"
+        )
     pack = archive.open_model(model, keys)
     import numpy as np
 

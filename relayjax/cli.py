@@ -74,6 +74,7 @@ def _define_run(values: flags.FlagValues, arguments: Sequence[str]) -> None:
     _string(values, "workdir", None, "directory of the run; resumed if it holds this run already")
     flags.DEFINE_integer("seed", None, "short for --config.seed", flag_values=values)
     flags.DEFINE_boolean("report", True, "write report.html at the end", flag_values=values)
+    flags.DEFINE_boolean("baselines", True, "train pooled and alone for comparison", flag_values=values)
     from relayjax import config
 
     for path, (value, spec) in settings.flatten(config.load(_config_named(arguments))).items():
@@ -106,7 +107,7 @@ def _run(values: flags.FlagValues, arguments: list[str]) -> None:
         if name.startswith("config.") and (text := values[name].value) is not None
     }
     chosen = config.resolve(values.config, given, values.seed)
-    play(chosen, Path(values.workdir), Console(), with_report=values.report)
+    play(chosen, Path(values.workdir), Console(), with_report=values.report, baselines=values.baselines)
 
 
 def _define_verify(values: flags.FlagValues, _: Sequence[str]) -> None:

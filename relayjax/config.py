@@ -27,7 +27,15 @@ class ValuationSettings(Settings):
     """How the value of a braid round is measured."""
 
     nodes: int = setting(16, "Gauss–Legendre nodes of the Aumann–Shapley integral", low=1, high=256)
-    permutations: int = setting(64, "orders sampled for Shapley above 12 participants", low=4)
+    permutations: int = setting(
+        64, "orders sampled for Shapley above 12 participants, even", low=4, high=10**6
+    )
+
+    def check(self) -> None:
+        if self.permutations % 2:
+            raise ConfigError(
+                f"permutations={self.permutations}: must be even, each order goes with its reverse"
+            )
 
 
 @dataclass(frozen=True)
@@ -35,7 +43,6 @@ class Experiment(Settings):
     """What only an experiment can do, because it sees everybody's data."""
 
     idle: tuple[int, ...] = setting((), "participants, by number, that return their parent unchanged", low=0)
-    baselines: bool = setting(True, "train pooled and alone at the end, for comparison")
 
 
 @dataclass(frozen=True)
@@ -93,6 +100,8 @@ def resolve(source: str, overrides: Mapping[str, str], seed: int | None = None) 
     Raises:
       ConfigError: see `load` and `settings.override`.
     """
+    if seed is not None and "seed" in overrides:
+        raise ConfigError("the seed is given twice, as --seed and as --config.seed; give one")
     values = dict(overrides) | ({} if seed is None else {"seed": str(seed)})
     return settings.override(load(source), values)
 

@@ -73,7 +73,7 @@ class RunView:
                 )
 
 
-def play(config: Config, path: Path, console: Console, *, with_report: bool) -> None:
+def play(config: Config, path: Path, console: Console, *, with_report: bool, baselines: bool) -> None:
     """Runs a relay to its end, showing its progress, and prints what came of it."""
     with backend.open_run(config, path) as run:
         done, rounds = run.state.round.number - 1, run.state.schedule.rounds
@@ -84,14 +84,15 @@ def play(config: Config, path: Path, console: Console, *, with_report: bool) -> 
         with view.progress:
             while not run.finished:
                 run.step()
-        with console.status("training pooled and alone, for comparison"):
-            run.compare()
+        if baselines:
+            with console.status("training pooled and alone, for comparison"):
+                run.compare()
     workdir = Workdir(path)
     print_result(workdir, console)
     if view.seconds:
         console.print(_split(view.seconds))
     if with_report:
-        console.print(f"report: {write_report(workdir)}", soft_wrap=True)
+        console.print(f"report: {write_report(workdir)}", soft_wrap=True, markup=False)
 
 
 def print_result(workdir: Workdir, console: Console) -> None:
@@ -108,7 +109,7 @@ def print_result(workdir: Workdir, console: Console) -> None:
         console.print(f"test accuracy: relay [bold]{summary.accuracy:.3f}[/bold]{_against(summary)}")
     root = ledger_facts(workdir)["root"]
     console.print(f"ledger: {summary.records} entries, root {root}", soft_wrap=True)
-    console.print(f"check:  relayjax verify {workdir.path}", soft_wrap=True)
+    console.print(f"check:  relayjax verify {workdir.path}", soft_wrap=True, markup=False)
 
 
 def write_report(workdir: Workdir) -> Path:
@@ -162,8 +163,8 @@ def print_weights(weights: Mapping[str, np.ndarray], out: str | None, console: C
             raise ConfigError(f"--out={out}: the file is written in NumPy's format and must end in .npz")
         buffer = io.BytesIO()
         np.savez(buffer, allow_pickle=False, **weights)
-        write_atomic(Path(out), buffer.getvalue())
-        console.print(f"written to {out}", soft_wrap=True)
+        write_atomic(Path(out), buffer.getvalue(), mode=0o600)
+        console.print(f"written to {out}", soft_wrap=True, markup=False)
 
 
 def _figures(loss: float | None, rises: tuple[tuple[str, float], ...], metrics: Mapping[str, float]) -> str:

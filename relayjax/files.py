@@ -33,8 +33,8 @@ def write_atomic(path: Path, data: bytes, *, mode: int = 0o644) -> None:
 def write_many(files: Mapping[Path, bytes], *, mode: int = 0o644) -> None:
     """Writes several files, each atomically, and returns when all of them are durable.
 
-    The group is not atomic: a kill may leave some of the files new and others old. It costs one fsync a file
-    and one a directory, not two a file.
+    The group is not atomic: a kill may leave some of the files new and others old. All are written before the
+    first fsync, so that one commit of the file system's journal serves many of them.
 
     Args:
       files: Content of each file by its final name.
@@ -44,10 +44,19 @@ def write_many(files: Mapping[Path, bytes], *, mode: int = 0o644) -> None:
       OSError: The disk refused; every file is then either old or new, none is torn.
     """
     changed: set[Path] = set()
-    for path, data in files.items():
-        changed |= _make_directory(path.parent)
-        _replace(path, data, mode)
-        changed.add(path.parent)
+    written: dict[Path, str] = {}
+    try:
+        for path, data in files.items():
+            changed |= {*_make_directory(path.parent), path.parent}
+            written[path] = _write_temporary(path, data, mode)
+        for temporary in written.values():
+            _sync(Path(temporary))
+        for path in list(written):
+            os.replace(written[path], path)
+            del written[path]
+    finally:  # an error or interrupt must not leave temporary files behind
+        for temporary in written.values():
+            os.unlink(temporary)
     for directory in sorted(changed):
         sync_directory(directory)
 
@@ -59,14 +68,10 @@ def is_temporary(path: Path) -> bool:
 
 def sync_directory(directory: Path) -> None:
     """Makes the names in a directory durable: creations, renames and deletions."""
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    _sync(directory)
 
 
-def _replace(path: Path, data: bytes, mode: int) -> None:
+def _write_temporary(path: Path, data: bytes, mode: int) -> str:
     descriptor, temporary = tempfile.mkstemp(
         prefix=f".{path.name}.", suffix=_TEMPORARY_SUFFIX, dir=path.parent
     )
@@ -74,12 +79,18 @@ def _replace(path: Path, data: bytes, mode: int) -> None:
         with open(descriptor, "wb") as file:
             os.fchmod(descriptor, mode)
             file.write(data)
-            file.flush()
-            os.fsync(descriptor)
-        os.replace(temporary, path)
-    except BaseException:  # an interrupt too must not leave the temporary file behind
+    except BaseException:
         os.unlink(temporary)
         raise
+    return temporary
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _make_directory(directory: Path) -> set[Path]:

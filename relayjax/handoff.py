@@ -89,6 +89,8 @@ def unpack(data: bytes, version: ModelVersion, scratch: Path, sharding: Sharding
                 item=target, restore_args=ocp.checkpoint_utils.construct_restore_args(target)
             )
             padded = checkpointer.restore(folder, args=args)["weights"]
+    except (OSError, MemoryError):
+        raise  # a full disk is no forgery
     except Exception as error:  # Orbax and TensorStore have no base class of their own
         raise IntegrityError(where, f"Orbax cannot restore it ({str(error)[:200]})") from error
     finally:

@@ -30,7 +30,7 @@ class Leg:
       trainer: whose turn it was.
       parent: number of the version it started from.
       change: validation loss of its candidate less that of the parent; None if it revealed nothing.
-      accepted: whether its work became part of a version.
+      accepted: whether it passed the test.
       version: number of the version it became part of; None if there is none.
     """
 

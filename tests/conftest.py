@@ -190,7 +190,6 @@ TINY = {
     "relay.braid_rounds": "1,4",
     "relay.draw": "60",
     "relay.checkpoint_every": "2",
-    "experiment.baselines": "false",
 }
 """A relay of seconds in which everything happens: braids, chains, model checkpoints in both."""
 

@@ -151,6 +151,14 @@ def test_added_files_are_named(tiny_copy: Path):
     audit(Workdir(tiny_copy))
 
 
+def test_weights_in_the_clear_are_refused(tiny_copy: Path):
+    left = tiny_copy / "scratch" / "pack-1" / "weights"
+    left.mkdir(parents=True)
+    (left / "0").write_bytes(b"weights")
+    with pytest.raises(IntegrityError, match="weights in the clear"):
+        audit(Workdir(tiny_copy))
+
+
 def test_a_swapped_pair_is_named(tiny_copy: Path):
     first, second, *_ = (path for path in guarded(tiny_copy) if path.is_relative_to(tiny_copy / "store"))
     one, other = first.read_bytes(), second.read_bytes()

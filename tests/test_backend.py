@@ -81,9 +81,10 @@ def test_hostile_baselines_are_refused(tiny_copy: Path, content: bytes):
 
 
 def test_baselines_are_trained_once(tiny_config: Callable[..., Config], tmp_path: Path):
-    config = tiny_config({"experiment.baselines": "true", "relay.rounds": "1"})
+    config = tiny_config({"relay.rounds": "1"})
     with backend.open_run(config, tmp_path / "run") as run:
         run.run()
+        run.compare()
         figures = json.loads((tmp_path / "run" / "baselines.json").read_bytes())
         assert 0 <= figures["pooled"]["accuracy"] <= 1 and len(figures["alone"]) == 3
         (tmp_path / "run" / "baselines.json").write_text('{"pooled": {"accuracy": 2}, "alone": []}')

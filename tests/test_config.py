@@ -42,7 +42,8 @@ def test_overrides_and_seed_replace_what_the_file_says() -> None:
         ("rules.royalty_share", "1000001", ["rules.royalty_share=1000001", "≥ 0 and ≤ 1000000"]),
         ("leg.momentum", "1", ["leg.momentum=1.0", "≥ 0 and < 1"]),
         ("experiment.idle", "10", ["experiment.idle=(10,)", "< 10"]),
-        ("experiment.baselines", "yes", ["experiment.baselines='yes'", "true or false"]),
+        ("valuation.permutations", "5", ["valuation.permutations=5", "even"]),
+        ("relay.draw", "1", ["relay.draw=1", "≥ 2"]),
         ("seed", "-1", ["seed=-1", "≥ 0 and ≤ 2147483647"]),
         ("relay.particpants", "4", ["relay.particpants", "did you mean 'relay.participants'"]),
         ("rules.places", "4", ["there is no setting 'rules.places'"]),
@@ -52,6 +53,11 @@ def test_an_impossible_override_names_field_value_and_range(path: str, text: str
     with pytest.raises(ConfigError) as caught:
         resolve("digits", {path: text})
     assert all(word in str(caught.value) for word in words), caught.value
+
+
+def test_two_seeds_are_one_too_many() -> None:
+    with pytest.raises(ConfigError, match="given twice"):
+        resolve("digits", {"seed": "1"}, seed=2)
 
 
 def test_the_derelayl_rules_need_four_and_no_braid() -> None:

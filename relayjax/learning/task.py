@@ -9,6 +9,7 @@ N: participants, B: examples of a batch.
 from __future__ import annotations
 
 import abc
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -60,6 +61,11 @@ class Task:
     objective: Callable[[Params, Batch, Any], jax.Array] | None = None
 
     def __post_init__(self) -> None:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", self.name):
+            raise DataError(
+                f"task name {self.name[:80]!r}: use 1 to 64 letters, digits, dots, hyphens and underscores; "
+                "the ledger is named after it"
+            )
         if not self.shards:
             raise DataError(f"task {self.name}: there are no shards; give one per participant")
         for index, shard in enumerate(self.shards):

@@ -8,9 +8,8 @@ nobody can find another preimage of a hash; what disagrees with it is wrong.
   2. There must be exactly the files that its size asks for, each tile of its full length.
   3. If the level-0 tiles lead to the signed root, they judge the entries and the tiles above them.
   4. If they don't but the entries do, the entries judge the tiles.
-  5. If neither does, the first disagreement between the two is settled by the chain of `prev`; without any,
-  the
-     checkpoint was signed over another history.
+  5. If neither does, the first disagreement between the two is settled by the chain of `prev`; without
+     any, the checkpoint was signed over another history.
   6. The entries must form one chain.
 """
 

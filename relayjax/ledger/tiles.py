@@ -1,10 +1,9 @@
 """How a log lies on disk: tiles of 256 hashes and bundles of 256 entries.
 
-    tile/<L>/<N>[.p/<W>]         hashes of level L, 32 bytes each: level 0 has the leaf hashes, level L + 1
-    the
-                                 root of each full tile of level L
-    tile/entries/<N>[.p/<W>]     the entries under the level-0 tile N: big-endian uint16 length, then the
-    bytes
+    tile/<L>/<N>[.p/<W>]         hashes of level L, 32 bytes each: level 0 has the leaf hashes,
+                                 level L + 1 the root of each full tile of level L
+    tile/entries/<N>[.p/<W>]     the entries under the level-0 tile N: big-endian uint16 length,
+                                 then the bytes
 
 N is written in groups of three digits, all but the last after an `x`: 1234067 is x001/x234/067. A tile that
 is not full has its width W, 1–255, in its path, so that no file ever changes its content.

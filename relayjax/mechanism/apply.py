@@ -15,7 +15,7 @@ from relayjax.mechanism.phases import advance
 from relayjax.mechanism.rules import Rules, Schedule
 from relayjax.mechanism.rulesets import mechanism
 from relayjax.mechanism.state import Role, Round, State, Version
-from relayjax.mechanism.transitions import TRANSITIONS, enlist
+from relayjax.mechanism.transitions import TRANSITIONS, check_digests, enlist
 from relayjax.records import Genesis, Join, Record, Settle, encode
 
 
@@ -30,6 +30,7 @@ def start(genesis: Genesis) -> State:
     rules = settings.decode(genesis.config.get("rules"), Rules, "rules")
     transcript = _extend(b"", encode(genesis))
     orderer = enlist(genesis, Role.MAINTAINER, schedule)
+    check_digests(genesis)
     return State(
         schedule=schedule,
         rules=rules,

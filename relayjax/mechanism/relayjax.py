@@ -3,7 +3,7 @@
 Each round mints a fixed emission into the pot. Refused work forfeits its deposit to the pot. Validators
 whose scores lie near the median share a fixed part of the emission. A braid round pays the pot out by
 measured value (`payout.py`); in the relay's last round the whole pot goes down the lineage, so that nothing
-is stranded.
+is stranded that any measured work could be paid with.
 
 A version is licensed to everybody whose work in its lineage was measured to be worth something, and to the
 validators that scored the round truthfully.

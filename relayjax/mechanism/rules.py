@@ -30,7 +30,7 @@ class Schedule(Settings):
     braid_rounds: tuple[int, ...] = setting(
         (1, 2), "rounds in which all train from one head and value is measured and paid", low=1
     )
-    draw: int = setting(200, "validation examples drawn for each test", low=1, high=10_000_000)
+    draw: int = setting(200, "validation examples drawn for each test", low=2, high=10_000_000)
     codec: str = setting("mxint8", "how deltas are encoded", choices=("mxint8", "lossless"))
     checkpoint_every: int = setting(10, "versions between two model checkpoints", low=1)
 
@@ -88,10 +88,18 @@ class RelayJAXRules(Rules):
         500_000, "of the royalty left, passed on at each valued version", unit="ppm", low=0, high=MILLION - 1
     )
     tolerance: int = setting(
-        100_000, "largest rise of the validation loss that is accepted", unit="micro-nats", low=0
+        100_000,
+        "largest rise of the validation loss that is accepted",
+        unit="micro-nats",
+        low=0,
+        high=10**12,
     )
     score_tolerance: int = setting(
-        1_000, "largest distance from the median score that is paid", unit="micro-nats", low=0
+        1_000,
+        "largest distance from the median score that is paid",
+        unit="micro-nats",
+        low=0,
+        high=10**12,
     )
 
 

@@ -87,6 +87,12 @@ def _has_place(state: State, role: Role) -> bool:
     return role not in places or len(state.named(role)) < places[role]
 
 
+def check_digests(genesis: Genesis) -> None:
+    """Refuses a genesis record whose digests are none."""
+    for digest in (genesis.weights, genesis.validation):
+        _require(_is_hex(digest, 32), genesis, "a digest is 64 hexadecimal digits")
+
+
 def _bid(state: State, record: Bid, rules: Mechanism) -> State:
     _in_phase(state, record, Phase.AUCTION)
     _require(record.author in rules.bidders(state), record, "has no place to bid for in this round")
@@ -125,6 +131,7 @@ def _commit(state: State, record: Commit, _: Mechanism) -> State:
     _in_phase(state, record, Phase.COMMIT)
     _require(trains(state, record.author), record, "is not training in this round")
     _require(record.author not in state.round.commitments, record, "has committed already")
+    _require(_is_hex(record.commitment, 32), record, "a commitment is 64 hexadecimal digits")
     return in_round(state, commitments={**state.round.commitments, record.author: record.commitment})
 
 

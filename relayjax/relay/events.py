@@ -53,7 +53,7 @@ class Settled(Event):
     Attributes:
       topology: chain, braid or tree.
       rises: (trainer, validation loss of its candidate − of its parent) of every candidate.
-      accepted: trainers whose work became part of a version.
+      accepted: trainers whose work passed the test.
       refused: the other matched trainers.
       values: (trainer, measured value in nats) in a braid round.
       head: number of the newest version.

@@ -25,6 +25,7 @@ from relayjax.learning.leg import Leg
 from relayjax.learning.placement import data_mesh, place, place_shards
 from relayjax.learning.task import examples
 from relayjax.ledger.log import Log
+from relayjax.measured import NATS, head_loss
 from relayjax.mechanism.rulesets import mechanism
 from relayjax.mechanism.state import State
 from relayjax.records import Genesis, Join
@@ -65,14 +66,14 @@ class Relay:
         self._archive = Archive(workdir)
         self._heads: Heads = {0: genesis}
         self._torn = False
-        devices = jax.local_device_count()
-        mesh = data_mesh(devices) if devices > 1 else None
+        mesh = data_mesh(devices) if (devices := _sharing(config.leg.batch_size)) > 1 else None
         leg = Leg(self.task, self.layout, config.leg, mesh)  # may refuse, so before anything is written
         if workdir.exists:
             transcript = self._resume(self._genesis(genesis))
         else:
             transcript = self._start(self._genesis(genesis), genesis)
         self._crew = self._assemble(transcript, leg, mesh)
+        self._complete_metrics()
 
     @property
     def state(self) -> State:
@@ -90,7 +91,13 @@ class Relay:
 
     @property
     def head(self) -> np.ndarray:
-        """Weights of the newest version, float32 [P]."""
+        """Weights of the newest version, float32 [P].
+
+        Raises:
+          WorkdirError: the relay died, so there is no head.
+        """
+        if not self._heads:
+            raise WorkdirError(f"{self.workdir.path}: nothing survived the last round; the relay has no head")
         return self._heads[self.state.head.number]
 
     def step(self) -> None:
@@ -205,6 +212,23 @@ class Relay:
             notify=self._settled,
         )
 
+    def _complete_metrics(self) -> None:
+        """Measures the head again where a kill came between a round's settlement and its figures."""
+        settled, kept = self.state.round.number - 1, self.workdir.read_metrics(self.state.round.number - 1)
+        if settled and self._heads and (not kept or kept[-1]["round"] != settled):
+            last = self.history().rounds[-1]
+            loss = head_loss(self.state, last)
+            self.workdir.append_metrics(
+                {
+                    "round": settled,
+                    "topology": last.topology.value,
+                    "head": last.head,
+                    "loss": None if loss is None else loss * NATS,
+                    "metrics": self.evaluate(self.head),
+                    "seconds": {},
+                }
+            )
+
     def _settled(self, event: Event) -> None:
         """Keeps a round's figures beside the log, then tells the listener."""
         if isinstance(event, Settled):
@@ -212,6 +236,11 @@ class Relay:
             fields = dataclasses.asdict(event)
             self.workdir.append_metrics({name: fields[name] for name in kept})
         self._notify(event)
+
+
+def _sharing(batch_size: int) -> int:
+    """How many local devices share a batch: the most that divide it evenly."""
+    return max(n for n in range(1, jax.local_device_count() + 1) if batch_size % n == 0)
 
 
 def _difference(there: Genesis, here: Genesis) -> str:

@@ -145,4 +145,5 @@ class Validator:
 
 
 def _pairs(trainers: list[str], values: np.ndarray) -> Pairs:
-    return tuple(zip(trainers, fixed_point(values), strict=True))
+    bounded = (max(-WORST, min(value, WORST)) for value in fixed_point(values))
+    return tuple(zip(trainers, bounded, strict=True))

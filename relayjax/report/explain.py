@@ -154,7 +154,7 @@ def _lineage(history: History, name: str) -> Iterator[str]:
             yield (
                 f"round {settled.number}: {_coins(amount)} coins: "
                 f"{amount // max(1, rules.lineage_reward)} × {_coins(rules.lineage_reward)}, "
-                "once for each version of its among the ancestors of an accepted one"
+                "once for each ancestor of an accepted version that it owns"
             )
 
 

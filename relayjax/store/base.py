@@ -6,7 +6,7 @@ A digest is written as 64 lower-case hexadecimal digits, everywhere.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from blake3 import blake3
@@ -21,6 +21,10 @@ class Store(Protocol):
 
     def put(self, data: bytes) -> str:
         """Keeps bytes for good and returns their digest; putting them again changes nothing."""
+        ...
+
+    def put_many(self, blobs: Sequence[bytes]) -> list[str]:
+        """Keeps several byte strings for good; returns their digests in order."""
         ...
 
     def get(self, digest: str, limit: int | None = None) -> bytes:

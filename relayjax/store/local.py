@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Set
+from collections.abc import Iterator, Sequence, Set
 from pathlib import Path
 
 from relayjax.errors import IntegrityError
-from relayjax.files import is_temporary, write_atomic
+from relayjax.files import is_temporary, write_many
 from relayjax.store.base import check_digest, digest_of, is_digest
 
 
@@ -23,11 +23,14 @@ class LocalStore:
 
     def put(self, data: bytes) -> str:
         """Keeps bytes, durably; see `Store.put`. A damaged file of the same digest is replaced."""
-        digest = digest_of(data)
-        path = self.path(digest)
-        if not path.is_file() or path.read_bytes() != data:
-            write_atomic(path, data)
-        return digest
+        return self.put_many([data])[0]
+
+    def put_many(self, blobs: Sequence[bytes]) -> list[str]:
+        """Keeps several byte strings at the cost of few disk flushes; see `Store.put_many`."""
+        digests = [digest_of(data) for data in blobs]
+        paths = {self.path(digest): data for digest, data in zip(digests, blobs, strict=True)}
+        write_many({p: data for p, data in paths.items() if not p.is_file() or p.read_bytes() != data})
+        return digests
 
     def get(self, digest: str, limit: int | None = None) -> bytes:
         """Returns the bytes of a digest, verified; see `Store.get`."""

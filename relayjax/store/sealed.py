@@ -52,12 +52,19 @@ def seal_round(store: Store, round: int, artefacts: Iterable[Artefact], signer: 
         digest = digest_of(artefact.data)
         others = merged[digest].recipients if digest in merged else ()
         merged[digest] = replace(artefact, recipients=(*others, *artefact.recipients))
-    seals = []
-    for digest, artefact in sorted(merged.items()):
-        keys = {public.name: public.receiving for public in artefact.recipients}
-        sealed = store.put(seal(artefact.data, sorted(keys.values())))
-        seals.append(Seal(digest, artefact.kind, len(artefact.data), sealed, tuple(sorted(keys))))
-    return sign_manifest(SealManifest(round, tuple(seals)), signer)
+    ordered = sorted(merged.items())
+    readers = [{public.name: public.receiving for public in artefact.recipients} for _, artefact in ordered]
+    sealed = store.put_many(
+        [
+            seal(artefact.data, sorted(keys.values()))
+            for (_, artefact), keys in zip(ordered, readers, strict=True)
+        ]
+    )
+    seals = tuple(
+        Seal(digest, artefact.kind, len(artefact.data), address, tuple(sorted(keys)))
+        for (digest, artefact), keys, address in zip(ordered, readers, sealed, strict=True)
+    )
+    return sign_manifest(SealManifest(round, seals), signer)
 
 
 def open_artefact(store: Store, manifest: SealManifest, digest: str, keys: Keys) -> bytes:

@@ -57,9 +57,7 @@ def test_killed_at_twenty_random_moments_it_ends_with_the_same_root(tmp_path: Pa
 
 def play(directory: Path, **overrides: str) -> History:
     values = {name.replace("__", "."): text for name, text in overrides.items()}
-    with backend.open_run(
-        config.resolve("digits", {**values, "experiment.baselines": "false"}), directory
-    ) as run:
+    with backend.open_run(config.resolve("digits", values), directory) as run:
         run.run()
     return backend.verify(directory).audit.history
 

@@ -50,6 +50,7 @@ clean:      ## remove what the targets above made, except runs/
 .venv/run: third_party/requirements.txt setup.cfg
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "RelayJAX needs Python 3.11 or newer. Name one: make PYTHON=/path/to/python3 $(MAKECMDGOALS)" >&2; exit 1; }
+	@echo "installing into .venv, about a minute"
 	$(PYTHON) -m venv --clear .venv
 	$(PINNED) -r third_party/requirements.txt
 	$(PIP) install --quiet --no-deps --no-build-isolation --editable .

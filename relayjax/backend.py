@@ -5,7 +5,8 @@
     settings = config.resolve("digits:smoke", {"relay.rounds": "4"}, seed=7)
     with backend.open_run(settings, "runs/example") as run:      # creates it, or resumes it
         run.subscribe(lambda event: print(event))                # typed events, see relay/events.py
-        run.step()                                               # one round, durable on return
+        if not run.finished:
+            run.step()                                           # one round, durable on return
         run.run()                                                # all the others
         print(run.state.head.digest, run.licences())
         for contribution in run.contributions():
@@ -228,6 +229,8 @@ def verify(
       AccessError: rescoring without keys that open the deltas.
     """
     directory = Workdir(Path(workdir))
+    if directory.busy:
+        raise WorkdirError(f"{directory.path}: a relay is running here; check it when it is stopped")
     checked = audit(directory, keys, log_key)
     if not rescored:
         return Verified(checked, None)

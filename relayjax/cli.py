@@ -6,7 +6,6 @@ dotted path, so that a misspelt one is refused before anything starts.
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -79,8 +78,8 @@ def _define_run(values: flags.FlagValues, arguments: Sequence[str]) -> None:
 
     for path, (value, spec) in settings.flatten(config.load(_config_named(arguments))).items():
         text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
-        bounds = f"; {spec.bounds()}" if spec.bounds() else ""
-        _string(values, f"config.{path}", None, f"{spec.help} ({text or 'none'}{bounds})")
+        notes = "".join(f"; {note}" for note in (spec.bounds(), spec.unit) if note)
+        _string(values, f"config.{path}", None, f"{spec.help} ({text or 'none'}{notes})")
 
 
 def _config_named(arguments: Sequence[str]) -> str:
@@ -210,14 +209,3 @@ def _keys(path: str) -> Keys:
     file = Path(path)
     stem = file.with_suffix("") if file.suffix in (".age", ".pem") else file
     return Keys.load(stem.parent, stem.name)
-
-
-def entry() -> None:
-    """The console script."""
-    # XLA's C++ log would write over the progress bar; its warnings concern compilers, not users.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    sys.exit(main())
-
-
-if __name__ == "__main__":
-    entry()

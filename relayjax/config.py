@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from relayjax import settings
-from relayjax.errors import ConfigError
+from relayjax.errors import ConfigError, RelayError
 from relayjax.learning.leg import LegSettings
 from relayjax.learning.task import TaskSettings
 from relayjax.learning.tasks.digits import Digits
@@ -85,10 +85,15 @@ def load(source: str) -> Config:
         raise ConfigError(f"--config={name}: not a Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # where dataclasses look up the annotations of classes defined in it
-    spec.loader.exec_module(module)
-    if not callable(getattr(module, "get_config", None)):
-        raise ConfigError(f"--config={name}: defines no get_config(variant)")
-    config = module.get_config(variant)
+    try:
+        spec.loader.exec_module(module)
+        if not callable(getattr(module, "get_config", None)):
+            raise ConfigError(f"--config={name}: defines no get_config(variant)")
+        config = module.get_config(variant)
+    except RelayError:
+        raise
+    except (Exception, SystemExit) as error:  # it is a program of the user's own: anything can go wrong in it
+        raise ConfigError(f"--config={name}: {type(error).__name__}: {error}") from error
     if not isinstance(config, Config):
         raise ConfigError(f"--config={name}: get_config returned a {type(config).__name__}, not a Config")
     return config

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import signal
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -33,6 +34,10 @@ PROTOCOL = ("encode", "hash", "store", "score", "ledger", "handoff")
 """The stages of a leg besides training itself."""
 
 
+DIVERGED = 1e6
+"""Nats; a rise beyond it stands for a loss that is not finite."""
+
+
 class RunView:
     """Follows a run's events: a bar in a terminal, a line now and then elsewhere."""
 
@@ -54,23 +59,17 @@ class RunView:
 
     def __call__(self, event: Event) -> None:
         """Takes one event."""
-        from relayjax.relay.events import Matched, Settled
+        from relayjax.relay.events import Settled
 
-        if isinstance(event, Matched):
-            who = (
-                event.trainers[0]
-                if len(event.trainers) == 1
-                else f"{event.topology} of {len(event.trainers)}"
-            )
-            self.progress.update(self._task, trainer=who if event.trainers else "nobody")
         if isinstance(event, Settled):
-            self.seconds.update(event.seconds)
+            trainers = sorted({*event.accepted, *event.refused})
+            who = trainers[0] if len(trainers) == 1 else f"{event.topology} of {len(trainers)}"
             figures = _figures(event.loss, event.rises, event.metrics)
-            self.progress.update(self._task, completed=event.round, figures=figures)
+            self.seconds.update(event.seconds)
+            self.progress.update(self._task, completed=event.round, trainer=who, figures=figures)
             if not self._console.is_terminal and event.round % self._every == 0:
-                self._console.print(
-                    f"round {event.round}: {', '.join(event.accepted) or 'nothing accepted'}, {figures}"
-                )
+                refused = f", refused: {', '.join(event.refused)}" if event.refused else ""
+                self._console.print(f"round {event.round}: {who}, {figures}{refused}", soft_wrap=True)
 
 
 def play(config: Config, path: Path, console: Console, *, with_report: bool, baselines: bool) -> None:
@@ -82,17 +81,35 @@ def play(config: Config, path: Path, console: Console, *, with_report: bool, bas
         view = RunView(rounds, done, console)
         run.subscribe(view)
         with view.progress:
-            while not run.finished:
-                run.step()
+            _play_all(run)
         if baselines:
             with console.status("training pooled and alone, for comparison"):
                 run.compare()
     workdir = Workdir(path)
     print_result(workdir, console)
     if view.seconds:
-        console.print(_split(view.seconds))
+        console.print(_split(view.seconds), soft_wrap=True)
     if with_report:
         console.print(f"report: {write_report(workdir)}", soft_wrap=True, markup=False)
+
+
+def _play_all(run: backend.Run) -> None:
+    """Plays to the end; Ctrl-C stops after the present round, a second one at once."""
+    stopping: list[int] = []
+
+    def stop(number: int, _: object) -> None:
+        if stopping:
+            raise KeyboardInterrupt
+        stopping.append(number)
+
+    before = signal.signal(signal.SIGINT, stop)
+    try:
+        while not run.finished:
+            run.step()
+            if stopping:
+                raise KeyboardInterrupt
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def print_result(workdir: Workdir, console: Console) -> None:
@@ -148,8 +165,9 @@ def print_verified(verified: backend.Verified, console: Console) -> None:
         console.print("opened     none: give a licence holder's key with --key to check what is sealed")
     if again:
         found = f"{again.scores} scores and {again.values} values recomputed"
-        console.print(f"rescored   {found}, largest difference {again.largest} micro-nats")
-    console.print("[bold green]verified[/bold green]")
+        console.print(f"rescored   {found}, largest difference {again.largest} micro-nats", soft_wrap=True)
+    sealed = audit.artefacts and not audit.opened
+    console.print(f"[bold green]verified[/bold green]{', except what is sealed' if sealed else ''}")
 
 
 def print_weights(weights: Mapping[str, np.ndarray], out: str | None, console: Console) -> None:
@@ -168,7 +186,7 @@ def print_weights(weights: Mapping[str, np.ndarray], out: str | None, console: C
 
 
 def _figures(loss: float | None, rises: tuple[tuple[str, float], ...], metrics: Mapping[str, float]) -> str:
-    change = f" ({rises[0][1]:+.3f})" if len(rises) == 1 else ""
+    change = f" ({rises[0][1]:+.3f})" if len(rises) == 1 and rises[0][1] < DIVERGED else ""
     shown = "".join(f", {name} {value:.3f}" for name, value in metrics.items())
     return f"loss {loss:.3f}{change}{shown}" if loss is not None else f"nothing to score{shown}"
 

@@ -68,6 +68,18 @@ class Workdir:
         """Whether a run was started here: its first checkpoint is signed."""
         return (self.ledger / "checkpoint").is_file()
 
+    @property
+    def busy(self) -> bool:
+        """Whether somebody is writing this run at the moment."""
+        if not (self.path / "lock").is_file():
+            return False
+        with open(self.path / "lock", "rb") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except OSError:
+                return True
+        return False
+
     def require(self) -> None:
         """Raises `WorkdirError` unless a run was started here."""
         if not self.exists:

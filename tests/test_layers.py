@@ -27,7 +27,7 @@ LAYERS = (
     ("backend",),
     ("console",),
     ("cli",),
-    ("configs",),
+    ("__main__", "configs"),
 )
 LEVEL = {unit: level for level, layer in enumerate(LAYERS) for unit in layer}
 

@@ -37,6 +37,8 @@ class Schedule(Settings):
     def check(self) -> None:
         if list(self.braid_rounds) != sorted(set(self.braid_rounds)):
             raise ConfigError(f"braid_rounds={self.braid_rounds}: must be ascending, each round once")
+        if self.braid_rounds and self.braid_rounds[0] > self.rounds:
+            raise ConfigError(f"braid_rounds={self.braid_rounds}: all lie beyond the {self.rounds} rounds")
 
     @property
     def longest_name(self) -> int:

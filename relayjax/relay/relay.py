@@ -247,10 +247,9 @@ def _difference(there: Genesis, here: Genesis) -> str:
     """Which settings differ, for a message."""
     theirs, ours = _leaves(there.config), _leaves(here.config)
     changed = [name for name in sorted({*theirs, *ours}) if theirs.get(name) != ours.get(name)]
-    return (
-        ", ".join(f"{name} is {theirs.get(name)} there" for name in changed[:5])
-        or "its data or model differs"
-    )
+    changed.sort(key=lambda name: not name.endswith("type"))  # another task or mechanism says most
+    named = ", ".join(f"{name} is {theirs.get(name)} there" for name in changed[:5])
+    return named or "its data or model differs"
 
 
 def _leaves(tree: dict, prefix: str = "") -> dict[str, object]:

@@ -306,12 +306,12 @@ def test_a_directory_of_somebody_else_stays_untouched(
     assert content(tmp_path) == before
 
 
-def test_a_batch_that_devices_cannot_share_is_refused_before_the_run_starts(
+def test_what_the_leg_refuses_is_refused_before_the_run_starts(
     tiny_config: ConfigMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     class Refusing:
         def __init__(self, *_: object):
-            raise ConfigError("batch_size=60: must be a multiple of the 8 devices")
+            raise ConfigError("refused by the leg")
 
     monkeypatch.setattr("relayjax.relay.relay.Leg", Refusing)
     with pytest.raises(ConfigError):

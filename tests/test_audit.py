@@ -195,9 +195,11 @@ def without(kind: str) -> Change:
 
 
 def changed(kind: str, /, **fields: Any) -> Change:
-    return lambda m: replace(
-        m, seals=tuple(replace(seal, **fields) if seal is of_kind(m, kind) else seal for seal in m.seals)
-    )
+    def change(m: SealManifest) -> SealManifest:
+        seals = (replace(seal, **fields) if seal is of_kind(m, kind) else seal for seal in m.seals)
+        return replace(m, seals=tuple(sorted(seals, key=lambda seal: seal.artefact)))
+
+    return change
 
 
 @pytest.mark.parametrize(

@@ -150,7 +150,7 @@ def test_interrupted_it_stops_and_can_go_on(
 ):
     directory = tmp_path / "run"
     flags = [*tiny_flags, "--config.relay.rounds=60"]
-    command = [sys.executable, "-m", "relayjax.cli", "run", f"--workdir={directory}", *flags]
+    command = [sys.executable, "-m", "relayjax", "run", f"--workdir={directory}", *flags]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ
     ) as process:

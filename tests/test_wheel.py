@@ -51,7 +51,7 @@ def test_metadata_names_command_licence_and_python(installed: Path):
     scripts = ConfigParser()
     scripts.read(info / "entry_points.txt")
     metadata = set((info / "METADATA").read_text("utf-8").splitlines())
-    assert dict(scripts["console_scripts"]) == {"relayjax": "relayjax.cli:entry"}
+    assert dict(scripts["console_scripts"]) == {"relayjax": "relayjax.__main__:main"}
     assert {"License-Expression: Apache-2.0", "License-File: LICENSE", "Requires-Python: >=3.11"} <= metadata
 
 

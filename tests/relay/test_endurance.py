@@ -20,7 +20,7 @@ LONGER = ["--config=digits:smoke", "--config.relay.rounds=100", "--config.relay.
 
 
 def command(directory: Path) -> list[str]:
-    return [sys.executable, "-m", "relayjax.cli", "run", "--noreport", f"--workdir={directory}", *LONGER]
+    return [sys.executable, "-m", "relayjax", "run", "--noreport", f"--workdir={directory}", *LONGER]
 
 
 def root_of(directory: Path) -> str:

@@ -45,7 +45,7 @@ def looped(task: Task, layout: Layout, settings: LegSettings, shard: Shard) -> C
         batch = jax.tree.map(lambda array: array[drawn], shard.data)
         gradient = jax.grad(lambda flat: jnp.mean(task.losses(layout.unflatten(flat), batch)))(theta)
         updates, state = optimizer.update(gradient, state, theta)
-        return theta + updates, state
+        return jnp.asarray(optax.apply_updates(theta, updates)), state
 
     def run(theta: np.ndarray) -> Any:
         moved, state = jnp.array(theta), optimizer.init(jnp.asarray(theta))

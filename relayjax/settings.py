@@ -244,7 +244,8 @@ def _refused(path: str, value: Any, kind: Any, spec: Spec) -> ConfigError:
     words += [spec.bounds()] if spec.choices else [_WORDS[element], spec.bounds()]
     if isinstance(value, int) and abs(value) > _EXACT:
         words.append(f"within ±{_EXACT}")
-    meaning = f" ({spec.help})" if spec.help else ""
+    note = ", in ".join(text for text in (spec.help, spec.unit) if text)
+    meaning = f" ({note})" if note else ""
     return ConfigError(f"{path}={value!r}: must be {' '.join(filter(None, words))}{meaning}")
 
 

@@ -15,22 +15,20 @@ B: examples of a batch, K: classes.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from flax import nnx
 
-from relayjax.errors import ConfigError, DataError
+from relayjax.errors import DataError
 from relayjax.learning.layout import Params
+from relayjax.learning.models.functional import Functional, MakeModel
 from relayjax.learning.task import Batch, Task
 
 
 def classification(
     name: str,
-    model: Callable[[nnx.Rngs], nnx.Module],
+    model: MakeModel,
     *,
     classes: int,
     shards: tuple[Batch, ...],
@@ -58,11 +56,11 @@ def classification(
         _check_labels(f"task {name}: shard {index}", shard, classes)
     _check_labels(f"task {name}: validation", validation, classes)
     _check_labels(f"task {name}: test", test, classes)
-    graph = _graph(model)
+    network = Functional.of(model)
 
     def logits(params: Params, batch: Batch) -> jax.Array:
         x = batch["x"]
-        return nnx.merge(graph, params)(x.astype(jnp.float32) / 255 if x.dtype == jnp.uint8 else x)
+        return network.apply(params, x.astype(jnp.float32) / 255 if x.dtype == jnp.uint8 else x)
 
     def losses(params: Params, batch: Batch) -> jax.Array:
         return optax.softmax_cross_entropy_with_integer_labels(logits(params, batch), batch["y"])
@@ -77,7 +75,7 @@ def classification(
 
     return Task(
         name=name,
-        init=lambda key: nnx.to_pure_dict(nnx.state(model(nnx.Rngs(key)), nnx.Param)),
+        init=network.init,
         losses=losses,
         metrics=metrics,
         shards=shards,
@@ -92,18 +90,6 @@ def log_prior(labels: np.ndarray, classes: int, pseudo_count: float) -> np.ndarr
     """Log of the smoothed label frequencies, float32 [K]."""
     counts = np.bincount(labels, minlength=classes) + pseudo_count
     return np.log(counts / counts.sum()).astype(np.float32)
-
-
-def _graph(model: Callable[[nnx.Rngs], nnx.Module]) -> nnx.GraphDef:
-    """The model without its arrays; building it abstractly costs no memory."""
-    graph, _, rest = nnx.split(nnx.eval_shape(lambda: model(nnx.Rngs(0))), nnx.Param, ...)
-    if leaves := jax.tree_util.tree_leaves_with_path(nnx.to_pure_dict(rest)):
-        names = [jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in leaves]
-        raise ConfigError(
-            f"the model keeps state that is not a parameter: {', '.join(names)}; only parameters are handed "
-            "on, so use layers without state (LayerNorm for BatchNorm, no Dropout)"
-        )
-    return graph
 
 
 def _check_labels(where: str, batch: Batch, classes: int) -> None:

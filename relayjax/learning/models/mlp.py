@@ -1,0 +1,45 @@
+"""A fully connected network.
+
+B: examples of a batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax.typing import DTypeLike
+
+
+class MLP(nnx.Module):
+    """Layers with ReLU between them; maps [B, ...] to logits, float32 [B, outputs]."""
+
+    def __init__(
+        self,
+        inputs: int,
+        hidden: Sequence[int],
+        outputs: int,
+        *,
+        dtype: DTypeLike = jnp.float32,
+        rngs: nnx.Rngs,
+    ):
+        """Draws the parameters.
+
+        Args:
+          inputs: numbers an example consists of, whatever its shape.
+          hidden: widths of the hidden layers.
+          outputs: logits of an example.
+          dtype: what the layers compute in.
+          rngs: source of the parameters.
+        """
+        widths = (inputs, *hidden, outputs)
+        self.layers = nnx.List([nnx.Linear(a, b, dtype=dtype, rngs=rngs) for a, b in pairwise(widths)])
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        x = x.reshape(len(x), -1)
+        for layer in self.layers[:-1]:
+            x = jax.nn.relu(layer(x))
+        return self.layers[-1](x).astype(jnp.float32)

@@ -1,0 +1,105 @@
+"""Text of several kinds, a kind a participant, for a small byte-level transformer.
+
+Participant i of N holds kind i mod K of K kinds. Where there are more participants than kinds, those that
+hold one kind hold pieces of it that follow one another; where there are fewer, the last kinds are left out.
+
+A text is cut into sequences of context + 1 bytes without overlap. They fall into ten sections; the last
+sequences of each section validate and test, the others train, so that what is held out is near what is
+trained on, and never the same. Nothing here is random.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from relayjax.errors import ConfigError, DataError
+from relayjax.learning.language import language
+from relayjax.learning.models import Transformer, TransformerSettings
+from relayjax.learning.task import Batch, Task, TaskSettings
+from relayjax.learning.tasks.kinds import KINDS, read_kind
+from relayjax.settings import setting
+
+SECTIONS = 10
+
+
+@dataclass(frozen=True)
+class Text(TaskSettings):
+    """A transformer that learns to continue texts, of which each participant holds another kind."""
+
+    kinds: tuple[str, ...] = setting(
+        ("law_and_history", "poets_and_prophets", "new_testament", "plays", "python", "c", "perl", "manual"),
+        f"kinds of text, of {', '.join(KINDS)}, or paths with a '/'",
+    )
+    kind_bytes: int = setting(500_000, "most text of one kind", unit="bytes", low=1)
+    validation: int = setting(64, "sequences of each kind that validate", low=1)
+    test: int = setting(128, "sequences of each kind that test", low=1)
+    model: TransformerSettings = setting(TransformerSettings, "the network")
+
+    def check(self) -> None:
+        if not self.kinds or len(set(self.kinds)) < len(self.kinds):
+            raise ConfigError(f"kinds={self.kinds}: name at least one kind of text, and each only once")
+        if self.model.vocabulary < 256:
+            raise ConfigError(f"model.vocabulary={self.model.vocabulary}: must be ≥ 256, text is bytes")
+
+    def build(self, participants: int, seed: int) -> Task:
+        """Reads and cuts the texts; see `TaskSettings.build`. The seed changes nothing about them."""
+        if participants < 1:
+            raise ConfigError(f"participants={participants}: must be ≥ 1")
+        held = self.kinds[:participants]
+        shards: list[list[Batch]] = []
+        validation: list[Batch] = []
+        test: list[Batch] = []
+        for number, name in enumerate(held):
+            holders = len(range(number, participants, len(held)))
+            sequences = self._sequences(name)
+            needed = SECTIONS * (max(_shares(self.validation)) + max(_shares(self.test)) + holders)
+            if len(sequences) < needed:
+                raise DataError(
+                    f"text of kind {name} has {len(sequences)} sequences of {self.model.context + 1} bytes; "
+                    f"{needed} are needed for {holders} participants, validation and test: take more "
+                    "kind_bytes, less validation and test, or another kind"
+                )
+            train, validating, testing = _split(sequences, self.validation, self.test)
+            shards.append([_batch(piece, number) for piece in np.array_split(train, holders)])
+            validation.append(_batch(validating, number))
+            test.append(_batch(testing, number))
+        return language(
+            "text",
+            lambda rngs: Transformer(self.model, rngs=rngs),
+            shards=tuple(shards[i % len(held)][i // len(held)] for i in range(participants)),
+            validation=_join(validation),
+            test=_join(test),
+        )
+
+    def _sequences(self, name: str) -> np.ndarray:
+        """The text of a kind, uint8 [n, context + 1]."""
+        text = np.frombuffer(read_kind(name, self.kind_bytes), np.uint8)
+        count = len(text) // (self.model.context + 1)
+        return text[: count * (self.model.context + 1)].reshape(count, -1)
+
+
+def _split(sequences: np.ndarray, validation: int, test: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Sequences that train, validate and test: from each section the last ones are held out."""
+    parts: tuple[list[np.ndarray], ...] = ([], [], [])
+    sections = np.array_split(sequences, SECTIONS)
+    for section, v, t in zip(sections, _shares(validation), _shares(test), strict=True):
+        pieces = np.split(section, (len(section) - v - t, len(section) - t))
+        for part, piece in zip(parts, pieces, strict=True):
+            part.append(piece)
+    train, validating, testing = (np.concatenate(part) for part in parts)
+    return train, validating, testing
+
+
+def _shares(total: int) -> list[int]:
+    """How many of a total fall into each section, as evenly as can be."""
+    return [len(share) for share in np.array_split(np.arange(total), SECTIONS)]
+
+
+def _batch(sequences: np.ndarray, kind: int) -> Batch:
+    return {"tokens": sequences, "kind": np.full(len(sequences), kind, np.int32)}
+
+
+def _join(batches: list[Batch]) -> Batch:
+    return {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from flax import nnx
 
 from relayjax.errors import DataError
 from relayjax.learning.classification import classification
 from relayjax.learning.data import dirichlet_shards, take
 from relayjax.learning.idx import read_idx
-from relayjax.learning.models import MLP
+from relayjax.learning.models import CNN, MLP
 from relayjax.learning.task import Batch, Task, TaskSettings
 from relayjax.settings import setting
 
@@ -28,7 +29,8 @@ class FashionMnist(TaskSettings):
     """A network on pictures of clothes whose labels are skewed over the participants."""
 
     directory: str = setting("/usr/share/datasets/fashion-mnist", "folder that holds the IDX files")
-    hidden: tuple[int, ...] = setting((256,), "widths of the hidden layers", low=1)
+    model: str = setting("mlp", "the network: fully connected or convolutional", choices=("mlp", "cnn"))
+    hidden: tuple[int, ...] = setting((256,), "widths of the mlp's hidden layers", low=1)
     alpha: float = setting(0.1, "evenness of the labels over participants (Dirichlet)", above=0.0)
     minimum: int = setting(64, "fewest examples of a participant", unit="examples", low=1)
 
@@ -46,12 +48,17 @@ class FashionMnist(TaskSettings):
         parts = dirichlet_shards(train["y"], participants, self.alpha, rng, self.minimum)
         return classification(
             "fashion_mnist",
-            lambda rngs: MLP(28 * 28, self.hidden, 10, rngs=rngs),
+            self._network,
             classes=10,
             shards=tuple(take(train, part) for part in parts),
             validation=take(known, slice(0, VALIDATION)),
             test=test,
         )
+
+    def _network(self, rngs: nnx.Rngs) -> nnx.Module:
+        if self.model == "cnn":
+            return CNN(28, 28, 10, rngs=rngs)
+        return MLP(28 * 28, self.hidden, 10, rngs=rngs)
 
 
 def _read(folder: Path, split: str) -> Batch:

@@ -156,7 +156,7 @@ def _explain(values: flags.FlagValues, arguments: list[str]) -> None:
 
 def _define_open(values: flags.FlagValues, _: Sequence[str]) -> None:
     _string(values, "key", None, "the key to open the head with, DIRECTORY/NAME, such as runs/digits/keys/p0")
-    _string(values, "out", None, "write the weights to this .npz file")
+    _string(values, "out", None, "write the weights to this .npz or .safetensors file")
 
 
 def _open(values: flags.FlagValues, arguments: list[str]) -> None:

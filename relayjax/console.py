@@ -171,18 +171,28 @@ def print_verified(verified: backend.Verified, console: Console) -> None:
 
 
 def print_weights(weights: Mapping[str, np.ndarray], out: str | None, console: Console) -> None:
-    """Lists opened weights, and writes them to an .npz file if asked to."""
+    """Lists opened weights, and writes them to an .npz or .safetensors file if asked to."""
     for name, array in weights.items():
         console.print(f"{name:<28} {array.dtype}{list(array.shape)}", markup=False)
     if out:
+        _write_weights(Path(out), weights)
+        console.print(f"written to {out}", soft_wrap=True, markup=False)
+
+
+def _write_weights(path: Path, weights: Mapping[str, np.ndarray]) -> None:
+    """Writes weights for whoever runs the command alone: they are what licences are for."""
+    if path.suffix == ".safetensors":
+        from relayjax.learning.interchange import save_weights
+
+        save_weights(path, weights, {"format": "flax"}, mode=0o600)
+    elif path.suffix == ".npz":
         import numpy as np
 
-        if not out.endswith(".npz"):
-            raise ConfigError(f"--out={out}: the file is written in NumPy's format and must end in .npz")
         buffer = io.BytesIO()
         np.savez(buffer, allow_pickle=False, **weights)
-        write_atomic(Path(out), buffer.getvalue(), mode=0o600)
-        console.print(f"written to {out}", soft_wrap=True, markup=False)
+        write_atomic(path, buffer.getvalue(), mode=0o600)
+    else:
+        raise ConfigError(f"--out={path}: must end in .npz (NumPy) or .safetensors")
 
 
 def _figures(loss: float | None, rises: tuple[tuple[str, float], ...], metrics: Mapping[str, float]) -> str:

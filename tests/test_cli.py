@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
 from relayjax import backend, cli
 from relayjax.config import Config
@@ -114,10 +115,16 @@ def test_run_verify_report_explain_open(
     assert "nobody" in capsys.readouterr().err
 
     holder = next(name for name in backend.read_history(directory).state.licences if name.startswith("p"))
-    out = tmp_path / "head.npz"
-    assert cli.main(["open", str(directory), f"--key={directory / 'keys' / holder}", f"--out={out}"]) == 0
-    with np.load(out, allow_pickle=False) as arrays:
-        assert {array.dtype for array in arrays.values()} == {np.dtype(np.float32)}
+    arrays, tensors, neither = (tmp_path / f"head.{suffix}" for suffix in ("npz", "safetensors", "txt"))
+    for out, status in ((arrays, 0), (tensors, 0), (neither, 1)):
+        key = directory / "keys" / holder
+        assert cli.main(["open", str(directory), f"--key={key}", f"--out={out}"]) == status
+    assert "head.txt: must end in .npz" in capsys.readouterr().err and not neither.exists()
+    with np.load(arrays, allow_pickle=False) as opened:
+        assert {array.dtype for array in opened.values()} == {np.dtype(np.float32)}
+        assert set(opened) == set(found := load_file(tensors))
+        assert all(np.array_equal(found[name], opened[name]) for name in opened)
+    assert {out.stat().st_mode & 0o777 for out in (arrays, tensors)} == {0o600}
 
 
 def test_without_a_licence_the_head_stays_closed(tiny_run: Path, capsys: pytest.CaptureFixture[str]):

@@ -39,6 +39,7 @@ from relayjax.ledger.proof import Receipt
 from relayjax.mechanism.state import State
 from relayjax.records import Submit
 from relayjax.summary import MemberSummary, Summary, summarize
+from relayjax.weights import CARRIED
 from relayjax.workdir import Workdir
 
 if TYPE_CHECKING:
@@ -123,19 +124,16 @@ class Run:
         Returns:
           Their figures.
         """
-        from relayjax.learning.baselines import train_alone, train_pooled
+        from relayjax.learning.schemes import Setup, alone, pooled
 
         config, workdir = self._relay.config, self._relay.workdir
         if workdir.baselines.exists():
             return read_baselines(workdir)
-        steps = config.leg.steps * sum(len(settled.facts.pairs) for settled in self.history().rounds)
-        pooled = train_pooled(self._relay.task, config.leg, steps, config.seed)
-        own = train_alone(
-            self._relay.task, config.leg, max(1, steps // config.relay.participants), config.seed
-        )
+        legs = sum(len(settled.facts.pairs) for settled in self.history().rounds)
+        setup = Setup(self._relay.task, config.leg, legs, config.seed)
         figures = {
-            "pooled": self._relay.evaluate(pooled),
-            "alone": [self._relay.evaluate(theta) for theta in own],
+            "pooled": self._relay.evaluate(pooled(setup).params),
+            "alone": [self._relay.evaluate(outcome.params) for outcome in alone(setup)],
         }
         write_atomic(workdir.baselines, json.dumps(figures).encode())
         return figures
@@ -271,6 +269,7 @@ def open_head(workdir: str | Path, keys: Keys) -> dict[str, np.ndarray]:
     return {
         leaf["name"]: part.reshape(leaf["shape"])
         for leaf, part in zip(model.version.layout, parts, strict=True)
+        if not leaf["name"].startswith(CARRIED)
     }
 
 

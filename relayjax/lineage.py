@@ -12,9 +12,11 @@ import numpy as np
 from relayjax.codec import Codec
 from relayjax.errors import FormatError, IntegrityError
 from relayjax.history import History, SettledRound
+from relayjax.mechanism.base import loss_rises
 from relayjax.mechanism.state import Topology, Version
+from relayjax.merging import MERGES, Merge, compose
 from relayjax.records import Submit
-from relayjax.weights import compose, digest
+from relayjax.weights import digest
 
 Fetch = Callable[[Submit], bytes]
 """Opens the encoded delta that a submission names."""
@@ -46,8 +48,9 @@ def rebuild(
         missing.append(version)
     else:
         raise IntegrityError(f"version {number}", "no ancestor's weights are at hand")
+    merge = MERGES[history.state.schedule.merge]
     for version in reversed(missing):
-        theta = _child(history.rounds[version.round - 1], version, theta, fetch, codec)
+        theta = _child(history.rounds[version.round - 1], version, theta, fetch, codec, merge)
     return theta
 
 
@@ -65,25 +68,28 @@ def walk(
     Raises:
       IntegrityError: see `rebuild`.
     """
-    versions = history.state.versions
+    versions, merge = history.state.versions, MERGES[history.state.schedule.merge]
     last_child = {version.parent: version.number for version in versions}
     held = {0: genesis}
     yield versions[0], genesis
     for version in versions[1:]:
-        theta = _child(history.rounds[version.round - 1], version, held[version.parent], fetch, codec)
+        settled = history.rounds[version.round - 1]
+        theta = _child(settled, version, held[version.parent], fetch, codec, merge)
         held[version.number] = theta
         held = {n: weights for n, weights in held.items() if last_child.get(n, 0) > version.number}
         yield version, theta
 
 
 def _child(
-    settled: SettledRound, version: Version, parent: np.ndarray, fetch: Fetch, codec: Codec
+    settled: SettledRound, version: Version, parent: np.ndarray, fetch: Fetch, codec: Codec, merge: Merge
 ) -> np.ndarray:
     submissions = [settled.facts.submissions[name] for name in version.owners]
     try:
         if settled.topology is Topology.BRAID:
             deltas = [codec.decode(fetch(submission), parent) for submission in submissions]
-            theta = compose(parent, deltas, len(settled.facts.pairs))
+            rises = loss_rises(settled.facts)
+            accepted = [rises[name] for name in version.owners]
+            theta = compose(parent, *merge(deltas, accepted, len(settled.facts.pairs)))
         else:
             theta = codec.apply(fetch(submissions[0]), parent)
     except FormatError as error:

@@ -23,9 +23,10 @@ from relayjax.learning.evaluate import Evaluator
 from relayjax.learning.layout import Layout
 from relayjax.learning.placement import place
 from relayjax.learning.task import examples
+from relayjax.mechanism.base import loss_rises
+from relayjax.merging import MERGES, compose
 from relayjax.records import Pairs, Score, Submit
 from relayjax.relay.testing import Validator, drawn_examples, validation_digest
-from relayjax.weights import compose
 
 
 @dataclass(frozen=True)
@@ -128,11 +129,12 @@ class _Checker:
         some = next(iter(facts.values.values()))
         (parent,) = {facts.pairs[name] for name, _ in some.values}
         base = self._heads[parent]
-        deltas = {
-            name: self._codec.decode(self._open(facts.submissions[name]), base) for name, _ in some.values
-        }
-        composed = compose(base, [deltas[name] for name in sorted(deltas)], len(facts.pairs))
-        ours = self._validator.value("", settled.number, drawn, base, deltas, len(facts.pairs), composed)
+        accepted, rises = sorted(name for name, _ in some.values), loss_rises(facts)
+        decoded = [self._codec.decode(self._open(facts.submissions[name]), base) for name in accepted]
+        merge = MERGES[self._past.state.schedule.merge]
+        weights, merged = merge(decoded, [rises[name] for name in accepted], len(facts.pairs))
+        composed, deltas = compose(base, weights, merged), dict(zip(accepted, merged, strict=True))
+        ours = self._validator.value("", settled.number, drawn, base, deltas, weights, composed)
         for name, value in sorted(facts.values.items()):
             where = f"round {settled.number}, value of {name}"
             if value.composed != ours.composed:

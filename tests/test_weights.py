@@ -15,8 +15,9 @@ from relayjax import codec, lineage
 from relayjax.errors import IntegrityError
 from relayjax.history import History
 from relayjax.mechanism.state import Round, Topology, Version
-from relayjax.records import Submit
-from relayjax.weights import compose, digest
+from relayjax.merging import compose, equal
+from relayjax.records import Score, Submit
+from relayjax.weights import digest
 
 FLOATS = st.floats(-100, 100, width=32)
 VECTORS = hnp.arrays(np.float32, 8, elements=FLOATS)
@@ -32,7 +33,7 @@ def test_the_digest_is_that_of_little_endian_float32():
 @given(VECTORS, st.lists(VECTORS, max_size=4), st.integers(1, 5))
 def test_composition_is_one_float32_operation_at_a_time_in_order(parent, deltas, places):
     kept = parent.copy()
-    child = compose(parent, deltas, places)
+    child = compose(parent, *equal(deltas, [0] * len(deltas), places))
     assert (parent == kept).all() and child.dtype == np.float32
     weight = np.float32(1) / np.float32(places)
     for index in range(len(parent)):
@@ -44,7 +45,7 @@ def test_composition_is_one_float32_operation_at_a_time_in_order(parent, deltas,
 
 def test_a_refused_delta_leaves_its_place_empty():
     parent, ones = np.zeros(2, np.float32), np.ones(2, np.float32)
-    assert compose(parent, [ones, ones], 4).tolist() == [0.5, 0.5]
+    assert compose(parent, *equal([ones, ones], [0, 0], 4)).tolist() == [0.5, 0.5]
 
 
 class Story:
@@ -76,12 +77,15 @@ class Story:
             )
         if topology is Topology.BRAID:
             decoded = [CODEC.decode(self.blobs[submissions[name].delta], base) for name in owners]
-            theta = compose(base, decoded, len(deltas))
+            theta = compose(base, *equal(decoded, [0] * len(decoded), len(deltas)))
         else:
             theta = children[owners[0]]
         self.weights[number] = theta
         self.versions.append(Version(number, digest(theta), parent, number, owners))
-        facts = Round(number, b"", pairs=dict.fromkeys(deltas, parent), submissions=submissions)
+        score = Score("v", number, ((str(parent), 0),), tuple((name, 0) for name in sorted(deltas)))
+        facts = Round(
+            number, b"", pairs=dict.fromkeys(deltas, parent), submissions=submissions, scores={"v": score}
+        )
         self.rounds.append((topology, facts))
 
     def history(self, opening: History) -> History:

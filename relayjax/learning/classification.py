@@ -34,6 +34,7 @@ def classification(
     shards: tuple[Batch, ...],
     validation: Batch,
     test: Batch,
+    development: Batch | None = None,
     pseudo_count: float = 0.01,
 ) -> Task:
     """A task with cross-entropy, accuracy and a prior-corrected objective.
@@ -46,6 +47,7 @@ def classification(
       shards: one batch per participant: "x" inputs [n, ...], "y" labels in [0, K), int32 [n].
       validation: a batch of the same arrays.
       test: a batch of the same arrays.
+      development: a batch of the same arrays that everybody holds, for hand-on policies that look; or None.
       pseudo_count: added to each label's count, so that a label never seen has a finite log prior.
 
     Raises:
@@ -83,6 +85,8 @@ def classification(
         test=test,
         context=lambda shard: log_prior(shard["y"], classes, pseudo_count),
         objective=objective,
+        logits=logits,
+        development=development,
     )
 
 

@@ -17,15 +17,18 @@ Array = np.ndarray | jax.Array
 
 
 class Evaluator:
-    """The compiled losses and metrics of a task. Data comes from `placement.place`."""
+    """The compiled losses and metrics of a task. Data comes from `placement.place`.
+
+    Parameters come first in the vectors given; what a baton carries behind them does not matter here.
+    """
 
     def __init__(self, task: Task, layout: Layout):
         def losses(data: Batch, indices: jax.Array, theta: jax.Array) -> jax.Array:
             drawn = jax.tree.map(lambda array: array[indices], data)
-            return task.losses(layout.unflatten(theta), drawn)
+            return task.losses(layout.unflatten(theta[: layout.size]), drawn)
 
         def metrics(data: Batch, theta: jax.Array) -> dict[str, jax.Array]:
-            each = task.metrics(layout.unflatten(theta), data)
+            each = task.metrics(layout.unflatten(theta[: layout.size]), data)
             return {name: jnp.mean(values) for name, values in each.items()}
 
         self._losses = jax.jit(losses)

@@ -45,6 +45,11 @@ class Task:
       test: the examples that only the final report sees.
       context: a participant's shard → a pytree of float arrays about it, which its training loss
         may use (the log of its label frequencies, say). Called once, before the relay.
+      logits: (parameters, batch) → the model's outputs before the softmax, float32 [B, …, K]; needed to
+      distil.
+      development: examples of the same kind that everybody holds, open to trainers; hand-on policies that
+      look
+        before they hand on need them. Never the validation examples.
       objective: (parameters, batch, context) → training loss of each example, float32 [B]. A leg
         fades the context from its full value to zeros over the relay, so at zeros the objective
         must be `losses`. None: train on `losses`.
@@ -59,6 +64,8 @@ class Task:
     test: Batch
     context: Callable[[Batch], Any] = _no_context
     objective: Callable[[Params, Batch, Any], jax.Array] | None = None
+    logits: Callable[[Params, Batch], jax.Array] | None = None
+    development: Batch | None = None
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", self.name):
@@ -72,6 +79,8 @@ class Task:
             _check(f"task {self.name}: shard {index}", shard, like=self.shards[0])
         _check(f"task {self.name}: validation", self.validation, like=self.shards[0])
         _check(f"task {self.name}: test", self.test, like=self.shards[0])
+        if self.development is not None:
+            _check(f"task {self.name}: development", self.development, like=self.shards[0])
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from statistics import median_low
 from typing import Protocol
 
 from relayjax.mechanism.settlement import Settlement
-from relayjax.mechanism.state import State, Topology
+from relayjax.mechanism.state import Round, State, Topology
 
 
 class Mechanism(Protocol):
@@ -57,12 +57,11 @@ def parent_losses(state: State) -> dict[str, int]:
     return medians(score.parents for score in state.round.scores.values())
 
 
-def loss_rises(state: State) -> dict[str, int]:
+def loss_rises(round: Round) -> dict[str, int]:
     """Median over the validators of every candidate's loss − its parent's loss."""
-    pairs = state.round.pairs
-    reports = [(score.children, dict(score.parents)) for score in state.round.scores.values()]
+    reports = [(score.children, dict(score.parents)) for score in round.scores.values()]
     return medians(
-        [(t, loss - parents[str(pairs[t])]) for t, loss in children] for children, parents in reports
+        [(t, loss - parents[str(round.pairs[t])]) for t, loss in children] for children, parents in reports
     )
 
 
@@ -73,7 +72,7 @@ def child_loss(state: State, trainer: str) -> int:
 
 def loss_rise(state: State, trainer: str) -> int:
     """Median over the validators of candidate's loss − parent's loss."""
-    return loss_rises(state)[trainer]
+    return loss_rises(state.round)[trainer]
 
 
 def medians(reports: Iterable[Iterable[tuple[str, int]]]) -> dict[str, int]:

@@ -57,7 +57,7 @@ class RelayJAX:
         return {name: state.round.bids[name] for name in state.round.pairs}
 
     def accepted(self, state: State) -> tuple[str, ...]:
-        rises = loss_rises(state)
+        rises = loss_rises(state.round)
         passed = [name for name, rise in rises.items() if rise <= self.rules.tolerance]
         return tuple(sorted(passed, key=lambda n: (rises[n], n)))
 

@@ -30,6 +30,11 @@ class Schedule(Settings):
     braid_rounds: tuple[int, ...] = setting(
         (1, 2), "rounds in which all train from one head and value is measured and paid", low=1
     )
+    merge: str = setting(
+        "equal",
+        "how a braid round's deltas are merged",
+        choices=("equal", "sign_consensus", "value_weighted"),
+    )
     draw: int = setting(200, "validation examples drawn for each test", low=2, high=10_000_000)
     codec: str = setting("mxint8", "how deltas are encoded", choices=("mxint8", "lossless"))
     checkpoint_every: int = setting(10, "versions between two model checkpoints", low=1)

@@ -20,7 +20,6 @@ from relayjax.config import Config
 from relayjax.errors import WorkdirError
 from relayjax.history import History
 from relayjax.learning.evaluate import Evaluator
-from relayjax.learning.layout import Layout
 from relayjax.learning.leg import Leg
 from relayjax.learning.placement import data_mesh, place, place_shards
 from relayjax.learning.task import examples
@@ -60,14 +59,14 @@ class Relay:
         self._notify = notify
         self.task = config.task.build(config.relay.participants, config.seed)
         params = self.task.init(jax.random.key(config.seed))
-        self.layout = Layout.of(params)
-        genesis = np.asarray(self.layout.flatten(params))
+        mesh = data_mesh(devices) if (devices := _sharing(config.leg.batch_size)) > 1 else None
+        leg = Leg(self.task, config.leg, mesh)  # may refuse, so before anything is written
+        self.baton = leg.baton
+        genesis = leg.genesis(params)
         self._members = Members.derive(config.relay, config.seed)
         self._archive = Archive(workdir)
         self._heads: Heads = {0: genesis}
         self._torn = False
-        mesh = data_mesh(devices) if (devices := _sharing(config.leg.batch_size)) > 1 else None
-        leg = Leg(self.task, self.layout, config.leg, mesh)  # may refuse, so before anything is written
         if workdir.exists:
             transcript = self._resume(self._genesis(genesis))
         else:
@@ -91,7 +90,7 @@ class Relay:
 
     @property
     def head(self) -> np.ndarray:
-        """Weights of the newest version, float32 [P].
+        """The newest version as it is handed on: float32, the parameters first.
 
         Raises:
           WorkdirError: the relay died, so there is no head.
@@ -121,7 +120,7 @@ class Relay:
         return Genesis(
             author=keys.name,
             config=settings.encode(self.config),
-            layout=self.layout.describe(),
+            layout=self.baton.describe(),
             weights=weights.digest(theta),
             validation=validation_digest(self.task.validation),
             signing=keys.signing,
@@ -185,14 +184,14 @@ class Relay:
 
     def _assemble(self, transcript: Transcript, leg: Leg, mesh: Mesh | None) -> Crew:
         config, clock = self.config, Stopwatch()
-        evaluator = Evaluator(self.task, self.layout)
+        evaluator = Evaluator(self.task, self.baton.params)
         delta_codec = codec.get(config.relay.codec)
         names = [keys.name for keys in self._members.participants]
         return Crew(
             members=self._members,
             idle=frozenset(names[index] for index in config.experiment.idle),
             shards=dict(zip(names, place_shards(self.task, mesh), strict=True)),
-            trainer=Trainer(leg, self.layout, delta_codec, clock),
+            trainer=Trainer(leg, delta_codec, clock),
             validator=Validator(
                 evaluator,
                 place(self.task.validation),
@@ -206,7 +205,7 @@ class Relay:
             test=place(self.task.test),
             transcript=transcript,
             archive=self._archive,
-            layout=self.layout.describe(),
+            layout=self.baton.describe(),
             seed=config.seed,
             clock=clock,
             notify=self._settled,

@@ -22,9 +22,10 @@ from relayjax.learning.evaluate import Evaluator
 from relayjax.learning.placement import Shard
 from relayjax.learning.task import Batch
 from relayjax.measured import NATS, head_loss, legs_of, valuations_of
-from relayjax.mechanism.base import Mechanism
+from relayjax.mechanism.base import Mechanism, loss_rises
 from relayjax.mechanism.state import Phase, State
 from relayjax.mechanism.transitions import expected_draw, expected_match, expected_settlement
+from relayjax.merging import MERGES, compose
 from relayjax.pack import ModelVersion
 from relayjax.records import Bid, Close, Deposit
 from relayjax.relay.events import Event, HandedOff, Matched, Settled, Trained
@@ -34,7 +35,6 @@ from relayjax.relay.timing import Stopwatch
 from relayjax.relay.training import Candidate, Trainer
 from relayjax.relay.transcript import Transcript
 from relayjax.replay import public_keys
-from relayjax.weights import compose
 
 Heads = Mapping[int, np.ndarray]
 """Weights of the versions that a round starts from, by number."""
@@ -179,11 +179,13 @@ def _value(
     base, places = heads[state.head.number], len(state.round.pairs)
     with crew.clock.stage("encode"):
         accepted = sorted(crew.rules.accepted(state))
-        deltas = {name: crew.codec.decode(candidates[name].payload, base) for name in accepted}
-        composed = compose(base, list(deltas.values()), places)
+        deltas = [crew.codec.decode(candidates[name].payload, base) for name in accepted]
+        rises = loss_rises(state.round)
+        weights, deltas = MERGES[state.schedule.merge](deltas, [rises[name] for name in accepted], places)
+        composed, merged = compose(base, weights, deltas), dict(zip(accepted, deltas, strict=True))
     for name in crew.rules.maintainers(state):
         with crew.clock.stage("value"):
-            value = crew.validator.value(name, state.round.number, drawn, base, deltas, places, composed)
+            value = crew.validator.value(name, state.round.number, drawn, base, merged, weights, composed)
         with crew.clock.stage("ledger"):
             crew.transcript.say(crew.members.by_name[name], value)
     return composed

@@ -104,7 +104,7 @@ class Validator:
         drawn: jax.Array,
         base: np.ndarray,
         deltas: Mapping[str, np.ndarray],
-        places: int,
+        weights: np.ndarray,
         composed: np.ndarray,
     ) -> Value:
         """Values the accepted participants of a braid round.
@@ -114,8 +114,8 @@ class Validator:
           round: the round.
           drawn: indices of the drawn examples, int32 [E].
           base: weights of the common parent, float32 [P].
-          deltas: decoded delta of each accepted trainer, float32 [P].
-          places: how many were matched; each weighs 1 / places.
+          deltas: of each accepted trainer as it goes into the composition, float32 [P].
+          weights: of each, in the order of the trainers' names, float32 [K].
           composed: weights of the composition, float32 [P].
         """
         trainers = sorted(deltas)
@@ -123,7 +123,7 @@ class Validator:
             losses=self.evaluator.losses_on(self.validation, drawn),
             base=jnp.asarray(base),
             deltas=jnp.asarray(np.stack([deltas[trainer] for trainer in trainers])),
-            weights=jnp.full(len(trainers), 1.0 / places, jnp.float32),
+            weights=jnp.asarray(weights),
         )
         path = aumann_shapley(game, nodes=self.nodes)
         key = jax.random.fold_in(jax.random.key(0), round)

@@ -14,7 +14,6 @@ from blake3 import blake3
 from relayjax import weights
 from relayjax.codec import Codec
 from relayjax.codec.base import NonFiniteError
-from relayjax.learning.layout import Layout
 from relayjax.learning.leg import Leg
 from relayjax.learning.placement import Shard
 from relayjax.mechanism.state import Version
@@ -69,13 +68,11 @@ class Trainer:
 
     Attributes:
       leg: the compiled leg.
-      layout: of the parameters.
       codec: of the deltas.
       clock: counts the stages.
     """
 
     leg: Leg
-    layout: Layout
     codec: Codec
     clock: Stopwatch
 
@@ -118,7 +115,7 @@ class Trainer:
                 payload = self.codec.encode(theta, trained)
                 child = self.codec.apply(payload, theta)
             except NonFiniteError as error:
-                return f"{name}: {self.layout.name_at(error.index)} diverged; lower leg.learning_rate"
+                return f"{name}: {self.leg.baton.name_at(error.index)} diverged; lower leg.learning_rate"
         with self.clock.stage("hash"):
             digest, child_digest = blake3(payload).hexdigest(), weights.digest(child)
         return Candidate(name, payload, digest, parent.digest, child, child_digest, loss)

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from relayjax.errors import ConfigError
-from relayjax.learning.layout import Layout
 from relayjax.learning.leg import Leg, LegSettings
 from relayjax.learning.placement import place, place_shards, pooled
 
@@ -21,7 +20,7 @@ SHORT = LegSettings(steps=40, batch_size=8, objective="plain", anchor=0.0)
 
 
 def leg_of(probe, settings=SHORT) -> Leg:
-    return Leg(probe.task, Layout.of(probe.task.init(KEY)), settings)
+    return Leg(probe.task, settings)
 
 
 def aligned_ones(size: int) -> np.ndarray:
@@ -117,7 +116,7 @@ def test_a_batch_that_does_not_divide_is_refused(probe):
         shape = {"data": 4}  # noqa: RUF012
 
     with pytest.raises(ConfigError, match="batch_size=6: must be a multiple of the 4 devices"):
-        Leg(probe.task, Layout.of(probe.task.init(KEY)), LegSettings(batch_size=6), FourDevices())
+        Leg(probe.task, LegSettings(batch_size=6), FourDevices())
 
 
 @pytest.mark.parametrize("start", [-1, 10])
@@ -128,22 +127,19 @@ def test_a_leg_outside_the_relay_is_refused(probe, start):
 
 MESH = """
 import jax, numpy as np
-from relayjax.learning.layout import Layout
 from relayjax.learning.leg import Leg, LegSettings
 from relayjax.learning.placement import data_mesh, place_shards
 from relayjax.learning.tasks.digits import Digits
 
 assert jax.device_count() == 4
 task, key = Digits(hidden=(16,)).build(3, 0), jax.random.key(0)
-params = task.init(key)
-layout = Layout.of(params)
-theta = np.asarray(layout.flatten(params))
 deltas = []
 for mesh in (None, data_mesh(4)):
-    leg, shard = Leg(task, layout, LegSettings(steps=20, batch_size=16), mesh), place_shards(task, mesh)[1]
+    leg, shard = Leg(task, LegSettings(steps=20, batch_size=16), mesh), place_shards(task, mesh)[1]
+    theta = leg.genesis(task.init(key))
     delta, _ = leg(theta, shard, key, 0, 4)
     deltas.append(np.asarray(delta))
-compiled = leg._run.lower(theta, shard, key, 0, 4).compile().as_text()
+compiled = leg._run.lower(theta, shard, None, key, 0, 4).compile().as_text()
 assert "all-reduce" in compiled, "every device computes the whole batch"
 assert len(delta.sharding.device_set) == 4
 assert np.abs(deltas[0]).max() > 0.01

@@ -1,0 +1,72 @@
+"""Merging a braid round's deltas: which numbers of whose delta go into the next head, and with what weight.
+
+    equal            parent + Σ δ_i / places
+    value_weighted   parent + Σ w_i δ_i,  w_i ∝ 1 / (1 + rise_i − least rise),  Σ w_i = accepted / places
+    sign_consensus   as equal, but a parameter moves only with those deltas that share the sign of their sum
+                     (TIES-Merging, arXiv 2306.01708, section 3, steps 2 and 3)
+
+All of it is agreed: it works on the host, in a fixed order, with sums, products and quotients that IEEE 754
+defines to the bit. P: parameters, K: accepted deltas.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+Merge = Callable[[Sequence[np.ndarray], Sequence[int], int], tuple[np.ndarray, list[np.ndarray]]]
+"""(deltas, float32 [P] each, sorted by trainer; rises of the validation loss, micro-nats; matched trainers) →
+(weights, float32 [K]; the deltas as they go in, float32 [P] each), from which `compose` makes the head."""
+
+
+def equal(
+    deltas: Sequence[np.ndarray], rises: Sequence[int], places: int
+) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Every place weighs 1 / places; a refused delta leaves its place empty: larger weights overshoot."""
+    return np.full(len(deltas), np.float32(1) / np.float32(places), np.float32), list(deltas)
+
+
+def value_weighted(
+    deltas: Sequence[np.ndarray], rises: Sequence[int], places: int
+) -> tuple[np.ndarray, list[np.ndarray]]:
+    """The less a candidate raises the loss, the more it weighs; the sum of weights is that of `equal`."""
+    raw = np.array([1 / (1 + (rise - min(rises)) / 1e6) for rise in rises], np.float64)
+    total = float(sum(raw.tolist()))
+    return (raw * (len(deltas) / places / total)).astype(np.float32), list(deltas)
+
+
+def sign_consensus(
+    deltas: Sequence[np.ndarray], rises: Sequence[int], places: int
+) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Numbers that pull against the majority's sign are left out."""
+    total = np.zeros_like(deltas[0])
+    for delta in deltas:
+        total += delta
+    agreed = [np.where(delta * total > 0, delta, np.float32(0)) for delta in deltas]
+    return equal(agreed, rises, places)
+
+
+MERGES: dict[str, Merge] = {
+    "equal": equal,
+    "sign_consensus": sign_consensus,
+    "value_weighted": value_weighted,
+}
+"""By the name a schedule uses."""
+
+
+def compose(parent: np.ndarray, weights: np.ndarray, deltas: Sequence[np.ndarray]) -> np.ndarray:
+    """The next head of a braid round: parent + Σ weight · delta, one float32 product and sum at a time.
+
+    Args:
+      parent: float32 [P].
+      weights: of each delta, float32 [K].
+      deltas: float32 [P] each, in the order of their trainers' names.
+
+    Returns:
+      float32 [P].
+    """
+    child = parent.copy()
+    for weight, delta in zip(weights, deltas, strict=True):
+        child += weight * delta
+    return child

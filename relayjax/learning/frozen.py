@@ -10,22 +10,21 @@ from __future__ import annotations
 from typing import Any
 
 import jax
-from jax.sharding import Sharding
 
 
 class Frozen:
     """A tree of arrays behind references."""
 
-    def __init__(self, tree: Any, sharding: Sharding | None = None):
+    def __init__(self, tree: Any, sharding: Any = None):
         """Copies the arrays to the devices.
 
         Args:
           tree: of arrays, on the host or on devices; they stay the caller's.
-          sharding: where they are to lie; the default device if None. Where a compiled function spreads its
-            work over a mesh, they must lie on all of it.
+          sharding: where they are to lie: one sharding, or a tree of them; the default device if None. Where
+            a compiled function spreads its work over a mesh, they must lie on all of it.
         """
-        leaves, self._structure = jax.tree.flatten(tree)
-        self._references = [jax.new_ref(jax.device_put(leaf, sharding)) for leaf in leaves]
+        leaves, self._structure = jax.tree.flatten(jax.device_put(tree, sharding))
+        self._references = [jax.new_ref(leaf) for leaf in leaves]  # which copies it
 
     def read(self) -> Any:
         """The tree; inside a compiled function it costs no copy in the program."""

@@ -34,6 +34,7 @@ def language(
     shards: tuple[Batch, ...],
     validation: Batch,
     test: Batch,
+    development: Batch | None = None,
 ) -> Task:
     """A task of next-token prediction; its metrics are the loss and the share of tokens predicted right.
 
@@ -44,6 +45,7 @@ def language(
         number for the kind of text that each is from.
       validation: a batch of the same arrays.
       test: a batch of the same arrays.
+      development: a batch of the same arrays that everybody holds, for hand-on policies that look; or None.
 
     Raises:
       ConfigError: the model keeps state that is not a parameter.
@@ -55,20 +57,21 @@ def language(
         _check(f"task {name}: shard {index}", shard, vocabulary)
     _check(f"task {name}: validation", validation, vocabulary)
     _check(f"task {name}: test", test, vocabulary)
+    if development is not None:
+        _check(f"task {name}: development", development, vocabulary)
 
-    def logits(params: Params, batch: Batch) -> tuple[jax.Array, jax.Array]:
-        tokens = batch["tokens"]
-        return network.apply(params, tokens[:, :-1]), tokens[:, 1:].astype(jnp.int32)
+    def logits(params: Params, batch: Batch) -> jax.Array:
+        return network.apply(params, batch["tokens"][:, :-1])
 
     def losses(params: Params, batch: Batch) -> jax.Array:
-        return _mean_nats(*logits(params, batch))
+        return _mean_nats(logits(params, batch), batch)
 
     def metrics(params: Params, batch: Batch) -> dict[str, jax.Array]:
-        predicted, following = logits(params, batch)
-        right = jnp.argmax(predicted, axis=-1) == following
+        predicted = logits(params, batch)
+        right = jnp.argmax(predicted, axis=-1) == batch["tokens"][:, 1:]
         return {
             "accuracy": jnp.mean(right, axis=-1, dtype=jnp.float32),
-            "loss": _mean_nats(predicted, following),
+            "loss": _mean_nats(predicted, batch),
         }
 
     return Task(
@@ -79,6 +82,8 @@ def language(
         shards=shards,
         validation=validation,
         test=test,
+        logits=logits,
+        development=development,
     )
 
 
@@ -98,8 +103,9 @@ def mean_by_kind(values: np.ndarray, kind: np.ndarray, names: Sequence[str]) -> 
     return {name: float(sums[i] / counts[i]) for i, name in enumerate(names) if counts[i]}
 
 
-def _mean_nats(logits: jax.Array, following: jax.Array) -> jax.Array:
+def _mean_nats(logits: jax.Array, batch: Batch) -> jax.Array:
     """Cross-entropy of each sequence in nats a token, float32 [B]."""
+    following = batch["tokens"][:, 1:].astype(jnp.int32)
     return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(logits, following), axis=-1)
 
 

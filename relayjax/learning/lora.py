@@ -22,13 +22,13 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import Sharding
 
 from relayjax.errors import ConfigError, DataError
 from relayjax.learning.frozen import Frozen
@@ -91,9 +91,7 @@ class LoRA(TaskSettings):
         return layout.unflatten(jnp.asarray(theta))
 
 
-def lora(
-    task: Task, base: Params, rank: int, alpha: float, match: str, sharding: Sharding | None = None
-) -> Task:
+def lora(task: Task, base: Params, rank: int, alpha: float, match: str, sharding: Any = None) -> Task:
     """The same task, with adapters for its parameters.
 
     Args:
@@ -121,14 +119,18 @@ def lora(
     def full(adapters: Adapters) -> Params:
         return merge(frozen.read(), adapters, alpha)
 
-    objective = task.objective
+    def on_full(function: Callable[..., Any] | None) -> Any:
+        """A function of the task's parameters as one of the adapters, where there is one."""
+        return function and (lambda adapters, *rest: function(full(adapters), *rest))
+
     return dataclasses.replace(
         task,
         name=f"{task.name}-lora",
         init=init,
-        losses=lambda params, batch: task.losses(full(params), batch),
-        metrics=lambda params, batch: task.metrics(full(params), batch),
-        objective=objective and (lambda params, batch, context: objective(full(params), batch, context)),
+        losses=on_full(task.losses),
+        metrics=on_full(task.metrics),
+        objective=on_full(task.objective),
+        logits=on_full(task.logits),
     )
 
 

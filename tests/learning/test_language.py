@@ -47,6 +47,7 @@ def test_the_loss_is_that_of_each_following_token():
     losses = task.losses(params, task.test)
     assert losses.shape == (2,) and losses.dtype == jnp.float32
     np.testing.assert_allclose(losses, by_hand, rtol=1e-5)
+    np.testing.assert_allclose(np.exp(task.logits(params, task.test)), chances[tokens[:, :-1]], rtol=1e-5)
     metrics = task.metrics(params, task.test)
     np.testing.assert_allclose(metrics["loss"], by_hand, rtol=1e-5)
     np.testing.assert_allclose(

@@ -72,6 +72,7 @@ def test_the_loss_is_that_of_the_merged_model(text: Task, base):
     merged = merge(base, params, 4.0)
     assert Layout.of(merged) == Layout.of(base)
     np.testing.assert_allclose(task.losses(params, text.test), text.losses(merged, text.test), rtol=1e-6)
+    np.testing.assert_allclose(task.logits(params, text.test), text.logits(merged, text.test), atol=1e-5)
     # Each layer by hand; what does not match stays as it was.
     name = "blocks/mlp/down/kernel"
     for layer in range(2):
@@ -104,7 +105,7 @@ def test_a_leg_trains_the_adapters_alone(text: Task, base):
     before = jax.tree.map(np.asarray, base)
     task = adapted(text, base)
     layout = Layout.of(params := task.init(jax.random.key(1)))
-    leg = Leg(task, layout, LegSettings(steps=40, batch_size=16, learning_rate=0.1, anchor=0.0))
+    leg = Leg(task, LegSettings(steps=40, batch_size=16, learning_rate=0.1, anchor=0.0))
     theta, evaluator = np.asarray(layout.flatten(params)), Evaluator(task, layout)
     (shard,), test = place_shards(task), place(dict(task.test))
     delta, _ = leg(theta, shard, jax.random.key(2), 0, 1)

@@ -57,9 +57,10 @@ def test_files_are_read_in_the_order_of_their_names(folder: Path):
 
 
 def test_every_sequence_is_used_once(folder: Path):
-    task = text(f"{folder}/long", kind_bytes=64_000).build(3, seed=0)
-    parts = [*task.shards, task.validation, task.test]
-    assert [len(part["kind"]) for part in parts] == [656, 655, 655, 13, 21]
+    task = text(f"{folder}/long", kind_bytes=64_000, development=5).build(3, seed=0)
+    assert task.development is not None
+    parts = [*task.shards, task.validation, task.test, task.development]
+    assert [len(part["kind"]) for part in parts] == [654, 654, 653, 13, 21, 5]
     assert all(len(rows(part)) == len(part["kind"]) for part in parts)
     assert set().union(*map(rows, parts)) == rows(
         {"tokens": np.frombuffer(read_kind(f"{folder}/long", 64_000), np.uint8).reshape(2000, 32)}
@@ -82,6 +83,7 @@ def test_each_participant_holds_a_kind():
     python = read_kind("python", 32_000)
     assert all(row in python for shard in (0, 3) for row in rows(task.shards[shard]))
     assert not rows(task.shards[0]) & rows(task.shards[3])
+    assert task.development is None, "nobody asked for it"
     fewer = text("python", "headers", "licences").build(2, seed=0)
     assert set(fewer.validation["kind"]) == {0, 1}, "a kind that nobody holds is not tested either"
 

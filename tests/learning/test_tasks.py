@@ -46,11 +46,13 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_fashion_mnist_reads_plain_and_compressed_files(folder):
-    task = FashionMnist(directory=str(folder), minimum=4).build(5, seed=0)
+@pytest.mark.parametrize("model", ["mlp", "cnn"])
+def test_fashion_mnist_reads_plain_and_compressed_files(folder, model):
+    task = FashionMnist(directory=str(folder), model=model, minimum=4).build(5, seed=0)
     assert sum(len(s["y"]) for s in task.shards) == 100
     assert (len(task.validation["y"]), len(task.test["y"])) == (20, 30)
     params = task.init(jax.random.key(0))
+    assert ("convolutions" in params) == (model == "cnn")
     losses = np.asarray(task.losses(params, task.test))
     assert np.isfinite(losses).all() and losses.mean() < 10  # bytes were scaled to [0, 1]
 

@@ -3,8 +3,8 @@
 Each process calls `jax.distributed.initialize` before anything else of JAX, and then runs the same program:
 
     jax.distributed.initialize("10.0.0.1:9000", num_processes=2, process_id=0)    # 1 on the other host
-    mesh = device_mesh(ShardingSettings(parameters="fsdp"))                       # all devices of both
-    leg, shard = Leg(task, layout, settings, mesh), place_shards(task, mesh)[0]
+    mesh = device_mesh()                                                          # all devices of both
+    leg, shard = Leg(task, settings, mesh), place_shards(task, mesh)[0]
     delta, loss = leg(theta, shard, key, 0, 1)                                    # the same on both
 
 What is the same everywhere (parameters, a shard that every host has read) goes through `replicate`; of data

@@ -7,7 +7,6 @@
 
 A policy is a pure function of (received parameters, delta, loss on the development examples), traced within
 the leg.
-P: parameters.
 """
 
 from __future__ import annotations
@@ -16,33 +15,36 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import optax
 
-Probe = Callable[[jax.Array], jax.Array]
-"""Parameters, float32 [P] → mean loss on the development examples, float32 scalar."""
+from relayjax.learning.layout import Params
 
-HandOn = Callable[[jax.Array, jax.Array, Probe], jax.Array]
-"""(received, trained − received, probe) → what is added to the received; float32 [P] each."""
+Probe = Callable[[Params], jax.Array]
+"""Parameters → mean loss on the development examples, float32 scalar."""
+
+HandOn = Callable[[Params, Params, Probe], Params]
+"""(received, trained − received, probe) → what is added to the received."""
 
 HALVINGS = 5
 
 
-def replace(received: jax.Array, delta: jax.Array, probe: Probe) -> jax.Array:
+def replace(received: Params, delta: Params, probe: Probe) -> Params:
     """Hands on what was trained."""
     return delta
 
 
 def ema(rate: float) -> HandOn:
     """Hands on a part of the way."""
-    return lambda received, delta, probe: rate * delta
+    return lambda received, delta, probe: optax.tree.scale(rate, delta)
 
 
-def line_search(received: jax.Array, delta: jax.Array, probe: Probe) -> jax.Array:
+def line_search(received: Params, delta: Params, probe: Probe) -> Params:
     """Halves the way until it lowers the loss on the development examples."""
     start = probe(received)
     shares = 0.5 ** jnp.arange(HALVINGS + 1)
-    losses = jax.lax.map(lambda share: probe(received + share * delta), shares)
+    losses = jax.lax.map(lambda share: probe(optax.tree.add_scale(received, share, delta)), shares)
     better = losses < start
-    return jnp.where(jnp.any(better), shares[jnp.argmax(better)], 0.0) * delta
+    return optax.tree.scale(jnp.where(jnp.any(better), shares[jnp.argmax(better)], 0.0), delta)
 
 
 def policy(name: str, rate: float) -> HandOn:

@@ -48,7 +48,7 @@ class Layout:
         leaves, tree = jax.tree_util.tree_flatten_with_path(params)
         if not leaves:
             raise ConfigError("the model has no parameters; `init` must return a tree of float32 arrays")
-        names = tuple(_name(path) for path, _ in leaves)
+        names = tuple(path_name(path) for path, _ in leaves)
         for name, (_, leaf) in zip(names, leaves, strict=True):
             if leaf.dtype != jnp.float32:
                 raise ConfigError(
@@ -107,5 +107,6 @@ class Layout:
         return [{"name": n, "shape": list(s)} for n, s in zip(self.names, self.shapes, strict=True)]
 
 
-def _name(path: tuple[Any, ...]) -> str:
+def path_name(path: tuple[Any, ...]) -> str:
+    """What a leaf of a tree is called, from its path in it: such as "layers/0/kernel"."""
     return jax.tree_util.keystr(path, simple=True, separator="/")

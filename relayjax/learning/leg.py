@@ -6,11 +6,15 @@ The terms are those of `objectives.py`, the optimizers of `optimizers.py`, the p
 which of them a leg uses is one line of its settings each. A tree of moments or of Fisher information that
 the settings ask for is handed on with the parameters, in the `Baton`.
 
+Over several devices a leg computes what it computes on one, up to rounding: they share batches, layers and
+parameters as `sharding.py` says. A batch too large for them is taken in parts whose gradients are averaged.
+
 P: parameters, C: numbers carried beside them, B: examples of a batch, S: steps.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,9 +27,11 @@ from jax.sharding import Mesh
 from relayjax.errors import ConfigError
 from relayjax.learning import hand_on, objectives, optimizers
 from relayjax.learning.baton import Baton
-from relayjax.learning.layout import Params
-from relayjax.learning.placement import Shard, place, split_batch
+from relayjax.learning.layout import Layout, Params
+from relayjax.learning.mesh import known_to_models, share_batch
+from relayjax.learning.placement import Shard, place
 from relayjax.learning.schedule import SCHEDULES, fade
+from relayjax.learning.sharding import ParameterSharding, ShardingSettings
 from relayjax.learning.task import Batch, Task
 from relayjax.settings import Settings, setting
 
@@ -36,6 +42,7 @@ class LegSettings(Settings):
 
     steps: int = setting(150, "gradient steps of a leg", low=1)
     batch_size: int = setting(64, "examples drawn for a step", unit="examples", low=1)
+    accumulate: int = setting(1, "parts in which a batch is taken, to save memory", low=1)
     learning_rate: float = setting(0.05, "peak step size", above=0.0)
     schedule: str = setting(
         "relay_cosine", "course of the step size over the relay", choices=tuple(sorted(SCHEDULES))
@@ -64,6 +71,13 @@ class LegSettings(Settings):
         "replace", "how much of a leg is passed on", choices=("replace", "ema", "line_search")
     )
     hand_on_rate: float = setting(0.1, "share of the way that ema passes on", above=0.0, high=1.0)
+    sharding: ShardingSettings = setting(ShardingSettings, "how a leg is spread over a participant's devices")
+
+    def check(self) -> None:
+        if self.batch_size % self.accumulate:
+            raise ConfigError(
+                f"accumulate={self.accumulate}: must divide batch_size={self.batch_size} into equal parts"
+            )
 
 
 class Leg:
@@ -81,15 +95,17 @@ class Leg:
         Args:
           task: what is trained.
           settings: how.
-          mesh: devices that share each batch, as from `data_mesh`; None is the default device alone.
+          mesh: the devices, as from `mesh.device_mesh`; None is the default device alone.
 
         Raises:
-          ConfigError: the batch does not divide over the devices, or the task lacks what the settings need.
+          ConfigError: the batch does not divide over the devices, a rule of the sharding does not fit the
+            model, or the task lacks what the settings need.
         """
-        if mesh is not None and settings.batch_size % mesh.shape["data"]:
+        part = settings.batch_size // settings.accumulate
+        if mesh is not None and part % mesh.shape["data"]:
             raise ConfigError(
                 f"batch_size={settings.batch_size}: must be a multiple of the {mesh.shape['data']} devices "
-                "that share a batch"
+                f"that share a batch, and of accumulate={settings.accumulate} times as many"
             )
         if settings.hand_on == "line_search" and task.development is None:
             raise ConfigError(
@@ -101,7 +117,9 @@ class Leg:
         self._program = _Program(task, settings, mesh)
         self.baton = self._program.baton
         self._development = None if task.development is None else place(dict(task.development), mesh)
-        self._run = jax.jit(self._program.leg, donate_argnums=0)
+        self._cut = self._program.cut
+        leg = self._program.flat if self._cut is None else self._program.trees
+        self._run = jax.jit(leg, donate_argnums=0)
 
     def genesis(self, params: Params) -> np.ndarray:
         """The first baton: these parameters, and nothing learnt yet beside them; float32 [P + C]."""
@@ -109,7 +127,7 @@ class Leg:
 
     def __call__(
         self, theta: np.ndarray | jax.Array, shard: Shard, key: jax.Array, start_leg: int, total_legs: int
-    ) -> tuple[jax.Array, jax.Array]:
+    ) -> tuple[np.ndarray | jax.Array, jax.Array]:
         """Trains one leg.
 
         Args:
@@ -121,8 +139,8 @@ class Leg:
           total_legs: legs of the whole relay.
 
         Returns:
-          What is to be added to the received baton, float32 [P + C], and the mean training loss over the leg
-          in nats (without anchors), float32 scalar.
+          What is to be added to the received baton, float32 [P + C], on the host where the devices hold only
+          parts of it; and the mean training loss over the leg in nats (without anchors), float32 scalar.
 
         Raises:
           ConfigError: the leg lies outside the relay, where the schedules would run backwards.
@@ -132,13 +150,23 @@ class Leg:
                 f"start_leg={start_leg}: must be at least 0 and below total_legs={total_legs}; "
                 "count the legs of valuation rounds in the total too"
             )
+        rest = (shard, self._development, key, np.int32(start_leg), np.int32(total_legs))
+        if self._cut is not None:
+            delta, loss = self._run(self._cut.scatter(np.asarray(theta)), *rest)
+            return self._cut.gather(delta), loss
         if isinstance(theta, np.ndarray):
             theta = place(theta, self._mesh)
-        return self._run(theta, shard, self._development, key, np.int32(start_leg), np.int32(total_legs))
+        return self._run(theta, *rest)
 
 
 class _Program:
-    """What is traced."""
+    """What is traced.
+
+    Attributes:
+      cut: where the parts of the baton lie; None where every device holds all of it.
+    """
+
+    cut: ParameterSharding | None
 
     def __init__(self, task: Task, settings: LegSettings, mesh: Mesh | None):
         self.task, self.settings, self.mesh = task, settings, mesh
@@ -149,10 +177,16 @@ class _Program:
             ),
         )
         self.data = objectives.data(task, settings.objective)
-        self.terms = _anchors(task, settings)
+        self.terms = objectives.anchors(task, settings.anchor, settings.distillation, settings.fisher)
         self.hand_on = hand_on.policy(settings.hand_on, settings.hand_on_rate)
         params = jax.eval_shape(task.init, jax.random.key(0))
-        self.baton = Baton.of(params, jax.eval_shape(self.carry, params))
+        carried = jax.eval_shape(self.carry, params)
+        self.baton = Baton.of(params, carried)
+        self.cut = None
+        if mesh is not None:
+            cut = ParameterSharding.of(self.baton.params, mesh, settings.sharding)
+            # Beside the parameters only what is nothing, (), has no names.
+            self.cut = None if cut.whole else cut.alike(Layout.of((params, carried or ())))
 
     def carry(self, params: Params) -> dict[str, Any]:
         """What travels beside the parameters at the start of the relay."""
@@ -166,17 +200,42 @@ class _Program:
     def _moments(self, state: optax.OptState) -> list[Any]:
         return optimizers.moments(state, self.settings.momentum, self.settings.memory)
 
-    def leg(
+    def flat(self, theta: jax.Array, *rest: Any) -> tuple[jax.Array, jax.Array]:
+        """The leg on a flat baton, float32 [P + C]."""
+        delta, loss = self.trees(self.baton.unflatten(theta), *rest)
+        return self.baton.flatten(*delta), loss
+
+    def trees(
         self,
-        theta: jax.Array,
+        baton: tuple[Params, Any],
         shard: Shard,
         development: Batch | None,
         key: jax.Array,
         start_leg: jax.Array,
         total_legs: jax.Array,
-    ) -> tuple[jax.Array, jax.Array]:
+    ) -> tuple[tuple[Params, Any], jax.Array]:
+        """The leg on the two trees of a baton: what is to be added to each, and the mean training loss."""
+        with known_to_models(self.mesh):
+            received, carried = baton
+            trained, training = self._train(received, carried, shard, key, start_leg, total_legs)
+            moved, carried = optax.tree.sub(trained, baton)
+
+            def probe(params: Params) -> jax.Array:
+                return jnp.mean(self.task.losses(params, development or {}))
+
+            return self._lie((self.hand_on(received, moved, probe), carried)), training
+
+    def _train(
+        self,
+        received: Params,
+        carried: Any,
+        shard: Shard,
+        key: jax.Array,
+        start_leg: jax.Array,
+        total_legs: jax.Array,
+    ) -> tuple[tuple[Params, Any], jax.Array]:
+        """All steps of the leg: the trees of the baton after them, and the mean training loss."""
         settings = self.settings
-        received, carried = self.baton.unflatten(theta)
         fisher = carried["fisher"] if settings.fisher else ()
         prepared = [term.prepare(received, fisher) for term in (self.data, *self.terms)]
 
@@ -191,22 +250,26 @@ class _Program:
             params, optimizer_state, squares = state
             count, drawn = now
             progress = (start_leg + count / settings.steps) / total_legs
-            batch = split_batch(jax.tree.map(lambda array: array[drawn], shard.data), self.mesh)
             context = optax.tree.scale(fade(progress, settings.prior_anneal), shard.context)
-            gradient, training = jax.grad(loss, has_aux=True)(params, batch, context)
+
+            def part(drawn: jax.Array) -> tuple[Params, jax.Array]:
+                batch = share_batch(jax.tree.map(lambda array: array[drawn], shard.data))
+                return self._lie(jax.grad(loss, has_aux=True)(params, batch, context))
+
+            gradient, training = _mean(part, drawn, settings.accumulate)
             direction, optimizer_state = self.optimizer.update(gradient, optimizer_state, params)
             rate = settings.learning_rate * SCHEDULES[settings.schedule](progress)
             params = optax.tree.add_scale(params, -rate, direction)
             if settings.fisher:
                 squares = jax.tree.map(lambda total, g: total + g**2, squares, gradient)
-            return (params, optimizer_state, squares), training
+            return self._lie((params, optimizer_state, squares)), training
 
         optimizer_state = self.optimizer.init(received)
         if settings.optimizer_state == "carried":
             optimizer_state = optimizers.resume(optimizer_state, carried["moments"], start_leg == 0)
         shape = (settings.steps, settings.batch_size)
         drawn = shard.start + jax.random.randint(key, shape, 0, shard.size)
-        start = (received, optimizer_state, optax.tree.zeros_like(fisher))
+        start = self._lie((received, optimizer_state, optax.tree.zeros_like(fisher)))
         (params, optimizer_state, squares), training = jax.lax.scan(
             step, start, (jnp.arange(settings.steps), drawn)
         )
@@ -216,27 +279,21 @@ class _Program:
             # The squared gradient of a batch of B underestimates the mean square of its examples B times.
             own = optax.tree.scale(settings.batch_size / settings.steps, squares)
             carried = {**carried, "fisher": optax.incremental_update(own, fisher, 1 - settings.fisher_memory)}
-        moved = self.baton.flatten(params, carried) - theta
-        return self._handed_on(theta, moved, development), jnp.mean(training)
+        return (params, carried), jnp.mean(training)
 
-    def _handed_on(self, theta: jax.Array, moved: jax.Array, development: Batch | None) -> jax.Array:
-        """The delta of the baton after the hand-on policy, which concerns the parameters only."""
-        size = self.baton.params.size
-
-        def probe(flat: jax.Array) -> jax.Array:
-            return jnp.mean(self.task.losses(self.baton.params.unflatten(flat), development or {}))
-
-        delta = self.hand_on(theta[:size], moved[:size], probe)
-        return delta if size == self.baton.size else jnp.concatenate([delta, moved[size:]])
+    def _lie(self, tree: Any) -> Any:
+        """Keeps whatever goes with the parameters where they are."""
+        return tree if self.cut is None else self.cut.constrain(tree)
 
 
-def _anchors(task: Task, settings: LegSettings) -> tuple[objectives.Term, ...]:
-    """The terms that hold a leg near what it received; those of weight 0 are left out."""
-    terms = []
-    if settings.anchor:
-        terms.append(objectives.proximal(settings.anchor))
-    if settings.distillation:
-        terms.append(objectives.distillation(task, settings.distillation))
-    if settings.fisher:
-        terms.append(objectives.fisher_anchor(settings.fisher))
-    return tuple(terms)
+def _mean(part: Callable[[jax.Array], Any], drawn: jax.Array, parts: int) -> Any:
+    """The mean of a tree of float32 arrays over equal parts of a batch, of indices `drawn`, int32 [B]."""
+    if parts == 1:
+        return part(drawn)
+    pieces = drawn.reshape(parts, -1)
+
+    def add(total: Any, piece: jax.Array) -> tuple[Any, None]:
+        return optax.tree.add(total, part(piece)), None
+
+    total, _ = jax.lax.scan(add, part(pieces[0]), pieces[1:])
+    return optax.tree.scale(1 / parts, total)

@@ -45,6 +45,20 @@ def data(task: Task, objective: str) -> Term:
     return Term(lambda received, fisher: None, loss)
 
 
+def anchors(task: Task, near: float, said: float, firm: float) -> tuple[Term, ...]:
+    """The terms that hold a leg near what it received.
+
+    Args:
+      task: what is trained.
+      near: weight of `proximal`.
+      said: weight of `distillation`.
+      firm: weight of `fisher_anchor`.
+    """
+    terms = [proximal(near)] if near else []
+    terms += [distillation(task, said)] if said else []
+    return (*terms, fisher_anchor(firm)) if firm else tuple(terms)
+
+
 def proximal(weight: float) -> Term:
     """Keeps the parameters near the received ones, all alike."""
 

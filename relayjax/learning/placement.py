@@ -15,8 +15,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh
 
+from relayjax.learning.distributed import replicate
 from relayjax.learning.task import Batch, Task, examples
 
 
@@ -38,19 +39,13 @@ class Shard:
     context: Any
 
 
-def data_mesh(devices: int) -> Mesh:
-    """A mesh that splits batches over this many devices along its axis "data"."""
-    return jax.make_mesh((devices,), ("data",), axis_types=(AxisType.Auto,))
-
-
 def place(tree: Any, mesh: Mesh | None = None) -> Any:
     """Copies host arrays to the device, or to every device of the mesh.
 
     The copy matters: `device_put` on CPU may share memory with a NumPy array, and whoever changed or
     donated one would change the other.
     """
-    tree = jax.tree.map(jnp.array, tree)
-    return tree if mesh is None else jax.device_put(tree, NamedSharding(mesh, PartitionSpec()))
+    return jax.tree.map(jnp.array, tree) if mesh is None else replicate(tree, mesh)
 
 
 def place_shards(task: Task, mesh: Mesh | None = None) -> tuple[Shard, ...]:
@@ -68,10 +63,3 @@ def pooled(shards: tuple[Shard, ...]) -> Shard:
     first = shards[0]
     whole = jnp.full_like(first.size, sum(int(shard.size) for shard in shards))
     return Shard(first.data, jnp.zeros_like(first.start), whole, jax.tree.map(jnp.zeros_like, first.context))
-
-
-def split_batch(batch: Batch, mesh: Mesh | None) -> Batch:
-    """Inside jit: tells the compiler to spread a batch over the mesh, each device an equal part."""
-    if mesh is None:
-        return batch
-    return jax.lax.with_sharding_constraint(batch, NamedSharding(mesh, PartitionSpec("data")))

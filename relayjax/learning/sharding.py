@@ -1,7 +1,6 @@
 """Which device holds which part of the parameters: rules by name over a mesh of devices.
 
-The mesh has two axes. Along "data" devices share a batch, along "model" they share the arithmetic within a
-layer. A rule says along which mesh axes the axes of a parameter are cut:
+A rule says along which axes of the mesh ("data" and "model", see `mesh.py`) the axes of a parameter are cut:
 
     blocks/mlp/(gate|up)/kernel$ -> - - model        [L, W, H]: H is cut over "model", L and W are whole
 
@@ -10,13 +9,17 @@ those of a preset:
 
     replicated   every device holds all parameters: data-parallel training
     fsdp         each parameter is cut over "data" along its longest axis that divides evenly, and with it its
-                 gradient and its place in the optimizer's state; it is gathered where it is used
+                 gradient and its moments in the optimizer; it is gathered where it is used
     tensor       the transformer's matrices are cut over "model", those that widen by columns and those that
                  narrow by rows, so that two products need one sum over the devices
     fsdp_tensor  both
 
 Where an axis does not divide evenly, a preset leaves it whole: a preset has to suit every model. A rule of
 the settings' own is refused instead, because who writes one counts on it.
+
+Who holds parameters cut over "data" must say which axis of its activations is the batch, with `share_batch`:
+the transformer does in every block. Otherwise the compiler may cut the activations as the parameters are cut,
+which computes the same with more traffic.
 
 Memory: where parameters are cut, the flat vector has no place on the devices, since cutting it at the borders
 of its parameters would gather it whole on each of them. It stays on the host, 4 P bytes; from there every
@@ -35,20 +38,19 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from relayjax.errors import ConfigError
 from relayjax.learning.distributed import send, to_host
-from relayjax.learning.layout import Layout, Params
+from relayjax.learning.layout import Layout, Params, path_name
+from relayjax.learning.mesh import AXES
 from relayjax.settings import Settings, setting
 
-AXES = ("data", "model")
 ARROW = "->"
 WHOLE = "-"
 Axes = tuple[str | tuple[str, ...] | None, ...]
@@ -59,8 +61,8 @@ TENSOR = (
     (r"attention/out/kernel$", (None, "model", None)),
     (r"mlp/(gate|up)/kernel$", (None, None, "model")),
     (r"mlp/down/kernel$", (None, "model", None)),
-    (r"^embedding/embedding$", ("model", None)),
-    (r"^head/kernel$", (None, "model")),
+    (r"(^|/)embedding/embedding$", ("model", None)),
+    (r"(^|/)head/kernel$", (None, "model")),
 )
 """Rules of the preset `tensor`, for the names of `relayjax.learning.models.Transformer`."""
 
@@ -119,26 +121,6 @@ def parse_rule(text: str) -> tuple[re.Pattern[str], Axes]:
     return pattern, tuple(axis or None for axis in axes)
 
 
-def device_mesh(settings: ShardingSettings, devices: Sequence[Any] | None = None) -> Mesh:
-    """The mesh of a participant's devices, axes "data" and "model".
-
-    Args:
-      settings: how many share a layer.
-      devices: JAX's; all of every process if None.
-
-    Raises:
-      ConfigError: the devices do not divide into groups of that many.
-    """
-    devices = jax.devices() if devices is None else devices
-    if len(devices) % settings.model:
-        raise ConfigError(
-            f"model={settings.model}: the {len(devices)} devices do not divide into groups of that many; "
-            "take a divisor of their number"
-        )
-    shape = (len(devices) // settings.model, settings.model)
-    return jax.make_mesh(shape, AXES, (AxisType.Auto,) * len(AXES), devices=devices)
-
-
 @dataclass(frozen=True)
 class ParameterSharding:
     """Where each parameter of a model lies.
@@ -164,9 +146,8 @@ class ParameterSharding:
         own = [parse_rule(rule) for rule in settings.rules]
         for text, (pattern, _) in zip(settings.rules, own, strict=True):
             if not any(pattern.search(name) for name in layout.names):
-                raise ConfigError(
-                    f"rules: {text!r} matches no parameter; there are {', '.join(layout.names)}"
-                )
+                there = ", ".join(layout.names)
+                raise ConfigError(f"rules: {text!r} matches no parameter; there are {there}")
         specs = []
         for name, shape in zip(layout.names, layout.shapes, strict=True):
             rule = next((axes for pattern, axes in own if pattern.search(name)), None)
@@ -177,9 +158,17 @@ class ParameterSharding:
             specs.append(PartitionSpec(*axes))
         return cls(mesh, layout, tuple(specs))
 
+    def alike(self, layout: Layout) -> ParameterSharding:
+        """The same for arrays that go with the parameters, such as an optimizer's moments.
+
+        One whose name ends with the name of a parameter of its shape lies as that does, the others whole.
+        """
+        specs = [self._like(name, shape) for name, shape in zip(layout.names, layout.shapes, strict=True)]
+        return ParameterSharding(self.mesh, layout, tuple(specs))
+
     @property
-    def replicated(self) -> bool:
-        """Whether every device holds every parameter."""
+    def whole(self) -> bool:
+        """Whether every device holds everything."""
         return all(_count(axis, self.mesh) == 1 for spec in self.specs for axis in spec)
 
     @property
@@ -187,36 +176,52 @@ class ParameterSharding:
         """A `NamedSharding` in the place of each parameter."""
         return jax.tree.unflatten(self.layout.tree, [NamedSharding(self.mesh, spec) for spec in self.specs])
 
-    def constrain(self, params: Params) -> Params:
-        """Inside jit: tells the compiler where parameters, or arrays of their shapes, lie."""
-        return jax.lax.with_sharding_constraint(params, self.shardings)
+    def constrain(self, tree: Any) -> Any:
+        """Inside jit: says where arrays lie that are parameters or go with them, see `alike`."""
+        return jax.tree_util.tree_map_with_path(
+            lambda path, leaf: jax.lax.with_sharding_constraint(
+                leaf, NamedSharding(self.mesh, self._like(path_name(path), leaf.shape))
+            ),
+            tree,
+        )
 
-    def scatter(self, theta: np.ndarray) -> Params:
+    def scatter(self, flat: np.ndarray) -> Params:
         """Sends every device its part.
 
         Args:
-          theta: float32 [P], the same on every process; it is copied and stays the caller's.
+          flat: float32 [P], the same on every process; it is copied and stays the caller's.
 
         Returns:
           The tree, on the devices.
         """
-        parts = np.split(theta, self.layout.offsets[1:-1])
-        whole = [part.reshape(shape) for part, shape in zip(parts, self.layout.shapes, strict=True)]
-        return jax.tree.map(send, jax.tree.unflatten(self.layout.tree, whole), self.shardings)
+        parts = np.split(flat, self.layout.offsets[1:-1])
+        leaves = [
+            send(part.reshape(shape), NamedSharding(self.mesh, spec))
+            for part, shape, spec in zip(parts, self.layout.shapes, self.specs, strict=True)
+        ]
+        return jax.tree.unflatten(self.layout.tree, leaves)
 
-    def gather(self, params: Params) -> np.ndarray:
-        """Assembles a tree on the host, one parameter after another; every process must call it.
+    def gather(self, tree: Params) -> np.ndarray:
+        """Assembles a tree on the host, one array after another; every process must call it.
 
         Args:
-          params: as from `scatter`.
+          tree: as from `scatter`.
 
         Returns:
           float32 [P].
         """
-        theta = np.empty(self.layout.size, np.float32)
-        for start, leaf in zip(self.layout.offsets, jax.tree.leaves(params), strict=False):
-            theta[start : start + leaf.size] = to_host(leaf).ravel()
-        return theta
+        flat = np.empty(self.layout.size, np.float32)
+        for start, leaf in zip(self.layout.offsets, jax.tree.leaves(tree), strict=False):
+            flat[start : start + leaf.size] = to_host(leaf).ravel()
+        return flat
+
+    def _like(self, name: str, shape: tuple[int, ...]) -> PartitionSpec:
+        fitting = [
+            (len(own), spec)
+            for own, size, spec in zip(self.layout.names, self.layout.shapes, self.specs, strict=True)
+            if size == tuple(shape) and f"/{name}".endswith(f"/{own}")
+        ]
+        return max(fitting, key=lambda found: found[0])[1] if fitting else PartitionSpec()
 
 
 def _preset(name: str, shape: tuple[int, ...], mesh: Mesh, preset: str) -> Axes:

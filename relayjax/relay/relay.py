@@ -21,7 +21,8 @@ from relayjax.errors import WorkdirError
 from relayjax.history import History
 from relayjax.learning.evaluate import Evaluator
 from relayjax.learning.leg import Leg
-from relayjax.learning.placement import data_mesh, place, place_shards
+from relayjax.learning.mesh import local_mesh
+from relayjax.learning.placement import place, place_shards
 from relayjax.learning.task import examples
 from relayjax.ledger.log import Log
 from relayjax.measured import NATS, head_loss
@@ -59,7 +60,7 @@ class Relay:
         self._notify = notify
         self.task = config.task.build(config.relay.participants, config.seed)
         params = self.task.init(jax.random.key(config.seed))
-        mesh = data_mesh(devices) if (devices := _sharing(config.leg.batch_size)) > 1 else None
+        mesh = local_mesh(config.leg.batch_size // config.leg.accumulate, config.leg.sharding.model)
         leg = Leg(self.task, config.leg, mesh)  # may refuse, so before anything is written
         self.baton = leg.baton
         genesis = leg.genesis(params)
@@ -235,11 +236,6 @@ class Relay:
             fields = dataclasses.asdict(event)
             self.workdir.append_metrics({name: fields[name] for name in kept})
         self._notify(event)
-
-
-def _sharing(batch_size: int) -> int:
-    """How many local devices share a batch: the most that divide it evenly."""
-    return max(n for n in range(1, jax.local_device_count() + 1) if batch_size % n == 0)
 
 
 def _difference(there: Genesis, here: Genesis) -> str:

@@ -128,13 +128,14 @@ def test_a_leg_outside_the_relay_is_refused(probe, start):
 MESH = """
 import jax, numpy as np
 from relayjax.learning.leg import Leg, LegSettings
-from relayjax.learning.placement import data_mesh, place_shards
+from relayjax.learning.mesh import device_mesh
+from relayjax.learning.placement import place_shards
 from relayjax.learning.tasks.digits import Digits
 
 assert jax.device_count() == 4
 task, key = Digits(hidden=(16,)).build(3, 0), jax.random.key(0)
 deltas = []
-for mesh in (None, data_mesh(4)):
+for mesh in (None, device_mesh()):
     leg, shard = Leg(task, LegSettings(steps=20, batch_size=16), mesh), place_shards(task, mesh)[1]
     theta = leg.genesis(task.init(key))
     delta, _ = leg(theta, shard, key, 0, 4)

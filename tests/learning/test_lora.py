@@ -20,8 +20,9 @@ from relayjax.learning.interchange import save_weights
 from relayjax.learning.layout import Layout
 from relayjax.learning.leg import Leg, LegSettings
 from relayjax.learning.lora import LoRA, lora, merge
+from relayjax.learning.mesh import device_mesh
 from relayjax.learning.models import TransformerSettings
-from relayjax.learning.placement import data_mesh, place, place_shards
+from relayjax.learning.placement import place, place_shards
 from relayjax.learning.task import Task
 from relayjax.learning.tasks.digits import Digits
 from relayjax.learning.tasks.text import Text
@@ -149,7 +150,7 @@ def test_frozen_arrays_are_copies_that_stay():
     frozen = Frozen({"w": array})
     array[0] = 7
     np.testing.assert_array_equal(frozen.read()["w"], np.ones(1000))
-    mesh = data_mesh(1)
+    mesh = device_mesh()
     spread = Frozen({"w": array}, NamedSharding(mesh, PartitionSpec("data")))
     assert spread.read()["w"].sharding.spec == PartitionSpec("data")
 

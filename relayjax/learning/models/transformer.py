@@ -25,6 +25,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from relayjax.errors import ConfigError
+from relayjax.learning.mesh import share_batch
 from relayjax.settings import Settings, setting
 
 ROTARY_BASE = 10_000.0
@@ -101,7 +102,7 @@ class Transformer(nnx.Module):
         angles = _angles(tokens.shape[-1], settings.head_width)
 
         def block(block: Block, x: jax.Array) -> jax.Array:
-            return block(x, angles)
+            return block(share_batch(x), angles)
 
         # Inside a scan nothing can be merged with the first computation, so there is nothing to prevent.
         block = nnx.remat(block, prevent_cse=False) if settings.remat else block

@@ -65,6 +65,7 @@ class Run:
         self._stack.enter_context(workdir.locked())
         try:
             self._relay = Relay(config, workdir, self._notify)
+            self._stack.callback(self._relay.close)
         except BaseException:
             self._stack.close()
             raise
@@ -103,8 +104,13 @@ class Run:
         """The ledger's Merkle root, hexadecimal."""
         return self._relay.log.root.hex()
 
-    def step(self) -> None:
-        """Plays one round.
+    def step(self, *, overlap: bool = False) -> None:
+        """Plays one round, which is durable on return.
+
+        Args:
+          overlap: return while the round is still being written, so that the next one can train meanwhile.
+            Its events come when it is durable; `flush` waits for that. A round that is not durable when the
+            process dies is played again, as if it had not been begun.
 
         Raises:
           WorkdirError: the run is finished.
@@ -112,11 +118,18 @@ class Run:
         if self.finished:
             raise WorkdirError(f"all rounds are settled ({len(self.state.versions) - 1} versions)")
         self._relay.step()
+        if not overlap:
+            self.flush()
+
+    def flush(self) -> None:
+        """Returns when every round played is durable."""
+        self._relay.flush()
 
     def run(self) -> None:
-        """Plays all remaining rounds."""
+        """Plays all remaining rounds, each trained while the one before is written."""
         while not self.finished:
-            self.step()
+            self.step(overlap=True)
+        self.flush()
 
     def compare(self) -> Baselines:
         """Trains pooled and alone with as many gradient steps as the relay took, unless it was done before.

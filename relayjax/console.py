@@ -105,9 +105,11 @@ def _play_all(run: backend.Run) -> None:
     before = signal.signal(signal.SIGINT, stop)
     try:
         while not run.finished:
-            run.step()
+            run.step(overlap=True)
             if stopping:
+                run.flush()
                 raise KeyboardInterrupt
+        run.flush()
     finally:
         signal.signal(signal.SIGINT, before)
 

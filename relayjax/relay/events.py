@@ -48,7 +48,7 @@ class Trained(Event):
 
 @dataclass(frozen=True)
 class Settled(Event):
-    """The round is settled and durable.
+    """The round is settled and durable; the next one may have begun meanwhile.
 
     Attributes:
       topology: chain, braid or tree.

@@ -36,6 +36,7 @@ from relayjax.relay.testing import Validator, validation_digest
 from relayjax.relay.timing import Stopwatch
 from relayjax.relay.training import Trainer
 from relayjax.relay.transcript import Transcript
+from relayjax.relay.writer import Writer
 from relayjax.workdir import Workdir
 
 
@@ -101,16 +102,30 @@ class Relay:
         return self._heads[self.state.head.number]
 
     def step(self) -> None:
-        """Plays one round; it is durable on return.
+        """Plays one round while the one before is being written; `flush` makes it durable.
 
         Raises:
           WorkdirError: an earlier round was cut short by an error, so memory and disk may differ.
         """
-        if self._torn:
-            raise WorkdirError(f"{self.workdir.path}: a round was cut short before; open the run again")
+        self._check_whole()
         self._torn = True
         self._heads = play(self._crew, self._heads)
         self._torn = False
+
+    def flush(self) -> None:
+        """Returns when every round played is durable; raises as `step` does, and what the disk refused."""
+        self._check_whole()
+        self._torn = True
+        self._crew.writer.wait()
+        self._torn = False
+
+    def close(self) -> None:
+        """Lets what is being written come to its end; what was not is lost, as by a kill."""
+        self._crew.writer.close()
+
+    def _check_whole(self) -> None:
+        if self._torn:
+            raise WorkdirError(f"{self.workdir.path}: a round was cut short before; open the run again")
 
     def evaluate(self, theta: np.ndarray | jax.Array) -> dict[str, float]:
         """Figures of some weights, float32 [P], on the test set."""
@@ -209,6 +224,7 @@ class Relay:
             layout=self.baton.describe(),
             seed=config.seed,
             clock=clock,
+            writer=Writer(),
             notify=self._settled,
         )
 

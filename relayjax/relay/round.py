@@ -7,6 +7,7 @@ before any delta is shown, all deltas before the test is drawn.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import jax
@@ -34,6 +35,7 @@ from relayjax.relay.testing import Validator, drawn_examples
 from relayjax.relay.timing import Stopwatch
 from relayjax.relay.training import Candidate, Trainer
 from relayjax.relay.transcript import Transcript
+from relayjax.relay.writer import Writer
 from relayjax.replay import public_keys
 
 Heads = Mapping[int, np.ndarray]
@@ -57,6 +59,7 @@ class Crew:
       layout: names and shapes of the parameters, for model checkpoints.
       seed: of batches and salts.
       clock: counts the stages.
+      writer: makes settled rounds durable.
       notify: called with every event.
     """
 
@@ -74,6 +77,7 @@ class Crew:
     layout: list[dict[str, object]]
     seed: int
     clock: Stopwatch
+    writer: Writer
     notify: Callable[[Event], None]
 
     @property
@@ -82,7 +86,7 @@ class Crew:
 
 
 def play(crew: Crew, heads: Heads) -> Heads:
-    """Plays one round and makes it durable.
+    """Plays one round and begins to make it durable; the writer announces it when it is.
 
     Args:
       crew: who plays.
@@ -100,8 +104,8 @@ def play(crew: Crew, heads: Heads) -> Heads:
     drawn = _test(crew, heads, candidates)
     composed = _value(crew, heads, candidates, drawn)
     settled = _settle(crew)
-    following = _keep(crew, candidates, _following(crew, heads, candidates, composed, settled), settled)
-    crew.notify(_observed(crew, settled, following))
+    following = _following(crew, heads, candidates, composed, settled)
+    _keep(crew, candidates, following, settled)
     return following
 
 
@@ -121,22 +125,28 @@ def _deposit(crew: Crew) -> None:
 
 
 def _train(crew: Crew, heads: Heads) -> dict[str, Candidate]:
-    """Every matched participant trains; whoever diverges has nothing to commit to."""
-    state, candidates = crew.state, {}
+    """Every matched participant trains; whoever diverges has nothing to commit to.
+
+    What one has trained is encoded and hashed while the next one trains.
+    """
+    state = crew.state
     schedule, number = state.schedule, state.round.number
     place = (schedule.legs_before(number), schedule.legs)
     key = jax.random.fold_in(jax.random.key(crew.seed), number)
     order = {name: index for index, name in enumerate(sorted(crew.shards))}
-    for name, version in state.round.pairs.items():
-        parent, theta = state.versions[version], heads[version]
-        if name in crew.idle:
-            outcome = crew.trainer.idle(name, parent, theta)
-        else:
-            own_key = jax.random.fold_in(key, order[name])
-            outcome = crew.trainer.train(name, parent, theta, crew.shards[name], own_key, place)
-        if isinstance(outcome, Candidate):
-            candidates[name] = outcome
-            crew.notify(Trained(number, name, outcome.loss, len(outcome.payload)))
+    with ThreadPoolExecutor(1, "relayjax-encoder") as encoder:
+        outcomes = {}
+        for name, version in state.round.pairs.items():
+            parent, theta = state.versions[version], heads[version]
+            trained, loss = theta, 0.0  # the deviation of returning the parent unchanged
+            if name not in crew.idle:
+                own_key = jax.random.fold_in(key, order[name])
+                trained, loss = crew.trainer.train(theta, crew.shards[name], own_key, place)
+            outcomes[name] = encoder.submit(crew.trainer.encode, name, parent, theta, trained, loss)
+    found = {name: outcome.result() for name, outcome in outcomes.items()}
+    candidates = {name: outcome for name, outcome in found.items() if isinstance(outcome, Candidate)}
+    for name, candidate in candidates.items():
+        crew.notify(Trained(number, name, candidate.loss, len(candidate.payload)))
     return candidates
 
 
@@ -214,36 +224,49 @@ def _following(
     return {number: weights[number] for number in settled.settle.heads}
 
 
-def _keep(crew: Crew, candidates: Mapping[str, Candidate], heads: Heads, settled: SettledRound) -> Heads:
-    """Seals the round's artefacts, hands the head on when due, and appends the records."""
-    state, orderer = crew.state, crew.members.orderer
+def _keep(crew: Crew, candidates: Mapping[str, Candidate], heads: Heads, settled: SettledRound) -> None:
+    """Has the writer seal the round's artefacts, hand the head on when due, and append the records."""
+    state, orderer, records = crew.state, crew.members.orderer, crew.transcript.take()
+    packs: list[int] = []
 
     def public(names: set[str]) -> list[PublicKeys]:
         return [public_keys(state.members[name]) for name in sorted(names)]
 
-    artefacts = [
-        Artefact("delta", candidate.payload, public(delta_recipients(settled, orderer.name, name)))
-        for name, candidate in candidates.items()
-    ]
-    if model_due(settled, state.schedule):
-        with crew.clock.stage("handoff"):
-            version = ModelVersion(state.head.number, state.head.digest, list(crew.layout))
-            scratch = crew.archive.workdir.scratch
-            pack = handoff.pack(heads[version.number], version, scratch)
-            artefacts.append(Artefact("model", pack, public(model_recipients(settled, orderer.name))))
-            restored = handoff.unpack(pack, version, scratch)
-            heads = {**heads, version.number: np.asarray(restored)}
-        crew.notify(HandedOff(settled.number, version.number, len(pack)))
-    with crew.clock.stage("store"):
-        crew.archive.seal(settled.number, artefacts, orderer)
-    with crew.clock.stage("ledger"):
-        crew.transcript.commit(orderer)
-    return heads
+    def write() -> None:
+        artefacts = [
+            Artefact("delta", candidate.payload, public(delta_recipients(settled, orderer.name, name)))
+            for name, candidate in candidates.items()
+        ]
+        if model_due(settled, state.schedule):
+            with crew.clock.stage("handoff"):
+                pack = _handed_off(crew, state, heads)
+                artefacts.append(Artefact("model", pack, public(model_recipients(settled, orderer.name))))
+                packs.append(len(pack))
+        with crew.clock.stage("store"):
+            crew.archive.seal(settled.number, artefacts, orderer)
+        with crew.clock.stage("ledger"):
+            crew.transcript.log.append(records, orderer)
+
+    def announce() -> None:
+        for size in packs:
+            crew.notify(HandedOff(settled.number, state.head.number, size))
+        crew.notify(_observed(crew, state, settled, heads))
+
+    crew.writer.submit(write, announce)
 
 
-def _observed(crew: Crew, settled: SettledRound, heads: Heads) -> Settled:
+def _handed_off(crew: Crew, state: State, heads: Heads) -> bytes:
+    """The head as a pack that has been restored from once: whoever gets it can."""
+    version = ModelVersion(state.head.number, state.head.digest, list(crew.layout))
+    scratch = crew.archive.workdir.scratch
+    pack = handoff.pack(heads[version.number], version, scratch)
+    handoff.unpack(pack, version, scratch)
+    return pack
+
+
+def _observed(crew: Crew, state: State, settled: SettledRound, heads: Heads) -> Settled:
     """What listeners are told of a settled round, with the figures that only the experimenter sees."""
-    legs, loss = legs_of(crew.state, settled), head_loss(crew.state, settled)
+    legs, loss = legs_of(state, settled), head_loss(state, settled)
     with crew.clock.stage("observe"):
         theta = heads.get(settled.head)
         metrics = {} if theta is None else crew.evaluator.metrics(theta, crew.test)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,10 +12,11 @@ STAGES = ("train", "encode", "hash", "store", "score", "value", "ledger", "hando
 
 
 class Stopwatch:
-    """Adds up seconds by stage; stages do not nest."""
+    """Adds up seconds by stage; stages do not nest. Any thread may count."""
 
     def __init__(self) -> None:
         self.seconds = _nothing()
+        self._lock = threading.Lock()
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -23,11 +25,13 @@ class Stopwatch:
         try:
             yield
         finally:
-            self.seconds[name] += time.perf_counter() - begin
+            with self._lock:
+                self.seconds[name] += time.perf_counter() - begin
 
     def lap(self) -> dict[str, float]:
         """The seconds since the last lap by stage; starts a new one."""
-        seconds, self.seconds = self.seconds, _nothing()
+        with self._lock:
+            seconds, self.seconds = self.seconds, _nothing()
         return seconds
 
 

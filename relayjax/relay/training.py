@@ -77,39 +77,36 @@ class Trainer:
     clock: Stopwatch
 
     def train(
-        self,
-        name: str,
-        parent: Version,
-        theta: np.ndarray,
-        shard: Shard,
-        key: jax.Array,
-        place: tuple[int, int],
-    ) -> Candidate | str:
-        """Trains a leg and encodes the delta.
+        self, theta: np.ndarray, shard: Shard, key: jax.Array, place: tuple[int, int]
+    ) -> tuple[np.ndarray, float]:
+        """Trains a leg.
 
         Args:
-          name: of the participant.
-          parent: the version received.
-          theta: its weights, float32 [P].
+          theta: weights of the version received, float32 [P].
           shard: the participant's own data.
           key: draws its batches.
           place: (legs before this one, legs of the whole relay).
 
         Returns:
-          The candidate, or why there is none (training diverged).
+          The trained weights, float32 [P], and the mean training loss in nats.
         """
         with self.clock.stage("train"):
             delta, loss = jax.block_until_ready(self.leg(theta, shard, key, *place))
-            trained = theta + np.asarray(delta)
-        return self._candidate(name, parent, theta, trained, float(loss))
+            return theta + np.asarray(delta), float(loss)
 
-    def idle(self, name: str, parent: Version, theta: np.ndarray) -> Candidate | str:
-        """The deviation of returning the parent unchanged."""
-        return self._candidate(name, parent, theta, theta, 0.0)
-
-    def _candidate(
+    def encode(
         self, name: str, parent: Version, theta: np.ndarray, trained: np.ndarray, loss: float
     ) -> Candidate | str:
+        """Encodes and hashes what was trained; no accelerator is needed, so another leg can train meanwhile.
+
+        Args:
+          name, parent, theta: as for `train`.
+          trained: the trained weights, float32 [P].
+          loss: mean training loss in nats.
+
+        Returns:
+          The candidate, or why there is none (training diverged).
+        """
         with self.clock.stage("encode"):
             try:
                 payload = self.codec.encode(theta, trained)

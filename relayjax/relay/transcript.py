@@ -27,6 +27,7 @@ class Transcript:
         self.log = log
         self._state = state
         self._pending: list[bytes] = []
+        self._size = log.size
         self._prev = log.last_digest
 
     @property
@@ -45,13 +46,18 @@ class Transcript:
         payload = records.encode(record)
         state = start(record) if isinstance(record, Genesis) else apply(self.state, record, payload)
         envelope = sign(payload, keys)
-        entry = Entry(self.log.size + len(self._pending), self._prev, envelope).encode()
+        entry = Entry(self._size, self._prev, envelope).encode()
         self._pending.append(entry)
+        self._size += 1
         self._prev = digest(entry)
         self._state = state
 
+    def take(self) -> list[bytes]:
+        """The records that are not in the log yet; the caller appends them before it takes any others."""
+        taken, self._pending = self._pending, []
+        return taken
+
     def commit(self, orderer: Keys) -> None:
         """Appends all pending records to the log, durably and at once."""
-        if self._pending:
-            self.log.append(self._pending, orderer)
-            self._pending = []
+        if taken := self.take():
+            self.log.append(taken, orderer)

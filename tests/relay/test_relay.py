@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from relayjax import backend, codec, files, handoff, lineage
+from relayjax import backend, codec, files, handoff, history, lineage
 from relayjax.archive import Archive
 from relayjax.audit import audit, read_ledger
 from relayjax.config import Config
@@ -69,7 +69,33 @@ def test_one_seed_gives_one_ledger_to_the_byte(tiny_config: ConfigMaker, tiny_ru
         kinds = [type(event) for event in told if event.round == number]
         trained = 3 if number in (1, 4) else 1
         assert kinds == [Matched, *[Trained] * trained, Settled]
-    assert [event.round for event in told] == sorted(event.round for event in told)
+    settled = [event.round for event in told if isinstance(event, Settled)]
+    begun = [event.round for event in told if isinstance(event, Matched)]
+    assert settled == begun == list(range(1, 9))
+
+
+def test_a_round_is_announced_only_when_it_is_durable(tiny_config: ConfigMaker, tmp_path: Path):
+    events: list[Event] = []
+
+    def durable(directory: Path) -> int:
+        return len(history.read(read_ledger(Workdir(directory)).entries).rounds)
+
+    def listen(event: Event) -> None:
+        events.append(event)
+        if isinstance(event, Settled):
+            assert durable(tmp_path / "run") >= event.round
+
+    with backend.open_run(tiny_config(), tmp_path / "run") as run:
+        run.subscribe(listen)
+        run.step(overlap=True)
+        assert not any(isinstance(event, Settled) for event in events)
+        run.step(overlap=True)
+        assert [event.round for event in events if isinstance(event, Settled)] == [1]
+        run.flush()
+        assert durable(tmp_path / "run") == 2
+        assert [event.round for event in events if isinstance(event, Settled)] == [1, 2]
+        run.step()
+        assert durable(tmp_path / "run") == 3
 
 
 def test_another_seed_gives_another_ledger(
@@ -365,12 +391,14 @@ def test_who_diverges_loses_its_deposit_and_the_relay_goes_on(tiny_config: Confi
 def test_one_that_diverges_does_not_harm_the_others(
     tiny_config: ConfigMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    train = Trainer.train
+    encode = Trainer.encode
 
-    def poisoned(self: Trainer, name: str, parent: Any, theta: np.ndarray, *rest: Any) -> Any:
-        return train(self, name, parent, theta * np.nan if name == "p1" else theta, *rest)
+    def poisoned(
+        self: Trainer, name: str, parent: Any, theta: np.ndarray, trained: np.ndarray, *rest: Any
+    ) -> Any:
+        return encode(self, name, parent, theta, trained * np.nan if name == "p1" else trained, *rest)
 
-    monkeypatch.setattr(Trainer, "train", poisoned)
+    monkeypatch.setattr(Trainer, "encode", poisoned)
     past = play(tiny_config({"relay.rounds": "1", "relay.braid_rounds": "1"}), tmp_path / "run")
     assert past.rounds[0].settle.accepted == ("p0", "p2") and past.rounds[0].settle.refused == ("p1",)
     assert past.state.balances["p1"] == 9_000_000 and "p1" not in past.state.licences

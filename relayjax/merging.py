@@ -11,6 +11,7 @@ defines to the bit. P: parameters, K: accepted deltas.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -32,7 +33,7 @@ def value_weighted(
 ) -> tuple[np.ndarray, list[np.ndarray]]:
     """The less a candidate raises the loss, the more it weighs; the sum of weights is that of `equal`."""
     raw = np.array([1 / (1 + (rise - min(rises)) / 1e6) for rise in rises], np.float64)
-    total = float(sum(raw.tolist()))
+    total = math.fsum(raw)  # rounded once: `sum` compensates in some versions of Python, and not in others
     return (raw * (len(deltas) / places / total)).astype(np.float32), list(deltas)
 
 
@@ -43,7 +44,8 @@ def sign_consensus(
     total = np.zeros_like(deltas[0])
     for delta in deltas:
         total += delta
-    agreed = [np.where(delta * total > 0, delta, np.float32(0)) for delta in deltas]
+    sign = np.sign(total)
+    agreed = [np.where(np.sign(delta) == sign, delta, np.float32(0)) for delta in deltas]
     return equal(agreed, rises, places)
 
 

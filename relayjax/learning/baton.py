@@ -15,7 +15,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from relayjax.errors import FormatError
+from relayjax.errors import ConfigError, FormatError
 from relayjax.learning.layout import Layout, Params
 from relayjax.weights import CARRIED
 
@@ -34,8 +34,16 @@ class Baton:
 
     @classmethod
     def of(cls, params: Params, carried: Any = ()) -> Baton:
-        """The baton of a parameter tree and a tree of float32 arrays carried with it."""
-        return cls(Layout.of(params), Layout.of(carried) if jax.tree.leaves(carried) else None)
+        """The baton of a parameter tree and a tree of float32 arrays carried with it.
+
+        Raises:
+          ConfigError: a parameter's name says that it is carried, or see `Layout.of`.
+        """
+        layout = Layout.of(params)
+        for name in layout.names:
+            if name.startswith(CARRIED):
+                raise ConfigError(f"parameter {name}: what is handed on beside them is so named; rename it")
+        return cls(layout, Layout.of(carried) if jax.tree.leaves(carried) else None)
 
     @property
     def size(self) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import jax
 import numpy as np
-import pytest
 
 from relayjax import codec
 from relayjax.learning.evaluate import Evaluator
@@ -12,7 +11,6 @@ from relayjax.learning.leg import LegSettings
 from relayjax.learning.placement import place
 from relayjax.learning.schemes import Setup, alone, braid, chain, diloco, fedavg, pooled, tree
 from relayjax.learning.tasks.digits import Digits
-from relayjax.merging import MERGES, equal
 
 SETTINGS = LegSettings(steps=5, batch_size=16, anchor=0.0, objective="plain")
 
@@ -59,23 +57,6 @@ def test_a_braid_composes_siblings_of_one_head_and_moves_two_models_a_leg(probe)
     start = setup.genesis()
     assert outcome.moved == 2 * 3 * 10 * 4
     np.testing.assert_allclose(outcome.params, start + sum(c - start for c in children) / 3, rtol=1e-6)
-
-
-@pytest.mark.parametrize("name", MERGES)
-def test_every_merge_stays_between_its_deltas(name):
-    deltas = [np.array([1.0, -1.0, 2.0], np.float32), np.array([3.0, 0.5, 4.0], np.float32)]
-    weights, merged = MERGES[name](deltas, [500_000, 0], 2)
-    assert weights.dtype == np.float32 and np.isclose(weights.sum(), 1)
-    step = sum(w * d for w, d in zip(weights, merged, strict=True))
-    assert (step >= np.minimum(*deltas)).all() and (step <= np.maximum(*deltas)).all()
-
-
-def test_merges_do_what_they_say():
-    deltas = [np.array([1.0, -1.0], np.float32), np.array([3.0, 0.5], np.float32)]
-    assert MERGES["sign_consensus"](deltas, [0, 0], 2)[1][1].tolist() == [3.0, 0.0]
-    weights, _ = MERGES["value_weighted"](deltas, [1_000_000, 0], 4)
-    np.testing.assert_allclose(weights, [1 / 6, 2 / 6])
-    assert equal(deltas, [0, 0], 4)[0].tolist() == [0.25, 0.25]
 
 
 def test_a_tree_keeps_the_best_half_of_its_children():

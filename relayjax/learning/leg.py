@@ -117,7 +117,10 @@ class Leg:
         self._program = _Program(task, settings, mesh)
         self.baton = self._program.baton
         self._development = None if task.development is None else place(dict(task.development), mesh)
-        self._cut = self._program.cut
+        self._cut = None
+        if self._program.cut is not None:
+            flat = jax.ShapeDtypeStruct((self.baton.size,), np.float32)
+            self._cut = self._program.cut.alike(Layout.of(jax.eval_shape(self.baton.unflatten, flat)))
         leg = self._program.flat if self._cut is None else self._program.trees
         self._run = jax.jit(leg, donate_argnums=0)
 
@@ -163,7 +166,7 @@ class _Program:
     """What is traced.
 
     Attributes:
-      cut: where the parts of the baton lie; None where every device holds all of it.
+      cut: where the parts of the parameters lie; None where every device holds all of them.
     """
 
     cut: ParameterSharding | None
@@ -180,13 +183,9 @@ class _Program:
         self.terms = objectives.anchors(task, settings.anchor, settings.distillation, settings.fisher)
         self.hand_on = hand_on.policy(settings.hand_on, settings.hand_on_rate)
         params = jax.eval_shape(task.init, jax.random.key(0))
-        carried = jax.eval_shape(self.carry, params)
-        self.baton = Baton.of(params, carried)
-        self.cut = None
-        if mesh is not None:
-            cut = ParameterSharding.of(self.baton.params, mesh, settings.sharding)
-            # Beside the parameters only what is nothing, (), has no names.
-            self.cut = None if cut.whole else cut.alike(Layout.of((params, carried or ())))
+        self.baton = Baton.of(params, jax.eval_shape(self.carry, params))
+        cut = None if mesh is None else ParameterSharding.of(self.baton.params, mesh, settings.sharding)
+        self.cut = None if cut is None or cut.whole else cut
 
     def carry(self, params: Params) -> dict[str, Any]:
         """What travels beside the parameters at the start of the relay."""

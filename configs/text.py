@@ -27,7 +27,15 @@ NAT = 1_000_000  # micro-nats
 # 25 laps of eight legs; laps 0, 1, 3, 6 and 12 are braid rounds, the others eight chain rounds each.
 RELAY = Schedule(rounds=165, participants=8, validators=3, braid_rounds=(1, 2, 11, 28, 69), draw=256)
 LEG = LegSettings(
-    steps=20, batch_size=16, optimizer="muon", learning_rate=0.02, hand_on="ema", hand_on_rate=0.5, anchor=0.0
+    steps=20,
+    batch_size=16,
+    optimizer="muon",
+    learning_rate=0.02,
+    momentum=0.8,
+    hand_on="ema",
+    hand_on_rate=0.5,
+    relay_momentum=0.5,
+    anchor=0.0,
 )
 
 

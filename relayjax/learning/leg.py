@@ -71,6 +71,9 @@ class LegSettings(Settings):
         "replace", "how much of a leg is passed on", choices=("replace", "ema", "line_search")
     )
     hand_on_rate: float = setting(0.1, "share of the way that ema passes on", above=0.0, high=1.0)
+    relay_momentum: float = setting(
+        0.0, "share of the relay's mean movement since one's last turn that is added", low=0.0, below=1.0
+    )
     sharding: ShardingSettings = setting(ShardingSettings, "how a leg is spread over a participant's devices")
 
     def check(self) -> None:

@@ -23,6 +23,7 @@ from relayjax.learning.evaluate import Evaluator
 from relayjax.learning.leg import Leg
 from relayjax.learning.mesh import local_mesh
 from relayjax.learning.placement import place, place_shards
+from relayjax.learning.relay_momentum import RelayMomentum
 from relayjax.learning.task import examples
 from relayjax.ledger.log import Log
 from relayjax.measured import NATS, head_loss
@@ -65,6 +66,7 @@ class Relay:
         leg = Leg(self.task, config.leg, mesh)  # may refuse, so before anything is written
         self.baton = leg.baton
         genesis = leg.genesis(params)
+        self._momentum = RelayMomentum(config.leg.relay_momentum, leg.baton.params.size)
         self._members = Members.derive(config.relay, config.seed)
         self._archive = Archive(workdir)
         self._heads: Heads = {0: genesis}
@@ -178,18 +180,30 @@ class Relay:
         self._archive.sweep(past)
         self.workdir.rewrite_metrics(self.workdir.read_metrics(len(past.rounds)))
         known = {**self._heads, **self._received(past)}
-        delta_codec = codec.get(self.config.relay.codec)
-        self._heads = {
-            number: lineage.rebuild(
+        delta_codec, turns = codec.get(self.config.relay.codec), self._last_turns(past)
+        for number in sorted({*past.state.heads, *(head for head, _ in turns.values())}):
+            known[number] = lineage.rebuild(
                 past,
                 number,
                 known,
                 lambda submission: self._archive.open_delta(past.state, submission, orderer),
                 delta_codec,
             )
-            for number in past.state.heads
-        }
+        self._heads = {number: known[number] for number in past.state.heads}
+        for name, (head, leg) in turns.items():
+            self._momentum.remember(name, known[head], leg)
         return Transcript(log, past.state)
+
+    def _last_turns(self, past: History) -> dict[str, tuple[int, int]]:
+        """Where the relay has momentum: name → (head after its last turn, legs before that turn)."""
+        if not self._momentum.rate:
+            return {}
+        before = past.state.schedule.legs_before
+        return {
+            name: (settled.head, before(settled.number))
+            for settled in past.rounds
+            for name in settled.facts.pairs
+        }
 
     def _received(self, past: History) -> dict[int, np.ndarray]:
         """The newest model checkpoint, if the run got as far as one."""
@@ -224,6 +238,7 @@ class Relay:
             layout=self.baton.describe(),
             seed=config.seed,
             clock=clock,
+            momentum=self._momentum,
             writer=Writer(),
             notify=self._settled,
         )

@@ -21,6 +21,7 @@ from relayjax.history import SettledRound
 from relayjax.identity import PublicKeys
 from relayjax.learning.evaluate import Evaluator
 from relayjax.learning.placement import Shard
+from relayjax.learning.relay_momentum import RelayMomentum, pushed
 from relayjax.learning.task import Batch
 from relayjax.measured import NATS, head_loss, legs_of, valuations_of
 from relayjax.mechanism.base import Mechanism, loss_rises
@@ -59,6 +60,7 @@ class Crew:
       layout: names and shapes of the parameters, for model checkpoints.
       seed: of batches and salts.
       clock: counts the stages.
+      momentum: what each participant remembers of its last turn.
       writer: makes settled rounds durable.
       notify: called with every event.
     """
@@ -77,6 +79,7 @@ class Crew:
     layout: list[dict[str, object]]
     seed: int
     clock: Stopwatch
+    momentum: RelayMomentum
     writer: Writer
     notify: Callable[[Event], None]
 
@@ -105,6 +108,11 @@ def play(crew: Crew, heads: Heads) -> Heads:
     composed = _value(crew, heads, candidates, drawn)
     settled = _settle(crew)
     following = _following(crew, heads, candidates, composed, settled)
+    if settled.head in following:
+        for name in settled.facts.pairs:
+            crew.momentum.remember(
+                name, following[settled.head], crew.state.schedule.legs_before(settled.number)
+            )
     _keep(crew, candidates, following, settled)
     return following
 
@@ -142,6 +150,7 @@ def _train(crew: Crew, heads: Heads) -> dict[str, Candidate]:
             if name not in crew.idle:
                 own_key = jax.random.fold_in(key, order[name])
                 trained, loss = crew.trainer.train(theta, crew.shards[name], own_key, place)
+                trained = pushed(trained, crew.momentum.push(name, theta, place[0]))
             outcomes[name] = encoder.submit(crew.trainer.encode, name, parent, theta, trained, loss)
     found = {name: outcome.result() for name, outcome in outcomes.items()}
     candidates = {name: outcome for name, outcome in found.items() if isinstance(outcome, Candidate)}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import jax
 import numpy as np
 
@@ -91,3 +93,15 @@ def test_with_a_codec_everybody_sees_the_decoded_child(probe):
         chain(Setup(probe.task, SETTINGS, 6, 0, codec=c)).params for c in (None, codec.get("mxint8"))
     )
     assert 0 < np.abs(exact - coded).max() < 0.01
+
+
+def test_relay_momentum_adds_what_the_others_moved_a_leg(probe):
+    seen = []
+    settings = dataclasses.replace(SETTINGS, relay_momentum=0.5, schedule="constant")
+    setup = Setup(probe.task, settings, legs=6, seed=0, turn=lambda who, theta: seen.append((who, theta)))
+    chain(setup)
+    plain = dataclasses.replace(setup, settings=dataclasses.replace(settings, relay_momentum=0.0))
+    first = plain.train(seen[2][1], seen[3][0], 3, 3) - seen[2][1]
+    drift = (seen[2][1] - seen[0][1]) / 3
+    np.testing.assert_allclose(seen[3][1] - seen[2][1], first + 0.5 * drift, atol=1e-6)
+    assert np.abs(drift).max() > 0.01

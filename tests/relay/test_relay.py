@@ -74,6 +74,18 @@ def test_one_seed_gives_one_ledger_to_the_byte(tiny_config: ConfigMaker, tiny_ru
     assert settled == begun == list(range(1, 9))
 
 
+def test_relay_momentum_is_remembered_over_a_restart(tiny_config: ConfigMaker, tmp_path: Path):
+    roots = []
+    for rate, pieces in (("0.5", 1), ("0.5", 8), ("0", 1)):
+        directory = tmp_path / f"{rate}-{pieces}"
+        for _ in range(pieces):
+            with backend.open_run(tiny_config({"leg.relay_momentum": rate}), directory) as run:
+                run.run() if pieces == 1 else run.step()
+                roots.append(run.root)
+    whole, restarted, without = roots[0], roots[8], roots[9]
+    assert whole == restarted != without
+
+
 def test_a_round_is_announced_only_when_it_is_durable(tiny_config: ConfigMaker, tmp_path: Path):
     events: list[Event] = []
 

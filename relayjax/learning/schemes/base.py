@@ -15,6 +15,7 @@ import numpy as np
 
 from relayjax.learning.leg import Leg, LegSettings
 from relayjax.learning.placement import Shard, place_shards
+from relayjax.learning.relay_momentum import RelayMomentum, pushed
 from relayjax.learning.task import Task
 
 Turn = Callable[[int, np.ndarray], None]
@@ -88,6 +89,11 @@ class Setup:
         """How often every participant has its turn."""
         return max(1, self.legs // self.participants)
 
+    @cached_property
+    def momentum(self) -> RelayMomentum:
+        """What each participant remembers of its last turn."""
+        return RelayMomentum(self.settings.relay_momentum, self.leg.baton.params.size)
+
     def genesis(self) -> np.ndarray:
         """The first baton, float32 [P + C]."""
         return self.leg.genesis(self.task.init(jax.random.key(self.seed)))
@@ -106,7 +112,7 @@ class Setup:
         """
         key = jax.random.fold_in(jax.random.key(self.seed + 1), number)
         delta, _ = self.leg(theta, self.shards[participant], key, start, self.legs)
-        child = theta + np.asarray(delta)
+        child = pushed(theta + np.asarray(delta), self.momentum.push(participant, theta, start))
         if self.codec is not None:
             child = self.codec.apply(self.codec.encode(theta, child), theta)
         self.turn(participant, child)

@@ -37,11 +37,14 @@ def chain(setup: Setup, braids: Collection[int] = (), merge: Merge = equal) -> O
                 setup.train(theta, int(who), leg + place, leg) for place, who in enumerate(sorted(order))
             ]
             theta = _merged(setup, theta, children, merge)
+            for who in order:
+                setup.momentum.remember(who, theta, leg)
             moved += 2 * len(children)
             leg += len(children)
         else:
             for who in order:
                 theta = setup.train(theta, int(who), leg, leg)
+                setup.momentum.remember(who, theta, leg)
                 leg, moved = leg + 1, moved + 1
     return setup.outcome(theta, leg, moved)
 

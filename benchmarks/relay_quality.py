@@ -41,8 +41,11 @@ def run(jobs: list[Job], workers: int, title: str) -> list[dict[str, Any]]:
         bar = progress.add_task(title, total=len(jobs))
         pending = {pool.submit(measure, job): job for job in jobs}
         for done in as_completed(pending):
-            found[pending[done]] = done.result()
+            job = pending[done]
+            found[job] = done.result()
             progress.advance(bar)
+            if not progress.console.is_terminal:
+                print(f"{len(found)} of {len(jobs)}: {job}", file=sys.stderr, flush=True)
     return [found[job] for job in jobs]
 
 

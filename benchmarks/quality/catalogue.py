@@ -25,7 +25,13 @@ LEGS = 200
 RATES = {"sgd": (0.02, 0.05, 0.1, 0.2), "muon": (0.005, 0.01, 0.02), "adamw": (0.001, 0.003, 0.006)}
 """Step sizes to choose from, by optimizer."""
 
-PLAIN: dict[str, Any] = {"objective": "plain", "anchor": 0.0, "distillation": 0.0, "hand_on": "replace"}
+PLAIN: dict[str, Any] = {
+    "objective": "plain",
+    "anchor": 0.0,
+    "distillation": 0.0,
+    "hand_on": "replace",
+    "relay_momentum": 0.0,
+}
 """A leg without any care for the relay."""
 
 Scheme = Callable[[Setup], Outcome]
@@ -36,26 +42,27 @@ SCHEMES: dict[str, Entry] = {
     "pooled": (schemes.pooled, {}),
     "alone": (lambda setup: schemes.alone(setup)[0], PLAIN),
     "relay": (lambda setup: schemes.chain(setup, schemes.DEFAULT_BRAIDS), {}),
-    "relay, chain only": (schemes.chain, {}),
-    "relay, ¼ of the legs": (schemes.chain, {}),
-    "cyclic (plain relay)": (schemes.chain, {**PLAIN, "schedule": "constant"}),
-    "tree (the paper's)": (schemes.tree, {}),
+    "chain": (schemes.chain, {}),
+    "chain ¼": (schemes.chain, {}),
+    "cyclic": (schemes.chain, {**PLAIN, "schedule": "constant"}),
+    "tree": (schemes.tree, {}),
     "braid": (schemes.braid, {}),
-    "braid, value-weighted": (lambda setup: schemes.braid(setup, merging.value_weighted), {}),
-    "braid, sign consensus": (lambda setup: schemes.braid(setup, merging.sign_consensus), {}),
+    "braid by value": (lambda setup: schemes.braid(setup, merging.value_weighted), {}),
+    "braid by sign": (lambda setup: schemes.braid(setup, merging.sign_consensus), {}),
     "FedAvg": (schemes.fedavg, PLAIN),
-    "FedAvg, ¼ of the legs": (schemes.fedavg, PLAIN),
+    "FedAvg ¼": (schemes.fedavg, PLAIN),
     "FedProx": (schemes.fedavg, {**PLAIN, "anchor": 0.01}),
     "DiLoCo": (schemes.diloco, {**PLAIN, "optimizer": "adamw"}),
-    "chain, plain loss": (schemes.chain, PLAIN),
-    "chain, EMA": (schemes.chain, {**PLAIN, "hand_on": "ema", "hand_on_rate": 0.1}),
-    "chain, line search": (schemes.chain, {**PLAIN, "hand_on": "line_search"}),
-    "chain, proximal": (schemes.chain, {**PLAIN, "anchor": 0.03}),
-    "chain, distillation": (schemes.chain, {**PLAIN, "distillation": 1.0}),
-    "chain, Fisher anchor": (schemes.chain, {**PLAIN, "fisher": 1.0}),
-    "chain, prior kept": (schemes.chain, {**PLAIN, "objective": "prior_corrected", "prior_anneal": 0.0}),
-    "chain, prior fades": (schemes.chain, {**PLAIN, "objective": "prior_corrected", "prior_anneal": 6.0}),
-    "relay, state carried": (schemes.chain, {"optimizer_state": "carried"}),
+    "chain plain": (schemes.chain, PLAIN),
+    "chain EMA": (schemes.chain, {**PLAIN, "hand_on": "ema", "hand_on_rate": 0.1}),
+    "chain line search": (schemes.chain, {**PLAIN, "hand_on": "line_search"}),
+    "chain proximal": (schemes.chain, {**PLAIN, "anchor": 0.03}),
+    "chain distillation": (schemes.chain, {**PLAIN, "distillation": 1.0}),
+    "chain Fisher anchor": (schemes.chain, {**PLAIN, "fisher": 1.0}),
+    "chain prior kept": (schemes.chain, {**PLAIN, "objective": "prior_corrected", "prior_anneal": 0.0}),
+    "chain prior fades": (schemes.chain, {**PLAIN, "objective": "prior_corrected", "prior_anneal": 6.0}),
+    "chain state carried": (schemes.chain, {"optimizer_state": "carried"}),
+    "chain relay momentum": (schemes.chain, {**PLAIN, "relay_momentum": 0.5}),
 }
 
 

@@ -86,7 +86,7 @@ def draw(rows: list[Row], path: Path) -> None:
         name = "loss" if task == "text" else "accuracy"
         ordered = sorted(schemes.items(), key=lambda item: _badness(task, item[1]), reverse=True)
         for height, (scheme, each) in enumerate(ordered):
-            ours = scheme.startswith(("relay", "braid"))
+            ours = scheme.startswith(("relay", "chain", "braid"))
             axis.barh(height, mean(each, name), color="#2a7f9e" if ours else "#c9ced6", zorder=1)
             axis.scatter([row[name] for row in each], [height] * len(each), s=9, color="#1b1f24", zorder=3)
             axis.scatter(mean(each, "worst"), height, marker="|", s=120, color="#c2410c", zorder=2)

@@ -8,6 +8,18 @@ from __future__ import annotations
 from relayjax.learning.schemes.base import Outcome, Setup, Turn
 from relayjax.learning.schemes.federated import diloco, fedavg
 from relayjax.learning.schemes.references import alone, pooled
-from relayjax.learning.schemes.relays import braid, chain, tree
+from relayjax.learning.schemes.relays import DEFAULT_BRAIDS, braid, chain, tree
 
-__all__ = ["Outcome", "Setup", "Turn", "alone", "braid", "chain", "diloco", "fedavg", "pooled", "tree"]
+__all__ = [
+    "DEFAULT_BRAIDS",
+    "Outcome",
+    "Setup",
+    "Turn",
+    "alone",
+    "braid",
+    "chain",
+    "diloco",
+    "fedavg",
+    "pooled",
+    "tree",
+]

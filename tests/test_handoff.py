@@ -62,6 +62,17 @@ def test_other_weights_under_right_digests_are_refused(packed: bytes, tmp_path: 
     assert not list(tmp_path.iterdir())
 
 
+def on_eight_devices(program: str, scratch: Path) -> None:
+    environment = os.environ | {
+        "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
+        "JAX_PLATFORMS": "cpu",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(scratch)], env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+
+
 PROGRAM = """
 import sys
 from pathlib import Path
@@ -88,11 +99,47 @@ assert not list(scratch.iterdir())
 
 
 def test_saved_on_eight_devices_restored_on_two(tmp_path: Path):
-    environment = os.environ | {
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
-        "JAX_PLATFORMS": "cpu",
-    }
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(tmp_path)], env=environment, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
+    on_eight_devices(PROGRAM, tmp_path)
+
+
+RELAY = """
+import sys
+from pathlib import Path
+import jax, numpy as np
+from jax.sharding import NamedSharding, PartitionSpec as P
+from relayjax import handoff
+from relayjax.learning.leg import Leg, LegSettings
+from relayjax.learning.mesh import device_mesh
+from relayjax.learning.placement import place_shards
+from relayjax.learning.sharding import ShardingSettings
+from relayjax.learning.tasks.digits import Digits
+from relayjax.pack import ModelVersion
+from relayjax.weights import digest
+
+scratch, key = Path(sys.argv[1]), jax.random.key(0)
+task = Digits(hidden=(16,)).build(2, 0)
+legs, shards = [], []
+for devices, preset in ((8, "fsdp"), (2, "replicated")):
+    mesh, sharding = device_mesh(1, jax.devices()[:devices]), ShardingSettings(parameters=preset)
+    legs.append(Leg(task, LegSettings(steps=5, batch_size=16, sharding=sharding), mesh))
+    shards.append(place_shards(task, mesh)[len(shards)])
+
+# The first participant trains with its parameters over eight devices, and packs what it hands on.
+genesis = legs[0].genesis(task.init(key))
+head = genesis + np.asarray(legs[0](genesis, shards[0], key, 0, 2)[0])
+version = ModelVersion(1, digest(head), legs[0].baton.describe())
+pack = handoff.pack(head, version, scratch)
+
+# The second has two; what it unpacks there, it trains on.
+received = handoff.unpack(pack, version, scratch, NamedSharding(mesh, P("data")))
+assert len(received.sharding.device_set) == 2
+assert np.asarray(received).tobytes() == head.tobytes()
+delta, _ = legs[1](received, shards[1], key, 1, 2)
+again, _ = legs[1](head, shards[1], key, 1, 2)
+assert np.abs(np.asarray(delta)).max() > 0
+np.testing.assert_allclose(delta, again, atol=1e-6)
+"""
+
+
+def test_trained_over_eight_devices_handed_on_to_two(tmp_path: Path):
+    on_eight_devices(RELAY, tmp_path)

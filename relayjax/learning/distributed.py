@@ -40,7 +40,8 @@ def replicate(tree: Any, mesh: Mesh) -> Any:
     if _spans_processes(mesh):
         content = blake3()
         for leaf in jax.tree.leaves(tree):
-            content.update(f"{leaf.dtype}{leaf.shape}".encode()).update(np.ascontiguousarray(leaf).data)
+            content.update(f"{leaf.dtype}{leaf.shape}".encode())
+            content.update(np.ascontiguousarray(leaf).reshape(-1).view(np.uint8))
         digests = _from_all(np.frombuffer(content.digest(), np.uint8))
         if (digests != digests[0]).any():
             raise DataError(

@@ -2,7 +2,9 @@
 
 Each is a pair of pure functions (an optax transformation). Its state starts afresh in every leg, or its
 moments travel with the baton. What travels is bias-corrected, so that no step count has to: a leg that
-receives moments takes them for settled averages.
+receives moments takes them for settled averages. Of a second moment the root travels. It is as large as a
+gradient, so a codec that rounds a block of numbers to one scale keeps small ones apart from zero, and roots
+that are averaged still bound the first moments that are averaged beside them.
 
 Muon moves every hidden matrix by an orthogonal direction, however large or stale its gradients' averages,
 and so loses little where the state starts afresh: with it, a relay on text comes much closer to pooled
@@ -26,6 +28,14 @@ from relayjax.learning.layout import Params
 
 SETTLED = 1_000_000
 """The step count of moments that need no bias correction any more."""
+
+LONGEST = 8.0
+"""How many times as large as the root of the second a received first moment may be.
+
+By Cauchy and Schwarz what Adam itself reaches is at most (1 − b₁) / √((1 − b₂) (1 − b₁² / b₂)): 2.3 for memories
+of 0.9 and 0.99, 7.3 for 0.9 and 0.999. Only rounding makes more, and where it leaves no second moment at all a
+direction would be 10⁸ times the first.
+"""
 
 NOT_HIDDEN = ("embedding", "head")
 """Parts of a model whose matrices Muon leaves to AdamW: look-ups and outputs."""
@@ -65,7 +75,8 @@ def hidden_matrices(params: Params) -> Any:
     """Which leaves are hidden matrices, and which of their axes are inputs and outputs, for Muon.
 
     Flax calls them "kernel": [in, out], with a leading axis where layers are stacked, or [height, width, in,
-    out] of a convolution. All other leaves are None.
+    out] of a convolution. All other leaves are None. An output layer that is not called "head" is taken for a
+    hidden one.
     """
 
     def numbers(path: Any, leaf: jax.Array) -> MuonDimensionNumbers | None:
@@ -79,13 +90,14 @@ def hidden_matrices(params: Params) -> Any:
 
 
 def moments(state: optax.OptState, momentum: float, memory: float) -> list[Any]:
-    """The averages an optimizer keeps, bias-corrected: what is worth carrying."""
+    """The averages an optimizer keeps, bias-corrected, of squares the roots: what is worth carrying."""
     corrected = optax.tree.bias_correction
     found: list[Any] = []
-    for part in _parts(state):
+    for part in jax.tree.leaves(state, is_leaf=_keeps_moments):
         if isinstance(part, optax.ScaleByAdamState):
             count = jnp.maximum(part.count, 1)
-            found += [corrected(part.mu, momentum, count), corrected(part.nu, memory, count)]
+            squares = corrected(part.nu, memory, count)
+            found += [corrected(part.mu, momentum, count), jax.tree.map(jnp.sqrt, squares)]
         elif isinstance(part, MuonState):
             found.append(corrected(part.mu, momentum, jnp.maximum(part.count, 1)))
         elif isinstance(part, optax.TraceState):
@@ -106,8 +118,9 @@ def resume(fresh: optax.OptState, carried: list[Any], first: jax.Array) -> optax
 
     def restored(part: Any) -> Any:
         if isinstance(part, optax.ScaleByAdamState):
-            mu, nu = next(rest), next(rest)  # rounding may leave a mean square below zero, which has no root
-            return part._replace(count=count, mu=mu, nu=jax.tree.map(lambda n: jnp.maximum(n, 0), nu))
+            mu, roots = next(rest), next(rest)
+            nu = jax.tree.map(lambda m, r: jnp.maximum(r, jnp.abs(m) / LONGEST) ** 2, mu, roots)
+            return part._replace(count=count, mu=mu, nu=nu)
         if isinstance(part, MuonState):
             return part._replace(count=count, mu=next(rest))
         return part._replace(trace=next(rest)) if isinstance(part, optax.TraceState) else part
@@ -117,7 +130,3 @@ def resume(fresh: optax.OptState, carried: list[Any], first: jax.Array) -> optax
 
 def _keeps_moments(part: Any) -> bool:
     return isinstance(part, optax.ScaleByAdamState | MuonState | optax.TraceState)
-
-
-def _parts(state: optax.OptState) -> list[Any]:
-    return jax.tree.leaves(state, is_leaf=_keeps_moments)

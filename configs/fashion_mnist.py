@@ -31,7 +31,9 @@ def get_config(variant: str = "") -> Config:
     """The config, or one of its variants."""
     config = Config(
         task=FashionMnist(alpha=0.1),
-        leg=LegSettings(steps=50, batch_size=64, learning_rate=0.05, prior_anneal=0.0, anchor=0.0),
+        leg=LegSettings(
+            steps=50, batch_size=64, learning_rate=0.05, prior_anneal=0.0, anchor=0.0, relay_momentum=0.5
+        ),
         relay=RELAY,
         rules=RelayJAXRules(tolerance=NAT),
     )

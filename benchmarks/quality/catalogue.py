@@ -34,13 +34,13 @@ PLAIN: dict[str, Any] = {
 }
 """A leg without any care for the relay."""
 
-Scheme = Callable[[Setup], Outcome]
+Scheme = Callable[[Setup], Outcome | list[Outcome]]
 Entry = tuple[Scheme, Mapping[str, Any]]
 """How to train, and what differs from the config's leg."""
 
 SCHEMES: dict[str, Entry] = {
     "pooled": (schemes.pooled, {}),
-    "alone": (lambda setup: schemes.alone(setup)[0], PLAIN),
+    "alone": (schemes.alone, PLAIN),
     "relay": (lambda setup: schemes.chain(setup, schemes.DEFAULT_BRAIDS), {}),
     "chain": (schemes.chain, {}),
     "chain ¼": (schemes.chain, {}),
@@ -73,7 +73,8 @@ def applies(scheme: str, task: str) -> bool:
 
 def rates(task: str, scheme: str) -> tuple[float, ...]:
     """Step sizes that a scheme may choose from for a task."""
-    return RATES[leg_of(task, scheme).optimizer]
+    known = RATES[leg_of(task, scheme).optimizer]
+    return known[1:2] if scheme == "alone" else known  # N models a training, and nobody's choice
 
 
 def leg_of(task: str, scheme: str) -> LegSettings:

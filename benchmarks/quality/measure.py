@@ -61,41 +61,49 @@ def measure(job: Job) -> dict[str, Any]:
     """Trains and looks.
 
     Returns:
-      The job's fields and figures; "tuning" is what step sizes are chosen by, larger is better.
+      The job's fields and figures; "tuning" is what step sizes are chosen by, larger is better. Of several models
+      (each alone) the figures are means over them.
     """
     task = _task(job.task, job.skew, "line search" in job.scheme, job.seed)
     last: dict[int, np.ndarray] = {}
     settings = dataclasses.replace(catalogue.leg_of(job.task, job.scheme), learning_rate=job.rate)
     setup = Setup(task, settings, catalogue.legs_of(job.scheme), job.seed, last.__setitem__)
     outcome = catalogue.SCHEMES[job.scheme][0](setup)
+    outcomes = outcome if isinstance(outcome, list) else [outcome]
     eye = Eye(task, Layout.of(jax.eval_shape(task.init, jax.random.key(0))))
-    test, validation = eye.look(outcome.params, task.test), eye.look(outcome.params, task.validation)
-    own = [_sample(shard) for shard in task.shards]
-    at_end = [eye.look(outcome.params, shard) for shard in own]
-    after_leg = [eye.look(last[i], shard) if i in last else None for i, shard in enumerate(own)]
-    text = job.task == "text"
-    name, sign = ("loss", 1) if text else ("accuracy", -1)
-    lost = [
-        sign * float(end[name].mean() - then[name].mean())
-        for end, then in zip(at_end, after_leg, strict=True)
-        if then is not None
-    ]
-    kinds = task.test.get("kind")
-    by_kind = (
-        [] if kinds is None else [float(test["loss"][kinds == kind].mean()) for kind in np.unique(kinds)]
-    )
-    each = [float(end["accuracy"].mean()) for end in at_end]
+    seen = [_figures(eye, task, one.params, last) for one in outcomes]
+    legs = sum(one.legs for one in outcomes)
     return {
         **dataclasses.asdict(job),
-        "tuning": -float(validation["loss"].mean()) if text else float(validation["accuracy"].mean()),
+        **{name: float(np.mean([figures[name] for figures in seen])) for name in seen[0]},
+        "legs": legs,
+        "steps": legs * settings.steps,
+        "moved": sum(one.moved for one in outcomes),
+    }
+
+
+def _figures(eye: Eye, task: Task, params: np.ndarray, last: dict[int, np.ndarray]) -> dict[str, float]:
+    """What a model is like; `last` has what each participant's last leg ended with."""
+    test, validation = eye.look(params, task.test), eye.look(params, task.validation)
+    own = [_sample(shard) for shard in task.shards]
+    at_end = [eye.look(params, shard) for shard in own]
+    after_leg = {who: eye.look(theta, own[who]) for who, theta in last.items()}
+    kinds = task.test.get("kind")
+    name, sign = ("accuracy", -1) if kinds is None else ("loss", 1)
+    lost = [sign * float(at_end[who][name].mean() - then[name].mean()) for who, then in after_leg.items()]
+    if kinds is None:
+        each = [float(end["accuracy"].mean()) for end in at_end]
+        loss, worst = float(test["loss"].mean()), min(each)
+    else:
+        each = [float(test["loss"][kinds == kind].mean()) for kind in np.unique(kinds)]
+        loss, worst = float(np.mean(each)), max(each)
+    return {
+        "tuning": -sign * float(validation[name].mean()),
         "accuracy": float(test["accuracy"].mean()),
-        "loss": float(np.mean(by_kind)) if by_kind else float(test["loss"].mean()),
-        "worst": max(by_kind) if by_kind else min(each),
-        "spread": float(np.std(by_kind or each)),
+        "loss": loss,
+        "worst": worst,
+        "spread": float(np.std(each)),
         "forgetting": float(np.mean(lost)) if lost else 0.0,
-        "legs": outcome.legs,
-        "steps": outcome.legs * settings.steps,
-        "moved": outcome.moved,
     }
 
 

@@ -61,8 +61,8 @@ def measure(job: Job) -> dict[str, Any]:
     """Trains and looks.
 
     Returns:
-      The job's fields and figures; "tuning" is what step sizes are chosen by, larger is better. Of several models
-      (each alone) the figures are means over them.
+      The fields of the job and figures; "tuning" is what step sizes are chosen by, the larger the better. Of
+      several models (each alone) the figures are means over them.
     """
     task = _task(job.task, job.skew, "line search" in job.scheme, job.seed)
     last: dict[int, np.ndarray] = {}

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from relayjax import config, merging
+from relayjax import codec, config, merging
 from relayjax.learning import schemes
 from relayjax.learning.leg import LegSettings
 from relayjax.learning.schemes import Outcome, Setup
@@ -42,6 +42,8 @@ SCHEMES: dict[str, Entry] = {
     "pooled": (schemes.pooled, {}),
     "alone": (schemes.alone, PLAIN),
     "relay": (lambda setup: schemes.chain(setup, schemes.DEFAULT_BRAIDS), {}),
+    "relay coded": (lambda setup: schemes.chain(_coded(setup), schemes.DEFAULT_BRAIDS), {}),
+    "relay with ledger": (lambda setup: schemes.chain(setup, schemes.DEFAULT_BRAIDS), {}),
     "chain": (schemes.chain, {}),
     "chain ¼": (schemes.chain, {}),
     "cyclic": (schemes.chain, {**PLAIN, "schedule": "constant"}),
@@ -64,6 +66,15 @@ SCHEMES: dict[str, Entry] = {
     "chain state carried": (schemes.chain, {"optimizer_state": "carried"}),
     "chain relay momentum": (schemes.chain, {**PLAIN, "relay_momentum": 0.5}),
 }
+
+
+WITH_LEDGER = "relay with ledger"
+"""This one is run by the backend, as users run it: codec, ledger, trust region and all."""
+
+
+def _coded(setup: Setup) -> Setup:
+    """The same, but others see only what the default codec leaves of a delta."""
+    return dataclasses.replace(setup, codec=codec.get("mxint8"))
 
 
 def applies(scheme: str, task: str) -> bool:

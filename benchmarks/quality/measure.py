@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import tempfile
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
 from quality import catalogue
+from relayjax import backend, config
 from relayjax.learning.data import take
 from relayjax.learning.layout import Layout
-from relayjax.learning.schemes import Setup
+from relayjax.learning.schemes import Outcome, Setup
 from relayjax.learning.task import Batch, Task, examples
 
 CHUNK = 500
@@ -68,7 +71,8 @@ def measure(job: Job) -> dict[str, Any]:
     last: dict[int, np.ndarray] = {}
     settings = dataclasses.replace(catalogue.leg_of(job.task, job.scheme), learning_rate=job.rate)
     setup = Setup(task, settings, catalogue.legs_of(job.scheme), job.seed, last.__setitem__)
-    outcome = catalogue.SCHEMES[job.scheme][0](setup)
+    scheme, _ = catalogue.SCHEMES[job.scheme]
+    outcome = _with_ledger(job, setup) if job.scheme == catalogue.WITH_LEDGER else scheme(setup)
     outcomes = outcome if isinstance(outcome, list) else [outcome]
     eye = Eye(task, Layout.of(jax.eval_shape(task.init, jax.random.key(0))))
     seen = [_figures(eye, task, one.params, last) for one in outcomes]
@@ -80,6 +84,21 @@ def measure(job: Job) -> dict[str, Any]:
         "steps": legs * settings.steps,
         "moved": sum(one.moved for one in outcomes),
     }
+
+
+def _with_ledger(job: Job, setup: Setup) -> Outcome:
+    """The config's whole relay, in a directory of its own."""
+    settings = dataclasses.replace(
+        config.load(catalogue.TASKS[job.task]),
+        task=catalogue.task_of(job.task, job.skew, job.scheme),
+        leg=setup.settings,
+        seed=job.seed,
+    )
+    with tempfile.TemporaryDirectory() as folder, backend.open_run(settings, Path(folder) / "run") as run:
+        run.run()
+        legs = [len(settled.facts.pairs) for settled in run.history().rounds]
+        moved = sum(count if count == 1 else 2 * count for count in legs)
+        return setup.outcome(run.head, sum(legs), moved)
 
 
 def _figures(eye: Eye, task: Task, params: np.ndarray, last: dict[int, np.ndarray]) -> dict[str, float]:

@@ -2,7 +2,8 @@
 
 A round's artefacts are sealed to those entitled to them at that time: a delta to its trainer, to the
 maintainers and to whoever holds a licence; a model checkpoint to maintainers and licence holders. The
-genesis is public: it has learnt nothing yet. P: parameters.
+genesis is public: it has learnt nothing yet, or only what a file holds that the run was told to start from.
+P: parameters.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from relayjax import settings
 from relayjax.errors import ConfigError, RelayError
+from relayjax.learning.initial import Initial
 from relayjax.learning.leg import LegSettings
 from relayjax.learning.task import TaskSettings
 from relayjax.learning.tasks.digits import Digits
@@ -50,6 +51,7 @@ class Config(Settings):
     """Everything that determines a run: the same config gives the same ledger."""
 
     task: TaskSettings = setting(Digits, "the model and the data")
+    initial: Initial = setting(Initial, "weights that the run starts from")
     leg: LegSettings = setting(LegSettings, "how a participant trains in its leg")
     relay: Schedule = setting(Schedule, "how long the relay is and who runs in it")
     rules: Rules = setting(RelayJAXRules, "the mechanism's numbers")

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -22,11 +23,10 @@ from relayjax.ledger.merkle import Tree, leaf_hash
 from relayjax.mechanism.rules import COIN
 from relayjax.report.html import write_report as write_html
 from relayjax.summary import MemberSummary, Summary
+from relayjax.weights import digest
 from relayjax.workdir import Workdir
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from relayjax.config import Config
     from relayjax.relay.events import Event
 
@@ -173,12 +173,17 @@ def print_verified(verified: backend.Verified, console: Console) -> None:
 
 
 def print_weights(weights: Mapping[str, np.ndarray], out: str | None, console: Console) -> None:
-    """Lists opened weights, and writes them to an .npz or .safetensors file if asked to."""
+    """Lists opened weights, and writes them to an .npz or .safetensors file if asked to.
+
+    Their digest is what `config.initial` wants to know of a file.
+    """
     for name, array in weights.items():
         console.print(f"{name:<28} {array.dtype}{list(array.shape)}", markup=False)
     if out:
         _write_weights(Path(out), weights)
         console.print(f"written to {out}", soft_wrap=True, markup=False)
+        theta = np.concatenate([array.ravel() for array in weights.values()])
+        console.print(f"digest {digest(theta)}", soft_wrap=True, markup=False)
 
 
 def _write_weights(path: Path, weights: Mapping[str, np.ndarray]) -> None:
@@ -188,8 +193,6 @@ def _write_weights(path: Path, weights: Mapping[str, np.ndarray]) -> None:
 
         save_weights(path, weights, {"format": "flax"}, mode=0o600)
     elif path.suffix == ".npz":
-        import numpy as np
-
         buffer = io.BytesIO()
         np.savez(buffer, allow_pickle=False, **weights)
         write_atomic(path, buffer.getvalue(), mode=0o600)

@@ -24,20 +24,18 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from relayjax.errors import ConfigError, DataError
+from relayjax.errors import ConfigError
 from relayjax.learning.frozen import Frozen
-from relayjax.learning.interchange import load_weights
+from relayjax.learning.initial import Initial
 from relayjax.learning.layout import Layout, Params
 from relayjax.learning.task import Task, TaskSettings
 from relayjax.learning.tasks.digits import Digits
 from relayjax.settings import setting
-from relayjax.weights import digest
 
 Adapters = Mapping[str, Mapping[str, jax.Array]]
 """Name of an adapted array → its "a" and "b"."""
@@ -55,6 +53,7 @@ class LoRA(TaskSettings):
     digest: str = setting("", "BLAKE3 of these weights as one float32 vector, hexadecimal")
 
     def check(self) -> None:
+        Initial(self.weights, self.digest)
         try:
             re.compile(self.match)
         except re.error as error:
@@ -77,18 +76,8 @@ class LoRA(TaskSettings):
           task: as `self.task` builds it.
           seed: of the run.
         """
-        key = jax.random.key(seed)
-        if not self.weights:
-            return task.init(key)
-        layout = Layout.of(jax.eval_shape(task.init, key))
-        theta = load_weights(Path(self.weights), layout)
         # The ledger holds the config and the adapters: only the digest says what they were adapters of.
-        if (found := digest(theta)) != self.digest:
-            raise DataError(
-                f"{self.weights}: these weights have the digest {found}, where the config says "
-                f"{self.digest or 'nothing'}; if they are the right ones, set digest to theirs"
-            )
-        return layout.unflatten(jnp.asarray(theta))
+        return Initial(self.weights, self.digest).task(task).init(jax.random.key(seed))
 
 
 def lora(task: Task, base: Params, rank: int, alpha: float, match: str, sharding: Any = None) -> Task:

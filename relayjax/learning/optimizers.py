@@ -32,9 +32,9 @@ SETTLED = 1_000_000
 LONGEST = 8.0
 """How many times as large as the root of the second a received first moment may be.
 
-By Cauchy and Schwarz what Adam itself reaches is at most (1 − b₁) / √((1 − b₂) (1 − b₁² / b₂)): 2.3 for memories
-of 0.9 and 0.99, 7.3 for 0.9 and 0.999. Only rounding makes more, and where it leaves no second moment at all a
-direction would be 10⁸ times the first.
+By Cauchy and Schwarz what Adam itself reaches is at most (1 − b₁) / √((1 − b₂) (1 − b₁² / b₂)): 2.3 for
+memories of 0.9 and 0.99, 7.3 for 0.9 and 0.999. Only rounding makes more, and where it leaves no second
+moment at all a direction would be 10⁸ times the first.
 """
 
 NOT_HIDDEN = ("embedding", "head")

@@ -55,12 +55,12 @@ class Relay:
         Raises:
           WorkdirError: the directory holds a run of another config.
           IntegrityError: what is on disk is not what was signed.
-          DataError: the task's data is missing or malformed.
+          DataError: the task's data, or the weights to start from, are missing or malformed.
         """
         self.config = config
         self.workdir = workdir
         self._notify = notify
-        self.task = config.task.build(config.relay.participants, config.seed)
+        self.task = config.initial.task(config.task.build(config.relay.participants, config.seed))
         params = self.task.init(jax.random.key(config.seed))
         mesh = local_mesh(config.leg.batch_size // config.leg.accumulate, config.leg.sharding.model)
         leg = Leg(self.task, config.leg, mesh)  # may refuse, so before anything is written

@@ -22,7 +22,7 @@ TASKS = {
 
 LEGS = 200
 
-RATES = {"sgd": (0.02, 0.05, 0.1, 0.2), "muon": (0.005, 0.01, 0.02), "adamw": (0.001, 0.003, 0.006)}
+RATES = {"sgd": (0.02, 0.05, 0.1, 0.2), "muon": (0.01, 0.02, 0.04), "adamw": (0.003, 0.006)}
 """Step sizes to choose from, by optimizer."""
 
 PLAIN: dict[str, Any] = {

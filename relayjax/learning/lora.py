@@ -80,7 +80,7 @@ class LoRA(TaskSettings):
         return Initial(self.weights, self.digest).task(task).init(jax.random.key(seed))
 
 
-def lora(task: Task, base: Params, rank: int, alpha: float, match: str, sharding: Any = None) -> Task:
+def lora(task: Task, base: Params, rank: int, alpha: float, match: str) -> Task:
     """The same task, with adapters for its parameters.
 
     Args:
@@ -89,14 +89,13 @@ def lora(task: Task, base: Params, rank: int, alpha: float, match: str, sharding
       rank: of the adapters.
       alpha: their product counts alpha / rank.
       match: regular expression; arrays of two axes or more in whose name it is found are adapted.
-      sharding: where the base is to lie, see `Frozen`.
 
     Raises:
       ConfigError: nothing matches, or the rank is not below that of an adapted matrix.
     """
     layout = Layout.of(base)
     shapes = _adapter_shapes(layout, rank, match)
-    frozen = Frozen(base, sharding)
+    frozen = Frozen(base)
 
     def init(key: jax.Array) -> Adapters:
         keys = jax.random.split(key, len(shapes))
@@ -120,6 +119,7 @@ def lora(task: Task, base: Params, rank: int, alpha: float, match: str, sharding
         metrics=on_full(task.metrics),
         objective=on_full(task.objective),
         logits=on_full(task.logits),
+        frozen=(*task.frozen, frozen),
     )
 
 

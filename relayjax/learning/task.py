@@ -12,7 +12,7 @@ import abc
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
@@ -20,6 +20,9 @@ import numpy as np
 from relayjax.errors import DataError
 from relayjax.learning.layout import Params
 from relayjax.settings import Settings
+
+if TYPE_CHECKING:
+    from relayjax.learning.frozen import Frozen
 
 Batch = Mapping[str, Any]
 """Arrays by name that share their first axis, the examples."""
@@ -45,14 +48,15 @@ class Task:
       test: the examples that only the final report sees.
       context: a participant's shard → a pytree of float arrays about it, which its training loss
         may use (the log of its label frequencies, say). Called once, before the relay.
-      logits: (parameters, batch) → the model's outputs before the softmax, float32 [B, …, K]; needed to
-      distil.
-      development: examples of the same kind that everybody holds, open to trainers; hand-on policies that
-      look
-        before they hand on need them. Never the validation examples.
       objective: (parameters, batch, context) → training loss of each example, float32 [B]. A leg
         fades the context from its full value to zeros over the relay, so at zeros the objective
         must be `losses`. None: train on `losses`.
+      logits: (parameters, batch) → the model's outputs before the softmax, float32 [B, …, K]; needed
+        to distil.
+      development: examples of the same kind that everybody holds, open to trainers; needed by hand-on
+        policies that look before they hand on. Never the validation examples.
+      frozen: arrays that the functions read and nobody trains, so that a relay can put them where its
+        legs need them.
     """
 
     name: str
@@ -66,6 +70,7 @@ class Task:
     objective: Callable[[Params, Batch, Any], jax.Array] | None = None
     logits: Callable[[Params, Batch], jax.Array] | None = None
     development: Batch | None = None
+    frozen: tuple[Frozen, ...] = ()
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", self.name):

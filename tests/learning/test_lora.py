@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import jax
@@ -54,6 +57,7 @@ def moved(params):
 
 def test_adapters_start_as_the_base_and_are_few(text: Task, base):
     task = adapted(text, base, match="(query|value)/kernel$")
+    assert len(task.frozen) == 1 and text.frozen == ()
     params = task.init(jax.random.key(1))
     assert {leaf["name"]: leaf["shape"] for leaf in Layout.of(params).describe()} == {
         "blocks/attention/query/kernel/a": [2, 32, 2],
@@ -216,3 +220,53 @@ def test_a_relay_hands_on_adapters_and_can_be_rescored(tmp_path: Path):
     holder = next(name for name in verified.audit.history.state.licences if name.startswith("p"))
     adapters = backend.open_head(tmp_path, backend.Keys.load(tmp_path / "keys", holder))
     assert sorted(adapters) == [f"layers/{layer}/kernel/{part}" for layer in "01" for part in "ab"]
+
+
+FOUR = """
+import sys
+from dataclasses import replace
+import jax, numpy as np
+from relayjax import backend
+from relayjax.config import Config
+from relayjax.learning.leg import Leg, LegSettings
+from relayjax.learning.lora import LoRA
+from relayjax.learning.mesh import device_mesh
+from relayjax.learning.placement import place_shards
+from relayjax.learning.sharding import ShardingSettings
+from relayjax.learning.tasks.digits import Digits
+from relayjax.mechanism.rules import RelayJAXRules, Schedule
+
+assert jax.device_count() == 4
+config = Config(
+    task=LoRA(task=Digits(hidden=(16,)), rank=2),
+    leg=LegSettings(steps=20, batch_size=16),
+    relay=Schedule(rounds=2, participants=3, validators=1, braid_rounds=(1,), draw=20),
+    rules=RelayJAXRules(tolerance=10**9),
+)
+deltas, key = [], jax.random.key(0)
+for mesh, preset in ((None, "replicated"), (device_mesh(), "replicated"), (device_mesh(), "fsdp")):
+    settings, task = replace(config.leg, sharding=ShardingSettings(preset)), config.task.build(3, 0)
+    if mesh is not None:
+        (frozen,) = task.frozen
+        frozen.place(mesh, settings.sharding)
+        part = frozen.read()["layers"][0]["kernel"]
+        assert len(part.sharding.device_set) == 4
+        assert part.addressable_shards[0].data.size * {"replicated": 1, "fsdp": 4}[preset] == part.size
+    leg = Leg(task, settings, mesh)
+    delta, _ = leg(leg.genesis(task.init(key)), place_shards(task, mesh)[1], key, 0, 4)
+    deltas.append(np.asarray(delta))
+    assert np.abs(deltas[0]).max() > 0.1
+    np.testing.assert_allclose(deltas[-1], deltas[0], atol=1e-5)
+
+with backend.open_run(config, sys.argv[1]) as run:
+    run.run()
+    assert len(run.state.versions) == 3
+assert backend.verify(sys.argv[1], rescored=True).rescore.scores
+"""
+
+
+def test_adapters_train_on_four_devices(tmp_path: Path):
+    four = {"XLA_FLAGS": "--xla_force_host_platform_device_count=4", "JAX_PLATFORMS": "cpu"}
+    command = [sys.executable, "-c", FOUR, str(tmp_path / "run")]
+    done = subprocess.run(command, env=os.environ | four, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -95,7 +95,7 @@ def fisher_anchor(weight: float) -> Term:
     def loss(state: tuple[Params, Params], params: Params, batch: Batch, context: Any) -> jax.Array:
         received, fisher = state
         stretched = jax.tree.map(lambda f, p, r: jnp.sum(f * (p - r) ** 2), fisher, params, received)
-        return weight * optax.tree.sum(stretched)
+        return weight * sum(jax.tree.leaves(stretched), start=jnp.zeros(()))
 
     def prepare(received: Params, fisher: Params) -> tuple[Params, Params]:
         return received, jax.tree.map(lambda f: jnp.maximum(f, 0), fisher)

@@ -5,15 +5,20 @@ E: examples, P: parameters.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import Partial
 
 from relayjax.learning.layout import Layout
-from relayjax.learning.task import Batch, Task
+from relayjax.learning.task import Batch, Task, examples
 
 Array = np.ndarray | jax.Array
+
+CHUNK = 256
+"""Examples whose metrics are computed at once: a model's outputs for a whole test set may not fit."""
 
 
 class Evaluator:
@@ -27,9 +32,9 @@ class Evaluator:
             drawn = jax.tree.map(lambda array: array[indices], data)
             return task.losses(layout.unflatten(theta[: layout.size]), drawn)
 
-        def metrics(data: Batch, theta: jax.Array) -> dict[str, jax.Array]:
-            each = task.metrics(layout.unflatten(theta[: layout.size]), data)
-            return {name: jnp.mean(values) for name, values in each.items()}
+        def metrics(data: Batch, indices: jax.Array, theta: jax.Array) -> Mapping[str, jax.Array]:
+            drawn = jax.tree.map(lambda array: array[indices], data)
+            return task.metrics(layout.unflatten(theta[: layout.size]), drawn)
 
         self._losses = jax.jit(losses)
         self._metrics = jax.jit(metrics)
@@ -49,8 +54,14 @@ class Evaluator:
         return float(np.mean(np.asarray(self.losses(theta, data, indices)), dtype=np.float64))
 
     def metrics(self, theta: Array, data: Batch) -> dict[str, float]:
-        """Mean of each of the task's metrics over all examples."""
-        return {name: float(value) for name, value in self._metrics(data, theta).items()}
+        """Mean of each of the task's metrics over all examples, in float64."""
+        # From the host, because in a compiled loop XLA's convolutions take many times as long on a CPU.
+        count, theta = examples(data), jnp.asarray(theta)
+        chunks = [jax.device_get(self._metrics(data, drawn, theta)) for drawn in _chunks(count)]
+        return {
+            name: float(np.mean(np.concatenate([chunk[name] for chunk in chunks])[:count], dtype=np.float64))
+            for name in chunks[0]
+        }
 
     def losses_on(self, data: Batch, indices: Array) -> Partial:
         """The losses on fixed examples as a function of the parameters alone: [P] → [E].
@@ -59,3 +70,14 @@ class Evaluator:
         can be passed into another jitted function without compiling it anew for the next draw.
         """
         return Partial(self._losses, data, jnp.asarray(indices))
+
+
+def _chunks(count: int) -> np.ndarray:
+    """The indices of so many examples in chunks of equal size, the last one filled up with the last example.
+
+    Returns:
+      int32 [chunks, at most CHUNK].
+    """
+    chunks = -(-count // CHUNK)
+    size = -(-count // chunks)
+    return np.minimum(np.arange(chunks * size, dtype=np.int32), count - 1).reshape(chunks, size)

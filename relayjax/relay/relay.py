@@ -63,8 +63,9 @@ class Relay:
         self.task = config.initial.task(config.task.build(config.relay.participants, config.seed))
         params = self.task.init(jax.random.key(config.seed))
         mesh = local_mesh(config.leg.batch_size // config.leg.accumulate, config.leg.sharding.model)
-        for frozen in self.task.frozen if mesh else ():
-            frozen.place(mesh, config.leg.sharding)
+        if mesh is not None:
+            for frozen in self.task.frozen:
+                frozen.place(mesh, config.leg.sharding)
         leg = Leg(self.task, config.leg, mesh)  # may refuse, so before anything is written
         self.baton = leg.baton
         genesis = leg.genesis(params)

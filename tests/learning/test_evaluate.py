@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from relayjax.learning.evaluate import Evaluator
+from relayjax.learning import evaluate
+from relayjax.learning.evaluate import CHUNK, Evaluator
 from relayjax.learning.layout import Layout
 from relayjax.learning.placement import place
 
@@ -37,3 +40,31 @@ def test_another_draw_compiles_nothing(probe, evaluator):
     traces = probe.traces
     assert curve(evaluator.losses_on(data, np.array([8, 9])), THETA)[0] == 8.5
     assert probe.traces == traces
+
+
+@pytest.mark.parametrize("count", [1, 2, CHUNK, CHUNK + 1, 3 * CHUNK - 2, 1000])
+def test_metrics_of_many_examples_are_computed_a_chunk_at_a_time(probe, count):
+    sizes = set()
+
+    def metrics(params, batch):
+        sizes.add(len(batch["number"]))
+        return {"number": batch["number"] * params["w"][1], "last": 1.0 * (batch["number"] == count - 1)}
+
+    task = dataclasses.replace(probe.task, metrics=metrics)
+    evaluator = Evaluator(task, Layout.of(task.init(jax.random.key(0))))
+    found = evaluator.metrics(THETA, place({"number": np.arange(count, dtype=np.float32)}))
+    assert found["number"] == pytest.approx((count - 1) / 2, rel=1e-6)
+    assert found["last"] == pytest.approx(1 / count)
+    assert max(sizes) <= CHUNK
+
+
+def test_chunks_change_no_figure(toy, monkeypatch):
+    def measured():
+        evaluator = Evaluator(toy.task, layout)
+        return evaluator.metrics(np.asarray(layout.flatten(params)), place(dict(toy.task.test)))
+
+    params = toy.task.init(jax.random.key(0))
+    layout, whole = Layout.of(params), float(toy.task.metrics(params, toy.task.test)["likelihood"].mean())
+    assert measured()["likelihood"] == pytest.approx(whole, rel=1e-6)
+    monkeypatch.setattr(evaluate, "CHUNK", 5)  # twelve examples: three chunks of four
+    assert measured()["likelihood"] == pytest.approx(whole, rel=1e-6)

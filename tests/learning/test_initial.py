@@ -16,7 +16,9 @@ from relayjax.errors import ConfigError, DataError, FormatError, WorkdirError
 from relayjax.learning.initial import Initial
 from relayjax.learning.interchange import save_weights
 from relayjax.learning.layout import Layout
+from relayjax.learning.leg import LegSettings
 from relayjax.learning.lora import LoRA
+from relayjax.learning.schemes import Setup
 from relayjax.weights import digest
 
 FROM = {"relay.rounds": "4", "relay.braid_rounds": "1", "relay.checkpoint_every": "10"}
@@ -35,6 +37,8 @@ def test_the_task_starts_from_the_file_whatever_the_key(toy, tmp_path: Path):
     for key in (0, 1):
         jax.tree.map(np.testing.assert_array_equal, task.init(jax.random.key(key)), params)
     assert Layout.of(jax.eval_shape(task.init, jax.random.key(0))) == Layout.of(params)
+    start = Setup(task, LegSettings(), legs=1, seed=3).genesis()
+    np.testing.assert_array_equal(start, Layout.of(params).flatten(params), err_msg="baselines, too")
     assert task.losses is toy.task.losses and task.shards is toy.task.shards
     assert Initial().task(toy.task) is toy.task
 

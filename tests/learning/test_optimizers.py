@@ -14,6 +14,8 @@ import pytest
 from relayjax import codec
 from relayjax.learning import optimizers
 from relayjax.learning.leg import Leg, LegSettings
+from relayjax.learning.models import CNN, Transformer, TransformerSettings
+from relayjax.learning.models.functional import Functional
 from relayjax.learning.optimizers import OPTIMIZERS, hidden_matrices
 from relayjax.learning.placement import place_shards
 
@@ -93,6 +95,22 @@ def test_hidden_matrices_are_kernels_that_are_neither_look_ups_nor_outputs():
         assert (axes is not None) == (name in HIDDEN), name
         if axes is not None:
             assert (*axes.reduction_axis, *axes.output_axis) == HIDDEN[name]
+
+
+def test_hidden_matrices_of_the_models_that_come_along():
+    def hidden(model) -> set[str]:
+        numbers = hidden_matrices(jax.eval_shape(Functional.of(model).init, jax.random.key(0)))
+        found, _ = jax.tree_util.tree_flatten_with_path(numbers, is_leaf=lambda x: hasattr(x, "output_axis"))
+        return {jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in found}
+
+    small = TransformerSettings(layers=2, width=8, heads=2, context=4)
+    assert hidden(lambda rngs: Transformer(small, rngs=rngs)) == {
+        *(f"blocks/attention/{name}/kernel" for name in ("query", "key", "value", "out")),
+        *(f"blocks/mlp/{name}/kernel" for name in ("gate", "up", "down")),
+    }
+    assert hidden(lambda rngs: CNN(8, 8, 3, rngs=rngs)) == {
+        "convolutions/0/kernel", "convolutions/1/kernel", "dense/kernel",
+    }  # fmt: skip
 
 
 def test_muon_moves_hidden_matrices_by_orthogonal_steps_and_leaves_the_others_to_adamw():

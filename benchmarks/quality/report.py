@@ -21,10 +21,9 @@ COLUMNS = {
     "accuracy": ("accuracy", "{:.4f}"),
     "loss": ("loss", "{:.4f}"),
     "worst": ("worst", "{:.3f}"),
-    "forgetting": ("forgetting", "{:+.3f}"),
-    "moved": ("MB moved", "{:.1f}"),
-    "steps": ("steps", "{:.0f}"),
-    "rate": ("step size", "{:g}"),
+    "forgetting": ("lost", "{:+.3f}"),
+    "moved": ("MB", "{:.1f}"),
+    "rate": ("rate", "{:g}"),
 }
 
 

@@ -1,15 +1,17 @@
 """How fast a leg trains here, beside bare JAX and PyTorch in the same run, and where a leg's time goes.
 
-    python benchmarks/throughput.py                                   # on a CPU: tiny and small
-    python benchmarks/throughput.py --sizes=medium,large              # on a GPU
+    python benchmarks/throughput.py                                   # about 5 minutes on 2 cores
+    python benchmarks/throughput.py --sizes=large                     # on a GPU
     python benchmarks/throughput.py --torch_python=/other/bin/python  # PyTorch from another environment
 
 Peers (`peers/`): the same transformer in flax and optax, once compiled as a whole leg, once as a loop of
 compiled steps; and in PyTorch, eager and compiled. All take turns. Figures are medians, with the quartiles in
-brackets; "time / ours" compares legs of one turn.
+brackets; "time / ours" compares legs of one turn, and so does "processor / ours", the time that a peer kept
+the host's processor busy, which other programs on the machine disturb less.
 
-Model-FLOPs utilisation counts `flops_per_token` against the vendor's peak for bfloat16, or against a product
-of large matrices measured in the same run where there is none (on every CPU). The figures are kept in
+Model-FLOPs utilisation (MFU) counts `flops_per_token` against the vendor's peak for bfloat16. Where there is
+none, the peak is that of large matrices multiplied in the same run, and on a CPU both are counted per second
+of the processor's time, for the same reason. The figures are kept in
 `benchmarks/baselines/throughput-DEVICE.json` if there are none yet, or with --save; otherwise they are
 compared with those.
 """
@@ -23,6 +25,7 @@ import json
 import os
 import platform
 import re
+import statistics
 import subprocess
 import sys
 from importlib import metadata
@@ -63,16 +66,20 @@ def peers_of(size: Size, torch_python: str | None, on_cpu: bool) -> list[Peer]:
 def rows_of(size: Size, found: dict[str, Measured], product: dict[str, Any]) -> tuple[dict[str, Row], float]:
     """The figures of each peer, and the peak that they are measured against, operations a second."""
     matmul = found.pop(MATMUL)
+    on_cpu = matmul.device == "cpu"
     known = vendor_peak(matmul.device) if size.model.compute == "bfloat16" else None
-    peak = known or 2 * product["size"] ** 3 * product["count"] / min(matmul.legs)
+    products = 2 * product["size"] ** 3 * product["count"]
+    peak = known or products / min(matmul.processor if on_cpu else matmul.legs)
+    arithmetic = size.tokens * flops_per_token(size.model)
     rows = {}
     for name, peer in found.items():
         speeds = quartiles([size.tokens / seconds for seconds in peer.legs])
-        ratios = [theirs / ours for theirs, ours in zip(peer.legs, found[OURS].legs, strict=True)]
+        busy = statistics.median(peer.processor if on_cpu else peer.legs)
         rows[name] = {
             "tokens_per_second": speeds,
-            "time_over_ours": quartiles(ratios),
-            "utilisation": speeds[1] * flops_per_token(size.model) / peak,
+            "time_over_ours": _over(peer.legs, found[OURS].legs),
+            "processor_over_ours": _over(peer.processor, found[OURS].processor),
+            "utilisation": arithmetic / busy / peak,
             "memory_bytes": peer.memory[0],
             "memory_source": peer.memory[1],
             "compilation_seconds": peer.compilation,
@@ -81,30 +88,39 @@ def rows_of(size: Size, found: dict[str, Measured], product: dict[str, Any]) -> 
     return rows, peak
 
 
+def _over(theirs: list[float], ours: list[float]) -> tuple[float, float, float]:
+    """Quartiles of the ratio within a turn."""
+    return quartiles([a / b for a, b in zip(theirs, ours, strict=True)])
+
+
 def speed_table(name: str, size: Size, rows: dict[str, Row], peak: float) -> Table:
     """The peers of a size, a row each."""
     model = size.model
     shape = f"{model.layers} layers, width {model.width}, context {model.context}, {model.compute}"
-    title = (
-        f"{name}: {shape}; legs of {size.steps} steps of {size.batch_size}; peak {peak / 1e9:,.0f} GFLOP/s"
-    )
+    title = f"{name}: {shape}; {size.steps} steps of {size.batch_size}; peak {peak / 1e9:,.0f} GFLOP/s"
     table = Table(title=title, title_justify="left")
-    table.add_column("")
-    for heading in ("tokens/s", "time / ours", "MFU", "memory, MB", "compile, s", "first step, s"):
+    table.add_column("", no_wrap=True)
+    headings = ("tokens/s", "time / ours", "processor / ours", "MFU", "MB", "compile, s", "first step, s")
+    for heading in headings:
         table.add_column(heading, justify="right")
     for peer, row in rows.items():
-        low, middle, high = row["tokens_per_second"]
-        a, b, c = row["time_over_ours"]
+        ratios = ("time_over_ours", "processor_over_ours")
         table.add_row(
             peer,
-            f"{middle:,.0f} [{low:,.0f}–{high:,.0f}]",
-            "" if peer == OURS else f"{b:.3f} [{a:.3f}–{c:.3f}]",
+            _range(row["tokens_per_second"], ",.0f"),
+            *("" if peer == OURS else _range(row[ratio], ".3f") for ratio in ratios),
             f"{row['utilisation']:.1%}",
             f"{row['memory_bytes'] / 1e6:,.0f}",
             f"{row['compilation_seconds']:.1f}",
             f"{row['first_step_seconds']:.1f}",
         )
     return table
+
+
+def _range(values: tuple[float, float, float], form: str) -> str:
+    """A median and its quartiles."""
+    low, middle, high = (format(value, form) for value in values)
+    return f"{middle} [{low}–{high}]"
 
 
 def stage_table(seconds: dict[str, float]) -> Table:
@@ -143,10 +159,16 @@ def find_torch(named: str | None, console: Console) -> str | None:
     return None
 
 
+def find_platform() -> str:
+    """cpu, gpu or tpu; asked in another process, because who asks takes hold of the accelerator."""
+    command = [sys.executable, "-c", "import jax; print(jax.default_backend())"]
+    return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
+
+
 def parse() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description="how fast does a leg train here?")
-    parser.add_argument("--sizes", default="tiny,small", help=f"of {', '.join(SIZES)}")
+    parser.add_argument("--sizes", help=f"of {', '.join(SIZES)}; what suits the accelerator if not given")
     parser.add_argument("--repeats", type=int, default=11, help="legs of every peer")
     parser.add_argument("--torch_python", help="a Python that has PyTorch; this one if it has")
     parser.add_argument("--spin", action="store_true", help="threads of OpenMP spin; for a quiet machine")
@@ -156,8 +178,13 @@ def parse() -> argparse.Namespace:
 
 def main() -> None:
     arguments, console = parse(), Console()
-    torch_python = find_torch(arguments.torch_python, console)
-    on_cpu = not {"medium", "large"} & set(arguments.sizes.split(","))
+    on_cpu, torch_python = find_platform() == "cpu", find_torch(arguments.torch_python, console)
+    names = (arguments.sizes or ("tiny,small" if on_cpu else "small,medium,large")).split(",")
+    for name in names:
+        if name not in SIZES:
+            sys.exit(f"--sizes: there is no size {name!r}; there are {', '.join(SIZES)}")
+        if on_cpu and SIZES[name].model.attention == "cudnn":
+            sys.exit(f"--sizes: {name} needs an NVIDIA GPU, and JAX sees none here")
     versions = {name: metadata.version(name) for name in ("relayjax", "jax", "flax", "optax")}
     figures: dict[str, Any] = {
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
@@ -165,7 +192,7 @@ def main() -> None:
         "load_before": os.getloadavg(),
         "sizes": {},
     }
-    for name in arguments.sizes.split(","):
+    for name in names:
         size = SIZES[name]
         peers = peers_of(size, torch_python, on_cpu)
         found = measure(peers, arguments.repeats, together=on_cpu, spinning=arguments.spin)

@@ -4,8 +4,8 @@ Each peer is a process of its own, so its memory and its start are its own, and 
 Python. It waits on its standard input while others are measured, which costs no time.
 
     → (nothing)   ← {"device": …, "setup": seconds}     libraries are imported, model and data are placed
-    → first       ← {"seconds": …}                      the first leg, with compilation
-    → leg         ← {"seconds": …}                      a leg; as often as asked
+    → first       ← {"seconds": …, "processor": …}      the first leg, with compilation
+    → leg         ← {"seconds": …, "processor": …}      a leg; as often as asked
     → memory      ← {"bytes": …, "source": …}           peak so far
 """
 
@@ -48,9 +48,10 @@ def serve(
             peak = resident() - before if known is None else known
             _say(answers, bytes=peak, source="host, growth" if known is None else "device")
         else:
-            begin = time.perf_counter()
+            begin, processor = time.perf_counter(), time.process_time()
             leg()
-            _say(answers, seconds=time.perf_counter() - begin)
+            seconds, processor = time.perf_counter() - begin, time.process_time() - processor
+            _say(answers, seconds=seconds, processor=processor)
 
 
 def _say(answers: TextIO, **fields: Any) -> None:

@@ -46,6 +46,7 @@ class Measured:
       start: seconds from the start of its process to the end of its first leg.
       first: seconds of its first leg, with compilation.
       legs: seconds of the legs after it, a turn each.
+      processor: seconds that they kept the host's processor busy, all threads together.
       memory: peak in bytes, and where that figure is from.
     """
 
@@ -53,6 +54,7 @@ class Measured:
     start: float = 0.0
     first: float = 0.0
     legs: list[float] = field(default_factory=list)
+    processor: list[float] = field(default_factory=list)
     memory: tuple[int, str] = (0, "")
 
     @property
@@ -88,7 +90,9 @@ class Worker:
 
     def leg(self) -> None:
         """Measures a leg more."""
-        self.measured.legs.append(self._ask("leg")["seconds"])
+        answer = self._ask("leg")
+        self.measured.legs.append(answer["seconds"])
+        self.measured.processor.append(answer["processor"])
 
     def close(self) -> Measured:
         """Ends the process."""

@@ -241,12 +241,14 @@ class _Program:
         fisher = carried["fisher"] if settings.fisher else ()
         prepared = [term.prepare(received, fisher) for term in (self.data, *self.terms)]
 
+        def anchors(params: Params, batch: Batch, context: Any) -> jax.Array:
+            each = zip(self.terms, prepared[1:], strict=True)
+            held = (term.loss(state, params, batch, context) for term, state in each)
+            return sum(held, start=jnp.zeros(()))
+
         def loss(params: Params, batch: Batch, context: Any) -> tuple[jax.Array, jax.Array]:
-            each = [
-                term.loss(state, params, batch, context)
-                for term, state in zip((self.data, *self.terms), prepared, strict=True)
-            ]
-            return sum(each[1:], start=each[0]), each[0]
+            training = self.data.loss(prepared[0], params, batch, context)
+            return training + anchors(params, batch, context), training
 
         def step(state: Any, now: tuple[jax.Array, jax.Array]) -> tuple[Any, jax.Array]:
             params, optimizer_state, squares = state
@@ -254,16 +256,19 @@ class _Program:
             progress = (start_leg + count / settings.steps) / total_legs
             context = optax.tree.scale(fade(progress, settings.prior_anneal), shard.context)
 
-            def part(drawn: jax.Array) -> tuple[Params, jax.Array]:
+            def part(drawn: jax.Array) -> tuple[Params, jax.Array, Any]:
                 batch = share_batch(jax.tree.map(lambda array: array[drawn], shard.data))
-                return self._lie(jax.grad(loss, has_aux=True)(params, batch, context))
+                gradient, training = jax.grad(loss, has_aux=True)(params, batch, context)
+                held = jax.grad(anchors)(params, batch, context) if settings.fisher else ()
+                return self._lie((gradient, training, held))
 
-            gradient, training = _mean(part, drawn, settings.accumulate)
+            gradient, training, held = _mean(part, drawn, settings.accumulate)
             direction, optimizer_state = self.optimizer.update(gradient, optimizer_state, params)
             rate = settings.learning_rate * SCHEDULES[settings.schedule](progress)
             params = optax.tree.add_scale(params, -rate, direction)
             if settings.fisher:
-                squares = jax.tree.map(lambda total, g: total + g**2, squares, gradient)
+                # Of the data alone: an anchor that counted itself as information would grow without bound.
+                squares = jax.tree.map(lambda total, g, h: total + (g - h) ** 2, squares, gradient, held)
             return self._lie((params, optimizer_state, squares)), training
 
         optimizer_state = self.optimizer.init(received)

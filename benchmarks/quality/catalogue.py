@@ -86,7 +86,10 @@ def applies(scheme: str, task: str) -> bool:
 
 def rates(task: str, scheme: str) -> tuple[float, ...]:
     """Step sizes that a scheme may choose from for a task."""
-    known = RATES[leg_of(task, scheme).optimizer]
+    leg = leg_of(task, scheme)
+    if scheme == WITH_LEDGER:
+        return (leg.learning_rate,)  # as the config has it
+    known = RATES[leg.optimizer]
     return known[1:2] if scheme == "alone" else known  # N models a training, and nobody's choice
 
 

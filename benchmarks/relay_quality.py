@@ -58,7 +58,7 @@ def tuned(jobs: list[Job], rows: list[dict[str, Any]]) -> dict[tuple[str, str, s
     return {place: rate for place, (_, rate) in best.items()}
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description="how good is the model that a scheme ends with?")
     parser.add_argument("--tasks", default="digits", help=f"of {', '.join(catalogue.TASKS)}")
     parser.add_argument("--alphas", default="0.1", help="Dirichlet skews, or even; text has its own")
@@ -66,6 +66,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5, help="seeds 0 … n − 1")
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="runs side by side")
     parser.add_argument("--json", type=Path, help="write the figures to this file; what it holds is kept")
+    parser.add_argument("--margin", type=float, help="fail where a relay is further below pooled training")
     parser.add_argument("--plot", type=Path, help="draw them into this file")
     arguments = parser.parse_args()
     schemes = arguments.schemes.split(",") if arguments.schemes else list(catalogue.SCHEMES)
@@ -89,7 +90,11 @@ def main() -> None:
     Console().print(*report.tables(rows))
     if arguments.plot:
         report.draw(rows, arguments.plot)
+    far = [] if arguments.margin is None else report.below_pooled(rows, arguments.margin)
+    for line in far:
+        print(line, file=sys.stderr)
+    return 1 if far else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -70,6 +70,17 @@ def tables(rows: list[Row]) -> list[Table]:
     return found
 
 
+def below_pooled(rows: list[Row], margin: float) -> list[str]:
+    """A line for each relay whose mean accuracy lies more than a margin below that of pooled training."""
+    found = []
+    for (task, skew), schemes in grouped(rows).items():
+        for scheme, each in schemes.items():
+            gap = mean(schemes["pooled"], "accuracy") - mean(each, "accuracy")
+            if scheme.startswith("relay") and gap > margin:
+                found.append(f"{task}, skew {skew}: {scheme} is {gap:.4f} below pooled (allowed: {margin})")
+    return found
+
+
 def draw(rows: list[Row], path: Path) -> None:
     """Draws a panel for each task and skew: a bar a scheme, a dot a seed, the worst participant as a mark."""
     groups = grouped(rows)

@@ -357,14 +357,14 @@ def test_a_candidate_that_is_not_what_its_delta_gives_is_found(
     tiny_config: Callable[..., Config], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """In a braid round no version shows it: the candidates themselves are recomputed."""
-    honest = Trainer.train
+    honest = Trainer.encode
 
     def lying(self: Trainer, name: str, *arguments: Any) -> Any:
         candidate = honest(self, name, *arguments)
         assert isinstance(candidate, Candidate)
         return replace(candidate, child_digest="ab" * 32) if name == "p1" else candidate
 
-    monkeypatch.setattr(Trainer, "train", lying)
+    monkeypatch.setattr(Trainer, "encode", lying)
     with backend.open_run(tiny_config(), tmp_path / "run") as run:
         run.step()
     error = refused(tmp_path / "run")

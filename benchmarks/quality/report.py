@@ -84,15 +84,21 @@ def below_pooled(rows: list[Row], margin: float) -> list[str]:
 def draw(rows: list[Row], path: Path) -> None:
     """Draws a panel for each task and skew: a bar a scheme, a dot a seed, the worst participant as a mark."""
     groups = grouped(rows)
-    across = min(3, len(groups))
-    down = math.ceil(len(groups) / across)
-    tallest = max(len(schemes) for schemes in groups.values())
+    across = math.ceil(math.sqrt(len(groups)))
+    counts = [len(schemes) for schemes in groups.values()]
+    tallest = [max(counts[start : start + across]) for start in range(0, len(counts), across)]
     figure, axes = plt.subplots(
-        down, across, figsize=(6 * across, (1 + 0.3 * tallest) * down), squeeze=False, layout="constrained"
+        len(tallest),
+        across,
+        figsize=(6 * across, sum(1 + 0.3 * count for count in tallest)),
+        height_ratios=[1 + 0.3 * count for count in tallest],
+        squeeze=False,
+        layout="constrained",
     )
     for axis in axes.flat[len(groups) :]:
         axis.set_axis_off()
-    for axis, ((task, skew), schemes) in zip(axes.flat, groups.items(), strict=False):
+    for place, ((task, skew), schemes) in enumerate(groups.items()):
+        axis, room = axes.flat[place], tallest[place // across]
         name = "loss" if task == "text" else "accuracy"
         ordered = sorted(schemes.items(), key=lambda item: _badness(task, item[1]), reverse=True)
         for height, (scheme, each) in enumerate(ordered):
@@ -100,6 +106,7 @@ def draw(rows: list[Row], path: Path) -> None:
             axis.barh(height, mean(each, name), color="#2a7f9e" if ours else "#c9ced6", zorder=1)
             axis.scatter([row[name] for row in each], [height] * len(each), s=9, color="#1b1f24", zorder=3)
             axis.scatter(mean(each, "worst"), height, marker="|", s=120, color="#c2410c", zorder=2)
+        axis.set_ylim(len(ordered) - room - 0.6, len(ordered) - 0.4)  # bars of one height in all panels
         axis.set_yticks(range(len(ordered)), [scheme for scheme, _ in ordered])
         axis.set_title(f"{task}, skew {skew}", loc="left")
         axis.set_xlabel(f"{'nats a byte, less is better' if name == 'loss' else 'test accuracy'}")

@@ -1,6 +1,7 @@
 """What a contribution is worth: games say what a coalition achieves, estimators share it out.
 
-`games` holds the games, every other module but `estimate` one estimator. An estimator sees a game through
+`games/` holds the games; `estimate` what every estimator returns; `memo` and `refine` spend a budget of
+evaluations without wasting any; every other module is one estimator. An estimator sees a game through
 `utility_per_example(coalitions)` alone (Aumann–Shapley, which differentiates, needs a `Composition`) and
 returns an `Estimate` with a standard error. Nothing here knows of relays, records or tasks.
 
@@ -14,17 +15,22 @@ from relayjax.valuation.aumann_shapley import aumann_shapley
 from relayjax.valuation.estimate import Estimate, PostedTable, fixed_point
 from relayjax.valuation.exact import exact_shapley
 from relayjax.valuation.games import Composition, Game
+from relayjax.valuation.memo import Memo
 from relayjax.valuation.permutation import antithetic_shapley
+from relayjax.valuation.refine import Estimator, refine
 from relayjax.valuation.shapley import shapley
 
 __all__ = [
     "Composition",
     "Estimate",
+    "Estimator",
     "Game",
+    "Memo",
     "PostedTable",
     "antithetic_shapley",
     "aumann_shapley",
     "exact_shapley",
     "fixed_point",
+    "refine",
     "shapley",
 ]

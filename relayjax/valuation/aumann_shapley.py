@@ -15,7 +15,7 @@ from jax.tree_util import Partial
 
 from relayjax.errors import ConfigError, DataError
 from relayjax.valuation.estimate import Estimate, example_variance
-from relayjax.valuation.games import Composition
+from relayjax.valuation.games.composition import Composition
 
 
 def aumann_shapley(game: Composition, *, nodes: int = 16) -> Estimate:
@@ -53,7 +53,8 @@ def aumann_shapley(game: Composition, *, nodes: int = 16) -> Estimate:
             "refuse deltas that diverge (by a trust region) or lower the weights"
         )
     stderr = np.sqrt(example_variance(shares))
-    return Estimate(shares.mean(axis=1), stderr, nodes * game.participants, "aumann-shapley")
+    exact = np.zeros_like(stderr)
+    return Estimate(shares.mean(axis=1), stderr, exact, nodes * game.participants, "aumann-shapley")
 
 
 @partial(jax.jit, static_argnames="block")

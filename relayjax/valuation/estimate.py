@@ -38,6 +38,7 @@ class Estimate:
       values: float64 [N], nats.
       stderr: standard error of `values`, float64 [N], nats; from the draw of validation examples, and for a
         sampling estimator from its sampling as well.
+      sampling_stderr: the latter alone, which more coalitions would lower, float64 [N], nats.
       evaluations: distinct coalitions evaluated; for Aumann–Shapley, directional derivatives.
       method: the estimator's name.
       table: the evaluated coalitions, for estimators that evaluate coalitions.
@@ -45,6 +46,7 @@ class Estimate:
 
     values: np.ndarray
     stderr: np.ndarray
+    sampling_stderr: np.ndarray
     evaluations: int
     method: str
     table: PostedTable | None = None
@@ -77,8 +79,9 @@ def from_table(
     """
     per_example = np.asarray(per_example, dtype=np.float64)
     table = PostedTable(coalitions, per_example.mean(axis=1), coefficients)
-    variance = example_variance(coefficients @ per_example) + sampling_variance
-    return Estimate(coefficients @ table.utilities, np.sqrt(variance), len(coalitions), method, table)
+    sampling = np.broadcast_to(sampling_variance, len(coefficients))
+    stderr = np.sqrt(example_variance(coefficients @ per_example) + sampling)
+    return Estimate(coefficients @ table.utilities, stderr, np.sqrt(sampling), len(coalitions), method, table)
 
 
 def example_variance(shares: np.ndarray) -> np.ndarray:

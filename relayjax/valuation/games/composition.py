@@ -1,4 +1,4 @@
-"""Games: what a coalition of participants is worth.
+"""Siblings of one base, composed with fixed weights: the game of a braid round and of federated averaging.
 
 Shapes: N participants, C coalitions, P parameters, E validation examples, B coalitions evaluated at once.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
 
 import jax
 import jax.numpy as jnp
@@ -16,25 +15,13 @@ from jax import lax
 from jax.tree_util import Partial
 
 from relayjax.errors import ConfigError, DataError
+from relayjax.valuation.games.base import checked
 
 # Coalitions handed to the device per call: enough to hide the cost of a call, few enough that the table of
 # one call stays small. Its being constant is what keeps the number of coalitions out of the compiled code.
 _ROWS_PER_CALL = 128
 
 Losses = Callable[[jax.Array], jax.Array]
-
-
-class Game(Protocol):
-    """What an estimator sees. The empty coalition is worth 0."""
-
-    @property
-    def participants(self) -> int:
-        """N, the number of players."""
-        ...
-
-    def utility_per_example(self, coalitions: np.ndarray) -> np.ndarray:
-        """Worth of each coalition (bool [C, N]) on each validation example, in nats: float [C, E]."""
-        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,13 +118,7 @@ class Composition:
 
     def _evaluate(self, coalitions: np.ndarray) -> Iterator[np.ndarray]:
         """Yields the per-example table in runs of rows, float32 [≤ rows per call, E]."""
-        coalitions = np.asarray(coalitions)
-        shaped = coalitions.shape[1:] == (self.participants,) and len(coalitions) > 0
-        if not shaped or coalitions.dtype != np.bool_:
-            raise ConfigError(
-                f"composition: coalitions are {coalitions.dtype} {list(coalitions.shape)}; "
-                f"give bool [C, {self.participants}] with C at least 1"
-            )
+        coalitions = checked(coalitions, self.participants)
         blocks = -(-_ROWS_PER_CALL // self.block_size)
         rows = blocks * self.block_size
         # The base is evaluated as the empty coalition, by the code that evaluates all others: compiled twice,

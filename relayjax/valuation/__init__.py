@@ -12,23 +12,29 @@ returns an `Estimate` with a standard error. Nothing here knows of relays, recor
 """
 
 from relayjax.valuation.aumann_shapley import aumann_shapley
+from relayjax.valuation.averaged_path import averaged_path
 from relayjax.valuation.estimate import Estimate, PostedTable, fixed_point
 from relayjax.valuation.exact import exact_shapley
-from relayjax.valuation.games import Composition, Game
+from relayjax.valuation.games import NOBODY, Composition, Function, Game, Path, Retraining
 from relayjax.valuation.memo import Memo
 from relayjax.valuation.permutation import antithetic_shapley
 from relayjax.valuation.refine import Estimator, refine
 from relayjax.valuation.shapley import shapley
 
 __all__ = [
+    "NOBODY",
     "Composition",
     "Estimate",
     "Estimator",
+    "Function",
     "Game",
     "Memo",
+    "Path",
     "PostedTable",
+    "Retraining",
     "antithetic_shapley",
     "aumann_shapley",
+    "averaged_path",
     "exact_shapley",
     "fixed_point",
     "refine",

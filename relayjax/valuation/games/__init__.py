@@ -2,5 +2,18 @@
 
 from relayjax.valuation.games.base import Game, checked, utility
 from relayjax.valuation.games.composition import Composition, Losses
+from relayjax.valuation.games.function import Function
+from relayjax.valuation.games.path import NOBODY, Path
+from relayjax.valuation.games.retraining import Retraining
 
-__all__ = ["Composition", "Game", "Losses", "checked", "utility"]
+__all__ = [
+    "NOBODY",
+    "Composition",
+    "Function",
+    "Game",
+    "Losses",
+    "Path",
+    "Retraining",
+    "checked",
+    "utility",
+]

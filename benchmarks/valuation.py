@@ -67,14 +67,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Times the valuation estimators over block sizes.")
     parser.add_argument("--participants", type=int, default=10)
     parser.add_argument("--examples", type=int, default=250)
-    parser.add_argument("--permutations", type=int, default=40, help="orders of the antithetic estimator")
+    parser.add_argument("--budget", type=int, default=362, help="coalitions of the antithetic estimator")
     parser.add_argument("--blocks", type=int, nargs="+", default=[1, 4, 16, 64, 256])
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--json", type=Path, help="file to write the figures to")
     args = parser.parse_args()
 
     def antithetic(game: Composition) -> Estimate:
-        return antithetic_shapley(game, jax.random.key(1), permutations=args.permutations)
+        return antithetic_shapley(game, jax.random.key(1), budget=args.budget)
 
     rows = []
     exact = exact_shapley(game(args.participants, args.examples, block=1)).values

@@ -21,6 +21,7 @@ from relayjax.learning.task import TaskSettings
 from relayjax.learning.tasks.digits import Digits
 from relayjax.mechanism.rules import DeRelayLRules, RelayJAXRules, Rules, Schedule
 from relayjax.settings import Settings, setting
+from relayjax.valuation.shapley import sufficient_budget
 
 
 @dataclass(frozen=True)
@@ -28,15 +29,7 @@ class ValuationSettings(Settings):
     """How the value of a braid round is measured."""
 
     nodes: int = setting(16, "Gauss–Legendre nodes of the Aumann–Shapley integral", low=1, high=256)
-    permutations: int = setting(
-        64, "orders sampled for Shapley above 12 participants, even", low=4, high=10**6
-    )
-
-    def check(self) -> None:
-        if self.permutations % 2:
-            raise ConfigError(
-                f"permutations={self.permutations}: must be even, each order goes with its reverse"
-            )
+    budget: int = setting(1024, "coalitions evaluated for Shapley above 12 participants", low=50, high=10**6)
 
 
 @dataclass(frozen=True)
@@ -66,6 +59,12 @@ class Config(Settings):
                 raise ConfigError("relay.braid_rounds: the derelayl rules have none; set it to ()")
             if relay.participants < 4:
                 raise ConfigError(f"relay.participants={relay.participants}: the derelayl rules need ≥ 4")
+        enough = sufficient_budget(relay.participants)
+        if relay.braid_rounds and self.valuation.budget < enough:
+            raise ConfigError(
+                f"valuation.budget={self.valuation.budget}: a braid round of {relay.participants} "
+                f"participants takes {enough} or more"
+            )
         if any(number >= relay.participants for number in self.experiment.idle):
             raise ConfigError(f"experiment.idle={self.experiment.idle}: must be < {relay.participants}")
 

@@ -88,7 +88,7 @@ class _Checker:
             place(task.validation),
             examples(task.validation),
             config.valuation.nodes,
-            config.valuation.permutations,
+            config.valuation.budget,
         )
         self._archive, self._past, self._keys, self._tolerance = archive, past, keys, tolerance
         self._codec = codec.get(config.relay.codec)

@@ -230,7 +230,7 @@ class Relay:
                 place(self.task.validation),
                 examples(self.task.validation),
                 config.valuation.nodes,
-                config.valuation.permutations,
+                config.valuation.budget,
             ),
             rules=mechanism(config.rules),
             codec=delta_codec,

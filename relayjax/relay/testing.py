@@ -64,14 +64,14 @@ class Validator:
       validation: the hidden examples, on the device.
       count: how many there are.
       nodes: of the Aumann–Shapley quadrature.
-      permutations: sampled for Shapley where it is not exact.
+      budget: coalitions evaluated for Shapley where it is not exact.
     """
 
     evaluator: Evaluator
     validation: Batch
     count: int
     nodes: int
-    permutations: int
+    budget: int
 
     def score(
         self,
@@ -127,7 +127,7 @@ class Validator:
         )
         path = aumann_shapley(game, nodes=self.nodes)
         key = jax.random.fold_in(jax.random.key(0), round)
-        fair = shapley(game, key, permutations=self.permutations)
+        fair = shapley(game, key, budget=self.budget)
         return Value(
             name,
             round,

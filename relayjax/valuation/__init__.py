@@ -11,13 +11,15 @@ returns an `Estimate` with a standard error. Nothing here knows of relays, recor
     fixed_point(paid.values)  # integers, as records hold them
 """
 
+from relayjax.valuation.antithetic import antithetic_shapley
 from relayjax.valuation.aumann_shapley import aumann_shapley
 from relayjax.valuation.averaged_path import averaged_path
 from relayjax.valuation.estimate import Estimate, PostedTable, fixed_point
 from relayjax.valuation.exact import exact_shapley
 from relayjax.valuation.games import NOBODY, Composition, Function, Game, Path, Retraining
 from relayjax.valuation.memo import Memo
-from relayjax.valuation.permutation import antithetic_shapley
+from relayjax.valuation.orthogonal import orthogonal_shapley
+from relayjax.valuation.permutation import permutation_shapley
 from relayjax.valuation.refine import Estimator, refine
 from relayjax.valuation.shapley import shapley
 
@@ -37,6 +39,8 @@ __all__ = [
     "averaged_path",
     "exact_shapley",
     "fixed_point",
+    "orthogonal_shapley",
+    "permutation_shapley",
     "refine",
     "shapley",
 ]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 
+import jax
 import numpy as np
 
 from relayjax.errors import ConfigError
@@ -16,28 +17,41 @@ from relayjax.valuation.games import Game
 MAX_PARTICIPANTS = 16
 
 
-def exact_shapley(game: Game) -> Estimate:
+def exact_shapley(game: Game, key: jax.Array | None = None, *, budget: int | None = None) -> Estimate:
     """Shapley values of a small game, in float64 on the host once the coalitions are evaluated.
 
         φ = A V,   V [2^N, E] the utility of every coalition on every example
 
     Args:
       game: any game of up to 16 participants.
+      key: unused; it is here because every `Estimator` takes one.
+      budget: most coalitions to evaluate, if there is a limit.
 
     Returns:
       The estimate; its standard error comes from the draw of validation examples alone.
 
     Raises:
-      ConfigError: more than 16 participants.
+      ConfigError: more than 16 participants, or the budget is below 2^N.
     """
-    if game.participants > MAX_PARTICIPANTS:
+    participants = game.participants
+    if participants > MAX_PARTICIPANTS:
         raise ConfigError(
-            f"exact_shapley: {game.participants} participants make 2^{game.participants} coalitions; "
-            f"the limit is {MAX_PARTICIPANTS}: use antithetic_shapley or aumann_shapley"
+            f"exact: {participants} participants make 2^{participants} coalitions; the limit is "
+            f"{MAX_PARTICIPANTS} participants: use an estimator that samples, or aumann-shapley"
         )
-    coalitions = all_coalitions(game.participants)
+    if budget is not None and not covers_all(budget, participants):
+        raise ConfigError(
+            f"exact: a budget of {budget} coalitions does not suffice for {participants} participants; "
+            f"{2**participants} do, or use an estimator that samples"
+        )
+    coalitions = all_coalitions(participants)
     table = game.utility_per_example(coalitions)
-    return from_table(coalitions, table, shapley_matrix(game.participants), "exact")
+    return from_table(coalitions, table, shapley_matrix(participants), "exact")
+
+
+def covers_all(budget: int, participants: int) -> bool:
+    """Whether a budget pays for every coalition of a game small enough to enumerate."""
+    return participants <= MAX_PARTICIPANTS and 2**participants <= budget
 
 
 def all_coalitions(participants: int) -> np.ndarray:

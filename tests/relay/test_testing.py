@@ -32,7 +32,7 @@ def validator() -> Validator:
         test=EYE,
     )
     layout = Layout.of({"w": jnp.ones(4)})
-    return Validator(Evaluator(task, layout), place(EYE), 4, nodes=4, permutations=4)
+    return Validator(Evaluator(task, layout), place(EYE), 4, nodes=4, budget=1024)
 
 
 @given(st.binary(min_size=32, max_size=32), st.integers(1, 200), st.integers(1, 250))

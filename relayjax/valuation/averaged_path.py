@@ -9,11 +9,11 @@ import itertools
 from collections.abc import Callable
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
 from relayjax.errors import ConfigError, DataError
+from relayjax.valuation.draws import Draws
 from relayjax.valuation.estimate import Estimate, example_variance
 from relayjax.valuation.games.prefixes import State, Train, distinct, walk
 
@@ -115,12 +115,10 @@ def _paired_orders(key: jax.Array, pairs: int, participants: int) -> tuple[np.nd
     if participants <= _LISTED_UP_TO:
         # Of an order and its reverse, the one whose first is the smaller end.
         every = [order for order in itertools.permutations(range(participants)) if order[0] <= order[-1]]
-        chosen = np.asarray(jax.random.permutation(key, len(every)))[:pairs]
+        chosen = Draws(key).orders(1, len(every))[0, :pairs]
         forward, unseen = np.array(every)[chosen], 1 - len(chosen) / len(every)
     else:
-        keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, jnp.arange(pairs))
-        forward = np.asarray(jax.vmap(lambda k: jax.random.permutation(k, participants))(keys))
-        unseen = 1.0
+        forward, unseen = Draws(key).orders(pairs, participants), 1.0
     return np.stack([forward, forward[:, ::-1]], axis=1).reshape(-1, participants), unseen
 
 

@@ -1,11 +1,12 @@
 """From deltas back to weights: every version is its parent plus the deltas its settlement accepted.
 
-No accelerator is needed: codec and composition are exact on the host. P: parameters.
+No accelerator is needed: codec and composition are exact on the host. P: parameters, K: accepted deltas.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -20,6 +21,28 @@ from relayjax.weights import digest
 
 Fetch = Callable[[Submit], bytes]
 """Opens the encoded delta that a submission names."""
+
+
+@dataclass(frozen=True, eq=False)
+class Siblings:
+    """The accepted work of a braid round, as its merge takes it.
+
+    Attributes:
+      trainers: whose it is, sorted.
+      parent: weights that all of them started from, float32 [P].
+      weights: of each delta, float32 [K].
+      deltas: float32 [P] each, as they go into the composition.
+    """
+
+    trainers: tuple[str, ...]
+    parent: np.ndarray
+    weights: np.ndarray
+    deltas: list[np.ndarray]
+
+    @property
+    def composed(self) -> np.ndarray:
+        """Weights of the composition, float32 [P]."""
+        return compose(self.parent, self.weights, self.deltas)
 
 
 def rebuild(
@@ -80,18 +103,31 @@ def walk(
         yield version, theta
 
 
+def siblings(settled: SettledRound, parent: np.ndarray, fetch: Fetch, codec: Codec, merge: Merge) -> Siblings:
+    """Opens what a braid round accepted.
+
+    Args:
+      settled: the round.
+      parent: weights that it started from, float32 [P].
+      fetch: opens deltas.
+      codec: of the deltas.
+      merge: of the schedule.
+    """
+    facts, trainers = settled.facts, settled.settle.accepted
+    rises = loss_rises(facts)
+    deltas = [codec.decode(fetch(facts.submissions[name]), parent) for name in trainers]
+    weights, merged = merge(deltas, [rises[name] for name in trainers], len(facts.pairs))
+    return Siblings(trainers, parent, weights, merged)
+
+
 def _child(
     settled: SettledRound, version: Version, parent: np.ndarray, fetch: Fetch, codec: Codec, merge: Merge
 ) -> np.ndarray:
-    submissions = [settled.facts.submissions[name] for name in version.owners]
     try:
         if settled.topology is Topology.BRAID:
-            deltas = [codec.decode(fetch(submission), parent) for submission in submissions]
-            rises = loss_rises(settled.facts)
-            accepted = [rises[name] for name in version.owners]
-            theta = compose(parent, *merge(deltas, accepted, len(settled.facts.pairs)))
+            theta = siblings(settled, parent, fetch, codec, merge).composed
         else:
-            theta = codec.apply(fetch(submissions[0]), parent)
+            theta = codec.apply(fetch(settled.facts.submissions[version.owners[0]]), parent)
     except FormatError as error:
         raise IntegrityError(f"delta of version {version.number}", str(error)) from error
     if digest(theta) != version.digest:

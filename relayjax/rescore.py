@@ -22,9 +22,9 @@ from relayjax.identity import Keys
 from relayjax.learning.evaluate import Evaluator
 from relayjax.learning.layout import Layout
 from relayjax.learning.placement import place
-from relayjax.learning.task import examples
-from relayjax.mechanism.base import loss_rises
-from relayjax.merging import MERGES, compose
+from relayjax.learning.task import Task, examples
+from relayjax.lineage import siblings
+from relayjax.merging import MERGES
 from relayjax.records import Pairs, Score, Submit
 from relayjax.relay.testing import Validator, drawn_examples, validation_digest
 
@@ -73,15 +73,31 @@ def rescore(
     return Rescore(check.scores, check.values, check.largest)
 
 
+def rebuilt(past: History, config: Config | None = None) -> tuple[Config, Task]:
+    """The settings and the task of a run, as its genesis names them.
+
+    Args:
+      past: the run's history.
+      config: any that has the run's task; needed where that is not one of RelayJAX's own.
+
+    Raises:
+      ConfigError: the task is not RelayJAX's own, and `config` does not have it.
+      DataError: the task's data is missing or malformed.
+      IntegrityError: the validation set is another.
+    """
+    own = [type(config.task)] if config else []
+    config = settings.decode(past.genesis.config, Config, own=own)
+    task = config.task.build(config.relay.participants, config.seed)
+    if validation_digest(task.validation) != past.genesis.validation:
+        raise IntegrityError("validation set", "is not the one that the validators were bound to")
+    return config, task
+
+
 class _Checker:
     """Holds the weights of the present heads while it walks through the rounds."""
 
     def __init__(self, archive: Archive, past: History, keys: Keys, config: Config | None, tolerance: int):
-        own = [type(config.task)] if config else []
-        config = settings.decode(past.genesis.config, Config, own=own)
-        task = config.task.build(config.relay.participants, config.seed)
-        if validation_digest(task.validation) != past.genesis.validation:
-            raise IntegrityError("validation set", "is not the one that the validators were bound to")
+        config, task = rebuilt(past, config)
         layout = Layout.of(jax.eval_shape(task.init, jax.random.key(0)))
         self._validator = Validator(
             Evaluator(task, layout),
@@ -129,12 +145,10 @@ class _Checker:
         some = next(iter(facts.values.values()))
         (parent,) = {facts.pairs[name] for name, _ in some.values}
         base = self._heads[parent]
-        accepted, rises = sorted(name for name, _ in some.values), loss_rises(facts)
-        decoded = [self._codec.decode(self._open(facts.submissions[name]), base) for name in accepted]
         merge = MERGES[self._past.state.schedule.merge]
-        weights, merged = merge(decoded, [rises[name] for name in accepted], len(facts.pairs))
-        composed, deltas = compose(base, weights, merged), dict(zip(accepted, merged, strict=True))
-        ours = self._validator.value("", settled.number, drawn, base, deltas, weights, composed)
+        braid = siblings(settled, base, self._open, self._codec, merge)
+        composed, deltas = braid.composed, dict(zip(braid.trainers, braid.deltas, strict=True))
+        ours = self._validator.value("", settled.number, drawn, base, deltas, braid.weights, composed)
         for name, value in sorted(facts.values.items()):
             where = f"round {settled.number}, value of {name}"
             if value.composed != ours.composed:

@@ -7,19 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jax.tree_util import Partial
 
 from relayjax.errors import ConfigError, DataError
 from relayjax.valuation.games.base import checked
-
-# Coalitions handed to the device per call: enough to hide the cost of a call, few enough that the table of
-# one call stays small. Its being constant is what keeps the number of coalitions out of the compiled code.
-_ROWS_PER_CALL = 128
+from relayjax.valuation.games.blocks import block_that_fits
+from relayjax.valuation.games.linear_first import LinearFirst, Whole, parts_bytes, saves_time
+from relayjax.valuation.games.subset_sums import TABLE_BYTES, DirectSums, group_sizes, subset_sums
+from relayjax.valuation.games.sweep import Sums, cores, sweep
 
 Losses = Callable[[jax.Array], jax.Array]
 
@@ -33,20 +34,32 @@ class Composition:
     The weights belong to the participants and not to the coalition: renormalising them over S would change
     the ranking and make it pay to submit one delta twice.
 
+    With B = 1 a coalition is worth the same to the last bit whatever is evaluated beside it, in whatever
+    order, by however many threads or devices of one kind. Memory: base and deltas, the tables, and for each
+    thread what one block needs and the rows of one call, at most max(128, B) × E losses a device.
+
     Attributes:
       losses: maps parameters float32 [P] to per-example losses float32 [E], in nats. Give it as
         `jax.tree_util.Partial(function, *arrays)` with the validation data among the arrays: they are then
         arguments of the compiled code, and it is compiled once for every `function` and set of shapes. A
-        bare function works, but what it closes over is compiled in: each new closure compiles anew.
+        bare function works, but what it closes over is compiled in: each new closure compiles anew. Losses
+        that are `LinearFirst` cost only what comes after their first step.
       base: θ_b, float32 [P].
       deltas: δ, child − base of each participant, float32 [N, P].
       weights: w, float32 [N].
-      block: B, coalitions evaluated at once; memory grows with B × P and B times what `losses` needs. By
-        default 1 on CPU, where batching weights gains little and values then do not depend, to the last
-        bit, on which coalitions are evaluated together; 64 on accelerators.
+      block: B, coalitions evaluated at once. By default 1 on CPU, where batching gains nothing; on
+        accelerators as many as fit into a GiB, up to 256 (`tune_block` measures what is fastest). There,
+        values of different B differ in their last bits.
+      mesh: devices of this process that share the coalitions among them, each holding all arrays and
+        tables; None for the device the arrays are on.
+      threads: calls under way at once. By default as many as the process has cores where coalitions are
+        small enough for tables on a CPU, otherwise 1.
+      table_bytes: most that sums of subsets of participants (`SubsetSums`) may take on a device; 0 for none,
+        so that every coalition is composed from the deltas.
 
     Raises:
-      ConfigError: an array has the wrong shape or dtype, or `block` is not positive.
+      ConfigError: an array has the wrong shape or dtype, `block` or `threads` is not positive, or the losses
+        or the mesh cannot be used.
       DataError: a delta or a weight is not finite.
     """
 
@@ -55,6 +68,9 @@ class Composition:
     deltas: jax.Array
     weights: jax.Array
     block: int | None = None
+    mesh: Mesh | None = None
+    threads: int | None = None
+    table_bytes: int = TABLE_BYTES
 
     def __post_init__(self) -> None:
         shapes = {"base": ("P",), "deltas": ("N", "P"), "weights": ("N",)}
@@ -71,8 +87,19 @@ class Composition:
                 )
         if self.participants < 1:
             raise ConfigError("composition: no participants; give at least one delta")
-        if self.block is not None and self.block < 1:
-            raise ConfigError(f"composition: block is {self.block}; give 1 or more, or None for the default")
+        for name in ("block", "threads"):
+            if (given := getattr(self, name)) is not None and given < 1:
+                raise ConfigError(f"composition: {name} is {given}; give 1 or more, or None for the default")
+        if self.mesh is not None and self.mesh.is_multi_process:
+            raise ConfigError(
+                "composition: the mesh spans processes; give one of this process's devices, "
+                "`jax.local_devices()`, and share the coalitions out among the processes"
+            )
+        if isinstance(self.losses, LinearFirst) and jax.tree_util.all_leaves([self.losses]):
+            raise ConfigError(
+                "composition: losses with a linear first step must be a pytree; "
+                "register the class with jax.tree_util.register_dataclass, arrays as data fields"
+            )
         # One such delta would spoil everyone's value (0 · ∞ is NaN even where it is absent): name it here.
         sound = jnp.isfinite(self.deltas).all(axis=1) & jnp.isfinite(self.weights)
         if not sound.all():
@@ -86,16 +113,22 @@ class Composition:
         """N."""
         return self.deltas.shape[0]
 
-    @property
+    @cached_property
+    def staged(self) -> LinearFirst:
+        """The losses in two steps, as they are evaluated: whole, where steps would save nothing."""
+        if isinstance(self.losses, LinearFirst):
+            sizes = self._sizes(self.losses)
+            if sizes and saves_time(self.losses, self.base, len(sizes)):
+                return self.losses
+            return Whole(self.losses)
+        return Whole(self.losses if isinstance(self.losses, Partial) else Partial(self.losses))
+
+    @cached_property
     def block_size(self) -> int:
         """B, with the default of this machine's backend filled in."""
-        return self.block or (1 if jax.default_backend() == "cpu" else 64)
-
-    @property
-    def arguments(self) -> tuple[Partial, jax.Array, jax.Array, jax.Array]:
-        """Losses (as a pytree), base, deltas, weights: what compiled code takes as arguments."""
-        losses = self.losses if isinstance(self.losses, Partial) else Partial(self.losses)
-        return losses, self.base, self.deltas, self.weights
+        if self.block or jax.default_backend() == "cpu":
+            return self.block or 1
+        return block_that_fits(self.staged, self.base)
 
     def utility(self, coalitions: np.ndarray) -> np.ndarray:
         """Worth of each coalition.
@@ -116,65 +149,40 @@ class Composition:
         """Worth of each coalition on each validation example: as `utility`, but float32 [C, E]."""
         return np.concatenate(list(self._evaluate(coalitions)))
 
+    def _sizes(self, losses: LinearFirst) -> tuple[int, ...] | None:
+        """Groups of participants whose tables fit."""
+        return group_sizes(self.participants, parts_bytes(losses, self.base), self.table_bytes)
+
+    @cached_property
+    def _placed(self) -> tuple[LinearFirst, Sums]:
+        """Losses and what composes coalitions for them, on every device; made when first needed."""
+        everything = self.staged, (self.base, self.deltas, self.weights)
+        if self.mesh is not None:
+            everything = jax.device_put(everything, NamedSharding(self.mesh, PartitionSpec()))
+        staged, arrays = everything
+        sizes = self._sizes(staged)
+        return staged, subset_sums(staged, *arrays, sizes) if sizes else DirectSums(*arrays)
+
     def _evaluate(self, coalitions: np.ndarray) -> Iterator[np.ndarray]:
         """Yields the per-example table in runs of rows, float32 [≤ rows per call, E]."""
         coalitions = checked(coalitions, self.participants)
-        blocks = -(-_ROWS_PER_CALL // self.block_size)
-        rows = blocks * self.block_size
         # The base is evaluated as the empty coalition, by the code that evaluates all others: compiled twice,
         # the same loss may differ in its last bit, and a delta of zero would be worth that bit.
         coalitions = np.concatenate([np.zeros((1, self.participants), bool), coalitions])
-        before = None
-        for start in range(0, len(coalitions), rows):
-            asked = coalitions[start : start + rows]
-            masks = np.zeros((rows, self.participants), dtype=bool)
-            masks[: len(asked)] = asked
-            masks = masks.reshape(blocks, self.block_size, self.participants)
-            table = np.asarray(_composed_losses(*self.arguments, masks, len(asked)))[: len(asked)]
-            diverged = ~np.isfinite(table).all(axis=1)
+        staged, sums = self._placed
+        # A small model's operations leave cores idle that several calls can share; a large one's do not.
+        alone = isinstance(sums, DirectSums) or self.mesh is not None or jax.default_backend() != "cpu"
+        threads = self.threads or (1 if alone else cores())
+        before, seen = None, 0
+        for rows in sweep(staged, sums, coalitions, block=self.block_size, mesh=self.mesh, threads=threads):
+            diverged = ~np.isfinite(rows).all(axis=1)
             if diverged.any():
-                members = np.flatnonzero(asked[diverged.argmax()]).tolist()
+                members = np.flatnonzero(coalitions[seen + diverged.argmax()]).tolist()
                 raise DataError(
                     f"composition: the loss of coalition {members} is not finite; "
                     "refuse deltas that diverge (by a trust region) or lower the weights"
                 )
+            seen += len(rows)
             if before is None:
-                before, table = table[0], table[1:]
-            yield before - table
-
-
-@jax.jit
-def _composed_losses(
-    losses: Partial,
-    base: jax.Array,
-    deltas: jax.Array,
-    weights: jax.Array,
-    masks: jax.Array,
-    count: jax.Array | int,
-) -> jax.Array:
-    """Every example's loss under the compositions of the first `count` coalitions.
-
-    At module level and with every array an argument, so that the next game of these shapes finds it compiled.
-
-    Args:
-      losses, base, deltas, weights: as in `Composition`.
-      masks: bool [blocks, B, N].
-      count: how many of the blocks × B coalitions are asked for; blocks past them are skipped.
-
-    Returns:
-      float32 [blocks × B, E], nats; zeros in blocks that were skipped.
-    """
-    moves = weights[:, None] * deltas
-    of_each = jax.eval_shape(losses, base)
-
-    def composed(mask: jax.Array) -> jax.Array:
-        # Accelerators may multiply float32 in fewer bits by default, too few for values this close.
-        return losses(base + jnp.dot(mask.astype(jnp.float32), moves, precision=lax.Precision.HIGHEST))
-
-    def evaluate(numbered: tuple[jax.Array, jax.Array]) -> jax.Array:
-        number, block = numbered
-        nothing = jnp.zeros((len(block), *of_each.shape), of_each.dtype)
-        return lax.cond(number * len(block) < count, jax.vmap(composed), lambda _: nothing, block)
-
-    table = lax.map(evaluate, (jnp.arange(len(masks)), masks))
-    return table.reshape(-1, *of_each.shape)
+                before, rows = rows[0], rows[1:]
+            yield before - rows

@@ -42,6 +42,7 @@ class Estimate:
       evaluations: distinct coalitions evaluated; for Aumann–Shapley, directional derivatives.
       method: the estimator's name.
       table: the evaluated coalitions, for estimators that evaluate coalitions.
+      per_example: every example's own values, whose means `values` are, float64 [N, E], nats.
     """
 
     values: np.ndarray
@@ -50,6 +51,7 @@ class Estimate:
     evaluations: int
     method: str
     table: PostedTable | None = None
+    per_example: np.ndarray | None = None
 
 
 def from_table(
@@ -80,8 +82,10 @@ def from_table(
     per_example = np.asarray(per_example, dtype=np.float64)
     table = PostedTable(coalitions, per_example.mean(axis=1), coefficients)
     sampling = np.broadcast_to(sampling_variance, len(coefficients))
-    stderr = np.sqrt(example_variance(coefficients @ per_example) + sampling)
-    return Estimate(coefficients @ table.utilities, stderr, np.sqrt(sampling), len(coalitions), method, table)
+    own = coefficients @ per_example
+    stderr = np.sqrt(example_variance(own) + sampling)
+    values, evaluations = coefficients @ table.utilities, len(coalitions)
+    return Estimate(values, stderr, np.sqrt(sampling), evaluations, method, table, own)
 
 
 def example_variance(shares: np.ndarray) -> np.ndarray:

@@ -6,15 +6,13 @@ Figures are medians over the validators, as the rules take them. Units: micro-na
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import accumulate
 from statistics import median_low
 
 from relayjax.history import History, SettledRound
-from relayjax.mechanism.base import child_loss, loss_rise
+from relayjax.mechanism.base import child_loss, loss_rise, medians
 from relayjax.mechanism.state import State, Topology
-from relayjax.records import Pairs
 
 NATS = 1e-6
 """Nats in a micro-nat."""
@@ -51,6 +49,7 @@ class Valuation:
       round: the braid round.
       trainer: whose work it is.
       value, stderr: Aumann–Shapley value, which is what pays, and its standard error.
+      chance: standard deviation of what random directions as long as its delta would be worth.
       shapley, shapley_stderr: Shapley value beside it.
     """
 
@@ -58,6 +57,7 @@ class Valuation:
     trainer: str
     value: int
     stderr: int
+    chance: int
     shapley: int
     shapley_stderr: int
 
@@ -104,10 +104,19 @@ def legs_of(state: State, settled: SettledRound) -> list[Leg]:
 def valuations_of(settled: SettledRound) -> list[Valuation]:
     """The valuations of one round, by trainer; none unless it was a braid."""
     reports = list(settled.facts.values.values())
-    value, stderr = _median(r.values for r in reports), _median(r.stderr for r in reports)
-    shapley, shapley_stderr = _median(r.shapley for r in reports), _median(r.shapley_stderr for r in reports)
+    value, stderr = medians(r.values for r in reports), medians(r.stderr for r in reports)
+    chance = medians(r.chance for r in reports)
+    shapley, shapley_stderr = medians(r.shapley for r in reports), medians(r.shapley_stderr for r in reports)
     return [
-        Valuation(settled.number, name, value[name], stderr[name], shapley[name], shapley_stderr[name])
+        Valuation(
+            settled.number,
+            name,
+            value[name],
+            stderr[name],
+            chance[name],
+            shapley[name],
+            shapley_stderr[name],
+        )
         for name in value
     ]
 
@@ -118,7 +127,7 @@ def head_loss(state: State, settled: SettledRound) -> int | None:
     if not facts.scores:
         return None
     if not settle.versions:
-        return min(_median(score.parents for score in facts.scores.values()).values())
+        return min(medians(score.parents for score in facts.scores.values()).values())
     if settled.topology is Topology.BRAID:
         return median_low(value.loss for value in facts.values.values())
     return child_loss(_at(state, settled), state.versions[settle.heads[0]].owners[0])
@@ -127,9 +136,3 @@ def head_loss(state: State, settled: SettledRound) -> int | None:
 def _at(state: State, settled: SettledRound) -> State:
     """A state whose present round is the given one: what the rules' own measures are asked with."""
     return dataclasses.replace(state, round=settled.facts)
-
-
-def _median(reports: Iterable[Pairs]) -> dict[str, int]:
-    """Median of each name's figure over reports that state the same names."""
-    columns = zip(*reports, strict=True)
-    return {column[0][0]: median_low(figure for _, figure in column) for column in columns}

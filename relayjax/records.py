@@ -165,17 +165,20 @@ class Draw(Record):
 
 @dataclass(frozen=True)
 class Score(Record):
-    """One validator's measured losses on the drawn examples.
+    """One validator's measured losses on the drawn examples, and how new the candidates are.
 
     Attributes:
       parents: (version number as text, loss) of every parent of the round.
       children: (trainer, loss) of every candidate.
+      echoes: (trainer, largest |cosine| of its delta with one accepted before or committed earlier, ppm) of
+        every candidate of a braid round; empty in others.
     """
 
     KIND = "score"
     round: int
     parents: Pairs
     children: Pairs
+    echoes: Pairs
 
 
 @dataclass(frozen=True)
@@ -185,7 +188,8 @@ class Value(Record):
     Attributes:
       composed: digest of the composed weights.
       loss: their loss on the drawn examples.
-      values: (trainer, Aumann–Shapley value); `stderr` their standard errors.
+      values: (trainer, Aumann–Shapley value of what is new in its delta); `stderr` their standard errors.
+      chance: (trainer, standard deviation of the values of random directions as long as its delta).
       shapley: (trainer, Shapley value); `shapley_stderr` their standard errors.
     """
 
@@ -195,6 +199,7 @@ class Value(Record):
     loss: int
     values: Pairs
     stderr: Pairs
+    chance: Pairs
     shapley: Pairs
     shapley_stderr: Pairs
 

@@ -24,9 +24,11 @@ from relayjax.learning.layout import Layout
 from relayjax.learning.placement import place
 from relayjax.learning.task import Task, examples
 from relayjax.lineage import siblings
+from relayjax.mechanism.state import Topology
 from relayjax.merging import MERGES
 from relayjax.records import Pairs, Score, Submit
-from relayjax.relay.testing import Validator, drawn_examples, validation_digest
+from relayjax.relay.testing import Validator, draws, step_of, validation_digest
+from relayjax.valuation.novelty import Novelties
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,7 @@ class _Checker:
             config.valuation.budget,
         )
         self._archive, self._past, self._keys, self._tolerance = archive, past, keys, tolerance
+        self._draws, self._novelties = draws(past, self._validator.count), Novelties()
         self._codec = codec.get(config.relay.codec)
         self._heads: dict[int, np.ndarray] = {0: archive.genesis(past)}
         self.scores = self.values = self.largest = 0
@@ -114,23 +117,31 @@ class _Checker:
     def round(self, settled: SettledRound) -> None:
         """Checks one round and moves on to its heads."""
         facts = settled.facts
-        children = {
-            name: self._codec.apply(self._open(submission), self._heads[facts.pairs[name]])
-            for name, submission in facts.submissions.items()
+        payloads = {name: self._open(submission) for name, submission in facts.submissions.items()}
+        parents = {facts.pairs[name]: self._heads[facts.pairs[name]] for name in payloads}
+        of = {name: parents[facts.pairs[name]] for name in payloads}
+        children = {name: self._codec.apply(payload, of[name]) for name, payload in payloads.items()}
+        deltas = {
+            name: self._codec.decode(payloads[name], of[name]) for name in facts.commitments if name in of
         }
         composed = None
         if facts.scores:
-            drawn = jnp.asarray(
-                drawn_examples(facts.seed, self._validator.count, self._past.state.schedule.draw)
-            )
-            parents = {facts.pairs[name]: self._heads[facts.pairs[name]] for name in children}
-            self._check_scores(settled, self._validator.score("", settled.number, drawn, parents, children))
+            drawn = jnp.asarray(self._draws[settled.number])
+            tested, echoes = children, ()
+            if settled.topology is Topology.BRAID:
+                tested = {name: step_of(of[name], delta, len(facts.pairs)) for name, delta in deltas.items()}
+                echoes = self._validator.echoes(self._novelties, deltas)
+            ours = self._validator.score(settled.number, drawn, parents, tested, echoes)
+            self._check_scores(settled, ours)
             if facts.values:
                 composed = self._check_values(settled, drawn)
         made = {
             number: children[self._past.state.versions[number].owners[0]] if composed is None else composed
             for number, _, _ in settled.settle.versions
         }
+        for number in made:
+            for name in self._past.state.versions[number].owners:
+                self._novelties.remember(deltas[name][: self._validator.evaluator.size])
         known = {**self._heads, **made}
         self._heads = {number: known[number] for number in settled.settle.heads}
 
@@ -139,6 +150,7 @@ class _Checker:
             where = f"round {settled.number}, score of {name}"
             self.scores += self._compare(where, score.parents, ours.parents)
             self.scores += self._compare(where, score.children, ours.children)
+            self.scores += self._compare(where, score.echoes, ours.echoes)
 
     def _check_values(self, settled: SettledRound, drawn: jax.Array) -> np.ndarray:
         facts = settled.facts
@@ -148,7 +160,9 @@ class _Checker:
         merge = MERGES[self._past.state.schedule.merge]
         braid = siblings(settled, base, self._open, self._codec, merge)
         composed, deltas = braid.composed, dict(zip(braid.trainers, braid.deltas, strict=True))
-        ours = self._validator.value("", settled.number, drawn, base, deltas, braid.weights, composed)
+        ours = self._validator.value(
+            settled.number, drawn, base, deltas, braid.weights, composed, self._novelties
+        )
         for name, value in sorted(facts.values.items()):
             where = f"round {settled.number}, value of {name}"
             if value.composed != ours.composed:
@@ -156,6 +170,7 @@ class _Checker:
             self.values += self._compare(where, (("composed", value.loss),), (("composed", ours.loss),))
             self.values += self._compare(where, value.values, ours.values)
             self.values += self._compare(where, value.stderr, ours.stderr)
+            self.values += self._compare(where, value.chance, ours.chance)
             self.values += self._compare(where, value.shapley, ours.shapley)
             self.values += self._compare(where, value.shapley_stderr, ours.shapley_stderr)
         return composed

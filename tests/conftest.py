@@ -23,7 +23,7 @@ from relayjax.ledger.entry import chain
 from relayjax.mechanism.apply import apply, start
 from relayjax.mechanism.rules import DeRelayLRules, RelayJAXRules, Rules, Schedule
 from relayjax.mechanism.rulesets import mechanism
-from relayjax.mechanism.state import Phase, State
+from relayjax.mechanism.state import Phase, State, Topology
 from relayjax.mechanism.transitions import expected_draw, expected_match, expected_settlement
 from relayjax.records import Bid, Close, Commit, Deposit, Genesis, Join, Record, Score, Submit, Value
 from relayjax.relay.members import Members, salt
@@ -121,7 +121,9 @@ class Player:
         children = {
             trainer: loss[trainer] + (self.rise(number, trainer) or 0) + error for trainer in trainers
         }
-        return Score(name, number, tuple(sorted(parents.items())), tuple(sorted(children.items())))
+        braid = mechanism(self.state.rules).topology(self.state) is Topology.BRAID
+        echoes = tuple((trainer, 0) for trainer in sorted(trainers)) if braid else ()
+        return Score(name, number, tuple(sorted(parents.items())), tuple(sorted(children.items())), echoes)
 
     def _value(self, number: int, name: str, trainers: list[str]) -> Value:
         measured = {trainer: self.value(number, trainer) for trainer in trainers}
@@ -129,7 +131,8 @@ class Player:
         errors = tuple((trainer, error) for trainer, (_, error) in measured.items())
         shapley = tuple((trainer, value * 9 // 10) for trainer, value in values)
         loss = self.losses[self.state.head.number] - sum(value for _, value in values)
-        return Value(name, number, _digest(f"braid {number}"), loss, values, errors, shapley, errors)
+        none = tuple((trainer, 0) for trainer in trainers)
+        return Value(name, number, _digest(f"braid {number}"), loss, values, errors, none, shapley, errors)
 
     def _say(self, record: Record) -> None:
         self.state = apply(self.state, record)
@@ -153,7 +156,7 @@ def _rise(round: int, name: str) -> int | None:
 def _value(round: int, name: str) -> tuple[int, int]:
     """p3 is worth nothing, p2 does harm in the second braid round."""
     values = {"p0": 120_000, "p1": 60_001, "p2": -20_000 if round > 1 else 30_000, "p3": 0}
-    return values[name] // round, 4_000 if name != "p3" else 0
+    return values[name] // round, 3_000 if name != "p3" else 0
 
 
 @pytest.fixture(scope="session")

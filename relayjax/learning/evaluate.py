@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import Partial
 
+from relayjax.learning.first_layer import FirstLayerLosses, StagedLosses
 from relayjax.learning.layout import Layout
 from relayjax.learning.task import Batch, Task, examples
 
@@ -28,16 +29,23 @@ class Evaluator:
     """
 
     def __init__(self, task: Task, layout: Layout):
-        def losses(data: Batch, indices: jax.Array, theta: jax.Array) -> jax.Array:
-            drawn = jax.tree.map(lambda array: array[indices], data)
+        def draw(data: Batch, indices: jax.Array) -> Batch:
+            return jax.tree.map(lambda array: array[indices], data)
+
+        def losses_of(drawn: Batch, theta: jax.Array) -> jax.Array:
             return task.losses(layout.unflatten(theta[: layout.size]), drawn)
 
         def metrics(data: Batch, indices: jax.Array, theta: jax.Array) -> Mapping[str, jax.Array]:
-            drawn = jax.tree.map(lambda array: array[indices], data)
-            return task.metrics(layout.unflatten(theta[: layout.size]), drawn)
+            return task.metrics(layout.unflatten(theta[: layout.size]), draw(data, indices))
 
-        self._losses = jax.jit(losses)
+        self.size = layout.size
+        self._draw = jax.jit(draw)
+        self._losses = jax.jit(lambda data, indices, theta: losses_of(draw(data, indices), theta))
+        self._losses_of = jax.jit(losses_of)
         self._metrics = jax.jit(metrics)
+        self._steps = None
+        if isinstance(task.losses, FirstLayerLosses):
+            self._steps = tuple(jax.jit(step) for step in task.losses.steps(layout))
 
     def losses(self, theta: Array, data: Batch, indices: Array) -> jax.Array:
         """Loss of each drawn example in nats, float32 [E].
@@ -63,13 +71,18 @@ class Evaluator:
             for name in chunks[0]
         }
 
-    def losses_on(self, data: Batch, indices: Array) -> Partial:
+    def losses_on(self, data: Batch, indices: Array) -> Partial | StagedLosses:
         """The losses on fixed examples as a function of the parameters alone: [P] → [E].
 
-        The examples are arguments of the `Partial`, and its function is the same object every time, so it
-        can be passed into another jitted function without compiling it anew for the next draw.
+        What is returned is a pytree of the drawn examples, and its function is the same object every time, so
+        it can be passed into another jitted function without compiling it anew for the next draw. Where the
+        task's losses are `FirstLayerLosses`, it offers the first layer as a step of its own.
         """
-        return Partial(self._losses, data, jnp.asarray(indices))
+        drawn = self._draw(data, jnp.asarray(indices))
+        if self._steps is None:
+            return Partial(self._losses_of, drawn)
+        linear, after = self._steps
+        return StagedLosses(Partial(linear, drawn), Partial(after, drawn))
 
 
 def _chunks(count: int) -> np.ndarray:

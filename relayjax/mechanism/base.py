@@ -65,6 +65,11 @@ def loss_rises(round: Round) -> dict[str, int]:
     )
 
 
+def echoes(round: Round) -> dict[str, int]:
+    """Median over the validators of how much every candidate of a braid round resembles earlier work, ppm."""
+    return medians(score.echoes for score in round.scores.values())
+
+
 def child_loss(state: State, trainer: str) -> int:
     """Median over the validators of a candidate's loss."""
     return child_losses(state)[trainer]

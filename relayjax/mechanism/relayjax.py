@@ -1,15 +1,17 @@
 """The `relayjax` rules: bounded supply, trust region, payout by measured value, decaying royalty.
 
-Each round mints a fixed emission into the pot. Refused work forfeits its deposit to the pot. Validators
-whose scores lie near the median share a fixed part of the emission. A braid round pays the pot out by
-measured value (`payout.py`); in the relay's last round the whole pot goes down the lineage, so that nothing
-is stranded that any measured work could be paid with.
+The supply is fixed: so many coins a round. A fixed part of them is minted every round, for validators whose
+scores lie near the median; the rest in the braid rounds, the same in each, which pay it out by measured value
+(`payout.py`). Refused work forfeits its deposit to the pot. In the relay's last round the whole pot goes down
+the lineage, so that nothing is stranded that any measured work could be paid with.
 
 A version is licensed to everybody whose work in its lineage was measured to be worth something, and to the
 validators that scored the round truthfully.
 
 A leg is accepted when it raises the validation loss by at most the tolerance: half of all honest legs
-raise it for a moment on skewed data, so demanding improvement stalls the relay.
+raise it for a moment on skewed data, so demanding improvement stalls the relay. In a braid round it must
+also be new: a delta that points where an accepted one did, or one committed before it, is a replay or a copy.
+A value is paid only beyond the noise floor: a random direction of the same length has a value, too.
 """
 
 from __future__ import annotations
@@ -18,11 +20,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import median_low
 
-from relayjax.mechanism.base import child_losses, loss_rises, medians, parent_losses
+from relayjax.mechanism.base import child_losses, echoes, loss_rises, medians, parent_losses
 from relayjax.mechanism.payout import divide
 from relayjax.mechanism.rules import MILLION, RelayJAXRules
 from relayjax.mechanism.settlement import ESCROW, MINT, POT, Settlement, Transfer, book
-from relayjax.mechanism.state import Role, State, Topology, Version
+from relayjax.mechanism.state import Role, Round, State, Topology, Version
 from relayjax.records import Pairs
 
 
@@ -57,8 +59,12 @@ class RelayJAX:
         return {name: state.round.bids[name] for name in state.round.pairs}
 
     def accepted(self, state: State) -> tuple[str, ...]:
-        rises = loss_rises(state.round)
-        passed = [name for name, rise in rises.items() if rise <= self.rules.tolerance]
+        rises, alike = loss_rises(state.round), echoes(state.round)
+        passed = [
+            name
+            for name, rise in rises.items()
+            if rise <= self.rules.tolerance and alike.get(name, 0) <= self.rules.echo_limit
+        ]
         return tuple(sorted(passed, key=lambda n: (rises[n], n)))
 
     def settle(self, state: State) -> Settlement:
@@ -108,9 +114,35 @@ class RelayJAX:
         if not majority or loss - before > self.rules.tolerance:
             return None
         owners = tuple(sorted(accepted))
-        measured = medians(value.values for value in values)
-        paid = tuple((name, measured[name]) for name in owners if measured[name] > 0)
-        return Version(number, composed, parent, round, owners, paid)
+        return Version(number, composed, parent, round, owners, self._above_noise(state.round, owners))
+
+    def _above_noise(self, round: Round, owners: tuple[str, ...]) -> Pairs:
+        """Values beyond what the draw of the test and the luck of a random direction explain."""
+        reports = round.values.values()
+        measured = medians(value.values for value in reports)
+        stderr, chance = medians(v.stderr for v in reports), medians(v.chance for v in reports)
+        floor = {name: self.rules.noise_floor**2 * (stderr[name] ** 2 + chance[name] ** 2) for name in owners}
+        return tuple(
+            (name, measured[name])
+            for name in owners
+            if measured[name] > 0 and (MILLION * measured[name]) ** 2 > floor[name]
+        )
+
+    @property
+    def _wages(self) -> int:
+        """What a round's validators share."""
+        return self.rules.emission * self.rules.maintainer_share // MILLION
+
+    def _minted(self, state: State) -> int:
+        """The round's wages, and in a braid round its equal part of all that trainers are paid."""
+        for_training, valued = self.rules.emission - self._wages, state.schedule.valued
+        if not valued:
+            return self._wages + for_training
+        number = state.round.number
+        if number not in valued:
+            return self._wages
+        whole, place = for_training * state.schedule.rounds, valued.index(number)
+        return self._wages + whole * (place + 1) // len(valued) - whole * place // len(valued)
 
     def _transfers(
         self,
@@ -120,13 +152,13 @@ class RelayJAX:
         version: Version | None,
         lineage: list[Version],
     ) -> list[Transfer]:
-        moves: list[Transfer] = [(MINT, POT, self.rules.emission, "emission")]
+        moves: list[Transfer] = [(MINT, POT, self._minted(state), "emission")]
         for name, amount in sorted(state.round.deposits.items()):
             if name in accepted:
                 moves.append((ESCROW + name, name, amount, "deposit returned"))
             else:
                 moves.append((ESCROW + name, POT, amount, "deposit forfeited"))
-        wage = self.rules.emission * self.rules.maintainer_share // MILLION // max(1, len(state.round.scores))
+        wage = self._wages // max(1, len(state.round.scores))
         moves += [(POT, name, wage, "maintenance") for name in truthful]
         pot = book(state, moves).pot
         last = state.round.number == state.schedule.rounds

@@ -35,7 +35,13 @@ class Schedule(Settings):
         "how a braid round's deltas are merged",
         choices=("equal", "sign_consensus", "value_weighted"),
     )
-    draw: int = setting(200, "validation examples drawn for each test", low=2, high=10_000_000)
+    draw: int = setting(200, "validation examples drawn to test a chain round", low=2, high=10_000_000)
+    draw_valued: int = setting(
+        2_000, "validation examples drawn to test and value a braid round", low=2, high=10_000_000
+    )
+    reuse: int = setting(
+        400, "tests that a validation example may take part in, on average", low=1, high=10_000_000
+    )
     codec: str = setting("mxint8", "how deltas are encoded", choices=("mxint8", "lossless"))
     checkpoint_every: int = setting(10, "versions between two model checkpoints", low=1)
 
@@ -50,6 +56,15 @@ class Schedule(Settings):
         """Characters a member's name may have, so that a settlement of everybody fits into one record."""
         room = SIZE_LIMIT // (self.participants + self.validators)
         return min(32, (room - _SETTLED) // _NAMED)
+
+    @property
+    def valued(self) -> tuple[int, ...]:
+        """The braid rounds that come before the relay ends."""
+        return tuple(number for number in self.braid_rounds if number <= self.rounds)
+
+    def tested(self, round: int) -> int:
+        """Validation examples to draw in a round."""
+        return self.draw_valued if round in self.braid_rounds else self.draw
 
     def legs_before(self, round: int) -> int:
         """Legs run before `round` starts: one a chain round, one a participant in a braid round."""
@@ -71,7 +86,7 @@ class Rules(Settings):
 class RelayJAXRules(Rules):
     """Bounded supply, acceptance by trust region, payout by measured value, decaying royalty.
 
-    The supply after R rounds is `participants · endowment + R · emission`, whatever anybody does.
+    The supply after all R rounds is `participants · endowment + R · emission`, whatever anybody does.
     """
 
     endowment: int = setting(
@@ -81,7 +96,13 @@ class RelayJAXRules(Rules):
         low=0,
         high=10**12,
     )
-    emission: int = setting(10 * COIN, "minted each round", unit="micro-coins", low=0, high=10**9)
+    emission: int = setting(
+        10 * COIN,
+        "minted per round: the validators' share in each, the rest in equal parts in the braid rounds",
+        unit="micro-coins",
+        low=0,
+        high=10**9,
+    )
     deposit: int = setting(
         COIN, "least bid; forfeited by refused work", unit="micro-coins", low=0, high=10**12
     )
@@ -100,6 +121,16 @@ class RelayJAXRules(Rules):
         unit="micro-nats",
         low=0,
         high=10**12,
+    )
+    echo_limit: int = setting(
+        990_000,
+        "largest |cosine| of a braid round's delta with an accepted one, or with one committed before it",
+        unit="ppm",
+        low=0,
+        high=MILLION,
+    )
+    noise_floor: int = setting(
+        3_000_000, "standard deviations that a value must exceed to be paid", unit="ppm", low=0, high=10**8
     )
     score_tolerance: int = setting(
         1_000,

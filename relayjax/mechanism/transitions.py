@@ -16,7 +16,7 @@ from relayjax.mechanism.phases import in_round, next_phase, trains
 from relayjax.mechanism.rules import RelayJAXRules, Schedule
 from relayjax.mechanism.rulesets import mechanism
 from relayjax.mechanism.settlement import BURN, MINT, POT, book
-from relayjax.mechanism.state import Member, Phase, Role, State
+from relayjax.mechanism.state import Member, Phase, Role, State, Topology
 from relayjax.records import (
     Bid,
     Close,
@@ -48,7 +48,8 @@ def expected_match(state: State) -> Match:
 
 def expected_draw(state: State) -> Draw:
     """The draw record that fixes the present test."""
-    return Draw(state.orderer, state.round.number, state.transcript.hex(), state.schedule.draw)
+    number = state.round.number
+    return Draw(state.orderer, number, state.transcript.hex(), state.schedule.tested(number))
 
 
 def enlist(record: Genesis | Join, role: Role, schedule: Schedule) -> Member:
@@ -166,6 +167,8 @@ def _score(state: State, record: Score, rules: Mechanism) -> State:
     _covers(record, record.children, state.round.submissions)
     parents = {str(state.round.pairs[trainer]) for trainer in state.round.submissions}
     _covers(record, record.parents, parents)
+    braid = rules.topology(state) is Topology.BRAID
+    _covers(record, record.echoes, state.round.submissions if braid else ())
     return in_round(state, scores={**state.round.scores, record.author: record})
 
 
@@ -175,7 +178,13 @@ def _value(state: State, record: Value, rules: Mechanism) -> State:
     _require(record.author not in state.round.values, record, "has valued already")
     _require(_is_hex(record.composed, 32), record, "a digest is 64 hexadecimal digits")
     accepted = rules.accepted(state)
-    for pairs in (record.values, record.stderr, record.shapley, record.shapley_stderr):
+    for pairs in (
+        record.values,
+        record.stderr,
+        record.chance,
+        record.shapley,
+        record.shapley_stderr,
+    ):
         _covers(record, pairs, accepted)
     return in_round(state, values={**state.round.values, record.author: record})
 

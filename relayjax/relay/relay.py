@@ -30,14 +30,16 @@ from relayjax.measured import NATS, head_loss
 from relayjax.mechanism.rulesets import mechanism
 from relayjax.mechanism.state import State
 from relayjax.records import Genesis, Join
+from relayjax.relay.crew import Crew
 from relayjax.relay.events import Event, Settled
 from relayjax.relay.members import Members
-from relayjax.relay.round import Crew, Heads, play
-from relayjax.relay.testing import Validator, validation_digest
+from relayjax.relay.round import Heads, play
+from relayjax.relay.testing import Rotation, Validator, check_reuse, validation_digest
 from relayjax.relay.timing import Stopwatch
 from relayjax.relay.training import Trainer
 from relayjax.relay.transcript import Transcript
 from relayjax.relay.writer import Writer
+from relayjax.valuation.novelty import Novelties
 from relayjax.workdir import Workdir
 
 
@@ -61,6 +63,7 @@ class Relay:
         self.workdir = workdir
         self._notify = notify
         self.task = config.initial.task(config.task.build(config.relay.participants, config.seed))
+        check_reuse(config.relay, examples(self.task.validation))
         params = self.task.init(jax.random.key(config.seed))
         mesh = local_mesh(config.leg.batch_size // config.leg.accumulate, config.leg.sharding.model)
         if mesh is not None:
@@ -70,6 +73,7 @@ class Relay:
         self.baton = leg.baton
         genesis = leg.genesis(params)
         self._momentum = RelayMomentum(config.leg.relay_momentum, leg.baton.params.size)
+        self._novelties, self._rotation = Novelties(), Rotation(examples(self.task.validation))
         self._members = Members.derive(config.relay, config.seed)
         self._archive = Archive(workdir)
         self._heads: Heads = {0: genesis}
@@ -195,7 +199,23 @@ class Relay:
         self._heads = {number: known[number] for number in past.state.heads}
         for name, (head, leg) in turns.items():
             self._momentum.remember(name, known[head], leg)
+        for settled in past.rounds:
+            if settled.facts.seed:
+                self._rotation.draw(settled.facts.seed, past.state.schedule.tested(settled.number))
+        if len(past.rounds) < max(self.config.relay.valued, default=0):
+            self._remember(past, delta_codec)
         return Transcript(log, past.state)
+
+    def _remember(self, past: History, delta_codec: codec.Codec) -> None:
+        """Opens again what the relay accepted so far: what later deltas are compared with."""
+        fetch = lambda submission: self._archive.open_delta(past.state, submission, self._members.orderer)  # noqa: E731
+        parent = self._archive.genesis(past)
+        for version, theta in lineage.walk(past, parent, fetch, delta_codec):
+            for name in version.owners:
+                submission = past.rounds[version.round - 1].facts.submissions[name]
+                delta = delta_codec.decode(fetch(submission), parent)
+                self._novelties.remember(delta[: self.baton.params.size])
+            parent = theta
 
     def _last_turns(self, past: History) -> dict[str, tuple[int, int]]:
         """Where the relay has momentum: name → (head after its last turn, legs before that turn)."""
@@ -242,6 +262,8 @@ class Relay:
             seed=config.seed,
             clock=clock,
             momentum=self._momentum,
+            rotation=self._rotation,
+            novelties=self._novelties,
             writer=Writer(),
             notify=self._settled,
         )

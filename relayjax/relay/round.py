@@ -6,86 +6,35 @@ before any delta is shown, all deltas before the test is drawn.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import dataclasses
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from relayjax import handoff
-from relayjax.archive import Archive, Artefact, delta_recipients, model_due, model_recipients
-from relayjax.codec import Codec
+from relayjax.archive import Artefact, delta_recipients, model_due, model_recipients
 from relayjax.history import SettledRound
 from relayjax.identity import PublicKeys
-from relayjax.learning.evaluate import Evaluator
-from relayjax.learning.placement import Shard
-from relayjax.learning.relay_momentum import RelayMomentum, pushed
-from relayjax.learning.task import Batch
+from relayjax.learning.relay_momentum import pushed
 from relayjax.measured import NATS, head_loss, legs_of, valuations_of
-from relayjax.mechanism.base import Mechanism, loss_rises
-from relayjax.mechanism.state import Phase, State
+from relayjax.mechanism.base import loss_rises
+from relayjax.mechanism.state import Phase, State, Topology
 from relayjax.mechanism.transitions import expected_draw, expected_match, expected_settlement
 from relayjax.merging import MERGES, compose
 from relayjax.pack import ModelVersion
-from relayjax.records import Bid, Close, Deposit
-from relayjax.relay.events import Event, HandedOff, Matched, Settled, Trained
-from relayjax.relay.members import Members, salt
-from relayjax.relay.testing import Validator, drawn_examples
-from relayjax.relay.timing import Stopwatch
-from relayjax.relay.training import Candidate, Trainer
-from relayjax.relay.transcript import Transcript
-from relayjax.relay.writer import Writer
+from relayjax.records import Bid, Close, Deposit, Score, Value
+from relayjax.relay.crew import Crew
+from relayjax.relay.events import HandedOff, Matched, Settled, Trained
+from relayjax.relay.members import salt
+from relayjax.relay.testing import step_of
+from relayjax.relay.training import Candidate
 from relayjax.replay import public_keys
 
 Heads = Mapping[int, np.ndarray]
 """Weights of the versions that a round starts from, by number."""
-
-
-@dataclass(frozen=True)
-class Crew:
-    """Everything a round needs.
-
-    Attributes:
-      members: everybody's keys.
-      idle: names of participants that return their parent unchanged.
-      shards: each participant's data, by name.
-      trainer, validator: what every participant and validator runs.
-      rules: the mechanism.
-      codec: of the deltas.
-      evaluator, test: for the experimenter's look at the test set.
-      transcript: the log with the agreed state.
-      archive: what is kept at rest.
-      layout: names and shapes of the parameters, for model checkpoints.
-      seed: of batches and salts.
-      clock: counts the stages.
-      momentum: what each participant remembers of its last turn.
-      writer: makes settled rounds durable.
-      notify: called with every event.
-    """
-
-    members: Members
-    idle: frozenset[str]
-    shards: Mapping[str, Shard]
-    trainer: Trainer
-    validator: Validator
-    rules: Mechanism
-    codec: Codec
-    evaluator: Evaluator
-    test: Batch
-    transcript: Transcript
-    archive: Archive
-    layout: list[dict[str, object]]
-    seed: int
-    clock: Stopwatch
-    momentum: RelayMomentum
-    writer: Writer
-    notify: Callable[[Event], None]
-
-    @property
-    def state(self) -> State:
-        return self.transcript.state
 
 
 def play(crew: Crew, heads: Heads) -> Heads:
@@ -108,6 +57,12 @@ def play(crew: Crew, heads: Heads) -> Heads:
     composed = _value(crew, heads, candidates, drawn)
     settled = _settle(crew)
     following = _following(crew, heads, candidates, composed, settled)
+    if settled.number < max(crew.state.schedule.valued, default=0):
+        for number, _, _ in settled.settle.versions:
+            for name in crew.state.versions[number].owners:
+                parent = heads[settled.facts.pairs[name]]
+                delta = crew.codec.decode(candidates[name].payload, parent)
+                crew.novelties.remember(delta[: crew.evaluator.size])
     if settled.head in following:
         for name in settled.facts.pairs:
             crew.momentum.remember(
@@ -177,14 +132,20 @@ def _test(crew: Crew, heads: Heads, candidates: Mapping[str, Candidate]) -> jax.
         return jnp.zeros(0, jnp.int32)
     with crew.clock.stage("ledger"):
         crew.transcript.say(crew.members.orderer, expected_draw(state))
-    drawn = jnp.asarray(drawn_examples(crew.state.round.seed, crew.validator.count, state.schedule.draw))
-    children = {name: candidate.child for name, candidate in candidates.items()}
-    parents = {state.round.pairs[name]: heads[state.round.pairs[name]] for name in children}
-    for name in crew.rules.maintainers(state):
-        with crew.clock.stage("score"):
-            score = crew.validator.score(name, state.round.number, drawn, parents, children)
-        with crew.clock.stage("ledger"):
-            crew.transcript.say(crew.members.by_name[name], score)
+    tested = state.schedule.tested(state.round.number)
+    drawn = jnp.asarray(crew.rotation.draw(crew.state.round.seed, tested))
+    parents = {state.round.pairs[name]: heads[state.round.pairs[name]] for name in candidates}
+    with crew.clock.stage("score"):
+        if crew.rules.topology(state) is Topology.BRAID:
+            base = parents[state.head.number]
+            committed = [name for name in state.round.commitments if name in candidates]
+            deltas = {name: crew.codec.decode(candidates[name].payload, base) for name in committed}
+            children = {name: step_of(base, delta, len(state.round.pairs)) for name, delta in deltas.items()}
+            echoes = crew.validator.echoes(crew.novelties, deltas)
+        else:
+            children, echoes = {name: candidate.child for name, candidate in candidates.items()}, ()
+        score = crew.validator.score(state.round.number, drawn, parents, children, echoes)
+    _report(crew, score)
     return drawn
 
 
@@ -202,12 +163,19 @@ def _value(
         rises = loss_rises(state.round)
         weights, deltas = MERGES[state.schedule.merge](deltas, [rises[name] for name in accepted], places)
         composed, merged = compose(base, weights, deltas), dict(zip(accepted, deltas, strict=True))
-    for name in crew.rules.maintainers(state):
-        with crew.clock.stage("value"):
-            value = crew.validator.value(name, state.round.number, drawn, base, merged, weights, composed)
-        with crew.clock.stage("ledger"):
-            crew.transcript.say(crew.members.by_name[name], value)
+    with crew.clock.stage("value"):
+        value = crew.validator.value(
+            state.round.number, drawn, base, merged, weights, composed, crew.novelties
+        )
+    _report(crew, value)
     return composed
+
+
+def _report(crew: Crew, measured: Score | Value) -> None:
+    """Every maintainer signs what was measured: here they share one machine, which measures once for all."""
+    with crew.clock.stage("ledger"):
+        for name in crew.rules.maintainers(crew.state):
+            crew.transcript.say(crew.members.by_name[name], dataclasses.replace(measured, author=name))
 
 
 def _settle(crew: Crew) -> SettledRound:

@@ -14,12 +14,17 @@ import jax.numpy as jnp
 import numpy as np
 from blake3 import blake3
 
+from relayjax.errors import ConfigError
+from relayjax.history import History
 from relayjax.learning.evaluate import Evaluator
 from relayjax.learning.task import Batch
+from relayjax.mechanism.rules import Schedule
 from relayjax.records import Pairs, Score, Value
 from relayjax.valuation.aumann_shapley import aumann_shapley
+from relayjax.valuation.chance import chance
 from relayjax.valuation.estimate import fixed_point
 from relayjax.valuation.games import Composition
+from relayjax.valuation.novelty import Novelties
 from relayjax.valuation.shapley import shapley
 from relayjax.weights import digest
 
@@ -27,22 +32,75 @@ WORST = 10**15
 """Micro-nats that stand for a loss that is not finite."""
 
 
-def drawn_examples(seed: str, count: int, examples: int) -> np.ndarray:
-    """The examples a draw selects: those with the smallest BLAKE3 output, one 64-bit word each.
+class Rotation:
+    """Which validation examples each test of a relay uses: by lot among those used least so far.
+
+    So no example is used twice before all were used once, and what the published scores tell of any one of
+    them stays bounded by `Schedule.reuse`.
+    """
+
+    def __init__(self, count: int):
+        """Nothing is used yet.
+
+        Args:
+          count: how many validation examples there are.
+        """
+        self._uses = np.zeros(count, np.int64)
+
+    def draw(self, seed: str, examples: int) -> np.ndarray:
+        """The next test: those used least, of them those with the smallest BLAKE3 output, 64 bits each.
+
+        Args:
+          seed: of the draw, hexadecimal.
+          examples: how many to select; all of them when there are fewer.
+
+        Returns:
+          Ascending indices, int32 [min(count, examples)].
+        """
+        stream = blake3(bytes.fromhex(seed), derive_key_context="relayjax 2026 test draw v1").digest(
+            length=8 * len(self._uses)
+        )
+        order = np.lexsort((np.frombuffer(stream, dtype="<u8"), self._uses))
+        drawn = np.sort(order[:examples]).astype(np.int32)
+        self._uses[drawn] += 1
+        return drawn
+
+
+def draws(history: History, count: int) -> dict[int, np.ndarray]:
+    """What the tests of a relay drew, by round.
 
     Args:
-      seed: of the draw, hexadecimal.
-      count: how many examples there are.
-      examples: how many to select; all of them when there are fewer.
+      history: of the relay.
+      count: how many validation examples there are.
 
     Returns:
-      Ascending indices, int32 [min(count, examples)].
+      Ascending indices, int32 [E] each; rounds without a test are left out.
     """
-    stream = blake3(bytes.fromhex(seed), derive_key_context="relayjax 2026 test draw v1").digest(
-        length=8 * count
-    )
-    order = np.argsort(np.frombuffer(stream, dtype="<u8"), kind="stable")
-    return np.sort(order[:examples]).astype(np.int32)
+    rotation, tested = Rotation(count), history.state.schedule.tested
+    return {
+        settled.number: rotation.draw(settled.facts.seed, tested(settled.number))
+        for settled in history.rounds
+        if settled.facts.seed
+    }
+
+
+def check_reuse(schedule: Schedule, count: int) -> None:
+    """Refuses a relay that would test on the same few examples too often.
+
+    Args:
+      schedule: of the relay.
+      count: how many validation examples there are.
+
+    Raises:
+      ConfigError: an example would take part in more tests than `reuse` allows.
+    """
+    drawn = sum(min(count, schedule.tested(number)) for number in range(1, schedule.rounds + 1))
+    if drawn > schedule.reuse * count:
+        raise ConfigError(
+            f"{schedule.rounds} rounds would test on each of the {count} validation examples "
+            f"{-(-drawn // count)} times, relay.reuse={schedule.reuse} allows fewer: hold out more, draw "
+            "fewer (relay.draw), or raise it and trust the scores less"
+        )
 
 
 def validation_digest(validation: Batch) -> str:
@@ -53,6 +111,22 @@ def validation_digest(validation: Batch) -> str:
         hasher.update(f"{name}:{array.dtype.str}:{array.shape};".encode())
         hasher.update(array.reshape(-1).view(np.uint8).data)
     return hasher.hexdigest()
+
+
+def step_of(parent: np.ndarray, delta: np.ndarray, places: int) -> np.ndarray:
+    """What one of several siblings does to their parent: that is what a braid round tests.
+
+    A whole delta may overshoot where the data is skewed; its part in the composition does not.
+
+    Args:
+      parent: float32 [P].
+      delta: float32 [P].
+      places: matched trainers.
+
+    Returns:
+      float32 [P].
+    """
+    return parent + np.float32(1 / places) * delta
 
 
 @dataclass(frozen=True)
@@ -75,69 +149,84 @@ class Validator:
 
     def score(
         self,
-        name: str,
         round: int,
         drawn: jax.Array,
         parents: Mapping[int, np.ndarray],
         children: Mapping[str, np.ndarray],
+        echoes: Pairs = (),
     ) -> Score:
-        """Measures every parent and candidate of a round.
+        """Measures every parent and candidate of a round; whose report it becomes is for others to fill in.
 
         Args:
-          name: of the validator.
           round: the round.
           drawn: indices of the drawn examples, int32 [E].
           parents: weights by version number, float32 [P].
-          children: weights by trainer, float32 [P].
+          children: weights by trainer, float32 [P]; in a braid round, what `step_of` gives.
+          echoes: in a braid round, what `echoes` gives.
         """
         return Score(
-            name,
+            "",
             round,
             parents=tuple(sorted((str(n), self._loss(theta, drawn)) for n, theta in parents.items())),
             children=tuple(sorted((t, self._loss(theta, drawn)) for t, theta in children.items())),
+            echoes=echoes,
         )
+
+    def echoes(self, known: Novelties, deltas: Mapping[str, np.ndarray]) -> Pairs:
+        """How much each candidate of a braid round resembles earlier work, as a score states it.
+
+        Args:
+          known: the deltas accepted before.
+          deltas: by trainer, float32 [P], in the order of their commitments.
+        """
+        found = known.compare([self._parameters(delta) for delta in deltas.values()])
+        return tuple(sorted((t, round(1e6 * one.echo)) for t, one in zip(deltas, found, strict=True)))
 
     def value(
         self,
-        name: str,
         round: int,
         drawn: jax.Array,
         base: np.ndarray,
         deltas: Mapping[str, np.ndarray],
         weights: np.ndarray,
         composed: np.ndarray,
+        known: Novelties,
     ) -> Value:
-        """Values the accepted participants of a braid round.
+        """Values the accepted participants of a braid round; whose report it becomes is left open, too.
 
         Args:
-          name: of the validator.
           round: the round.
           drawn: indices of the drawn examples, int32 [E].
           base: weights of the common parent, float32 [P].
           deltas: of each accepted trainer as it goes into the composition, float32 [P].
           weights: of each, in the order of the trainers' names, float32 [K].
           composed: weights of the composition, float32 [P].
+          known: the deltas accepted before; only what a delta adds to its nearest one is paid.
         """
         trainers = sorted(deltas)
-        game = Composition(
-            losses=self.evaluator.losses_on(self.validation, drawn),
-            base=jnp.asarray(base),
-            deltas=jnp.asarray(np.stack([deltas[trainer] for trainer in trainers])),
-            weights=jnp.asarray(weights),
-        )
-        path = aumann_shapley(game, nodes=self.nodes)
+        moves = [self._parameters(deltas[trainer]) for trainer in trainers]
+        losses, start = self.evaluator.losses_on(self.validation, drawn), jnp.asarray(self._parameters(base))
+        game = Composition(losses, start, jnp.asarray(np.stack(moves)), jnp.asarray(weights))
+        novel = np.stack([known.compare([move])[0].novel for move in moves])
+        path = aumann_shapley(game, nodes=self.nodes, directions=jnp.asarray(novel))
+        luck = chance(game, nodes=self.nodes)
         key = jax.random.fold_in(jax.random.key(0), round)
         fair = shapley(game, key, budget=self.budget)
         return Value(
-            name,
+            "",
             round,
             composed=digest(composed),
             loss=self._loss(composed, drawn),
             values=_pairs(trainers, path.values),
             stderr=_pairs(trainers, path.stderr),
+            chance=_pairs(trainers, luck),
             shapley=_pairs(trainers, fair.values),
             shapley_stderr=_pairs(trainers, fair.stderr),
         )
+
+    def _parameters(self, baton: np.ndarray) -> np.ndarray:
+        """What is valued: not what a baton carries behind its parameters."""
+        return baton[: self.evaluator.size]
 
     def _loss(self, theta: np.ndarray, drawn: jax.Array) -> int:
         loss = self.evaluator.mean_loss(theta, self.validation, drawn)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from statistics import fmean, median_low
 
@@ -114,6 +115,12 @@ def _valued_round(
         yield "  earns as a royalty only: in the relay's last round the whole pot goes down the lineage"
     elif own.value <= 0:
         yield "  paid nothing: only a positive value earns"
+    elif payout and own.trainer not in dict(payout.values):
+        floor = rules.noise_floor / MILLION * math.hypot(own.stderr, own.chance)
+        yield (
+            f"  paid nothing: within the noise floor of {_nats(floor)} nats ({rules.noise_floor / MILLION:g} "
+            "standard deviations of the draw of the test and of the luck of a random direction)"
+        )
     elif payout is None:
         yield "  paid nothing: the composition was not accepted, so the pot was kept"
     else:

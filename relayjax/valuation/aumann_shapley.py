@@ -99,7 +99,8 @@ def _shares(
       float32 [N, E], nats.
     """
     start, moves = losses.linear(base), shares(losses, directions, weights)
-    total = jax.tree.map(lambda of_each: of_each.sum(axis=0), shares(losses, deltas, weights))
+    # Accelerators may multiply float32 in fewer bits by default, too few for values this close.
+    total = losses.linear(jnp.dot(weights, deltas, precision=lax.Precision.HIGHEST))
 
     def add_node(found: jax.Array, node: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
         time, share_of_time = node

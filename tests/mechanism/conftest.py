@@ -13,7 +13,7 @@ from relayjax.identity import Keys
 from relayjax.mechanism.apply import apply, start
 from relayjax.mechanism.rules import Rules, Schedule
 from relayjax.mechanism.rulesets import mechanism
-from relayjax.mechanism.state import Phase, Role, State
+from relayjax.mechanism.state import Phase, Role, State, Topology
 from relayjax.mechanism.transitions import expected_draw, expected_match, expected_settlement
 from relayjax.records import (
     Bid,
@@ -22,6 +22,7 @@ from relayjax.records import (
     Deposit,
     Genesis,
     Join,
+    Pairs,
     Record,
     Score,
     Submit,
@@ -75,6 +76,8 @@ class Player:
       away: probability that somebody expected to act does not.
       losses: trainer → its candidate's loss, micro-nats; drawn when not given.
       values: trainer → its value in a braid round; drawn when not given.
+      noise: trainer → (standard error of its value, that of random directions); 0 when not given.
+      echoes: trainer → how much its delta resembles earlier work, ppm; 0 when not given.
       lies: validator → what it adds to every loss.
     """
 
@@ -85,6 +88,8 @@ class Player:
         self.away = away
         self.losses: dict[str, int] = {}
         self.values: dict[str, int] = {}
+        self.noise: dict[str, tuple[int, int]] = {}
+        self.echoes: dict[str, int] = {}
         self.lies: dict[str, int] = {}
         self.composed: dict[str, str] = {}
         self.composed_loss: int | None = None
@@ -157,7 +162,12 @@ class Player:
             now.number,
             tuple((parent, self.parent_loss) for parent in parents),
             tuple((trainer, self.losses[trainer] + lie) for trainer in sorted(now.submissions)),
+            self.echoes_of(sorted(now.submissions)),
         )
+
+    def echoes_of(self, trainers: list[str]) -> Pairs:
+        braid = self.rules.topology(self.state) is Topology.BRAID
+        return tuple((trainer, self.echoes.get(trainer, 0)) for trainer in trainers) if braid else ()
 
     def test(self) -> None:
         if self.state.round.phase is not Phase.TESTING:
@@ -180,9 +190,11 @@ class Player:
             loss = self.parent_loss + self.dice.randint(-NAT, NAT)
         pairs = tuple((trainer, self.values[trainer]) for trainer in accepted)
         none = tuple((trainer, 0) for trainer in accepted)
+        noise = [self.noise.get(trainer, (0, 0)) for trainer in accepted]
+        stderr, chance = (tuple(zip(accepted, column, strict=True)) for column in zip(*noise, strict=True))
         for name in self.quorum():
             digest = self.composed.get(name, COMPOSED)
-            self.say(Value(name, self.state.round.number, digest, loss, pairs, none, pairs, none))
+            self.say(Value(name, self.state.round.number, digest, loss, pairs, stderr, chance, pairs, none))
         self.close(Phase.VALUATION)
 
     def settle(self) -> None:

@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relayjax import records
-from relayjax.errors import ConfigError
+from relayjax.errors import ConfigError, ProtocolError
 from relayjax.mechanism.rules import COIN, MILLION, RelayJAXRules, Schedule
 from relayjax.mechanism.settlement import split
 from relayjax.mechanism.state import Phase, Role, Topology
 from relayjax.mechanism.transitions import expected_match
-from relayjax.records import Bid, Close, Settle
+from relayjax.records import Bid, Close, Score, Settle
 
 RULES = RelayJAXRules(tolerance=COIN)
 BRAIDS = Schedule(rounds=4, participants=4, validators=3, braid_rounds=(1, 2, 3, 4))
@@ -44,6 +44,48 @@ def test_who_adds_nothing_is_paid_nothing_and_licensed_nothing(player):
     assert set(play.state.licences) == {"p0", "p2", "v0", "v1", "v2"}
     assert play.state.pot < 2
     assert play.state.balances["p1"] == play.state.balances["p3"] == RULES.endowment
+
+
+def test_a_value_within_the_noise_floor_is_not_paid(player):
+    """Floors: 3 · √(30² + 40²) = 150 and, without any noise, 0."""
+    play = braid(player, {"p0": 150, "p1": 151, "p2": 1, "p3": -1}, noise={"p0": (30, 40), "p1": (30, 40)})
+    assert set(paid(play, "value")) == {"p1", "p2"}
+    assert set(play.state.licences) == {"p1", "p2", "v0", "v1", "v2"}
+
+
+@pytest.mark.parametrize("order", [("p1", "p2"), ("p2", "p1")])
+def test_an_echo_is_refused_and_forfeits_its_deposit(player, order):
+    limit = RULES.echo_limit
+    play = braid(player, dict.fromkeys(EVEN, 9), echoes={order[0]: limit, order[1]: limit + 1})
+    settle = play.said[-1]
+    assert settle.refused == (order[1],)
+    assert (f"escrow:{order[1]}", "pot", RULES.deposit, "deposit forfeited") in settle.transfers
+    assert set(paid(play, "value")) == set(EVEN) - {order[1]}
+
+
+def test_chain_rounds_report_no_echoes(player):
+    play = player(dataclasses.replace(BRAIDS, braid_rounds=(4,)), RULES)
+    play.round(losses=EVEN)
+    assert [record.echoes for record in play.said if isinstance(record, Score)] == [(), (), ()]
+    play.echoes_of = lambda trainers: tuple((trainer, 0) for trainer in trainers)
+    with pytest.raises(ProtocolError, match="score"):
+        play.round(losses=EVEN)
+
+
+def test_every_braid_round_pays_the_same_however_long_the_way_to_it(player):
+    schedule = dataclasses.replace(BRAIDS, rounds=10, braid_rounds=(1, 2, 7, 30))
+    play = player(schedule, RULES)
+    minted, pots = [], []
+    while not play.state.finished:
+        play.round(losses=EVEN, values=dict.fromkeys(EVEN, 5))
+        minted.append(play.said[-1].transfers[0][2])
+        pots.append(sum((paid(play, "value") | {"royalties": sum(paid(play, "royalty").values())}).values()))
+    wages = RULES.emission // 10
+    equal = 10 * (RULES.emission - wages) // 3
+    assert minted == [wages + (equal if number in (1, 2, 7) else 0) for number in range(1, 11)]
+    assert [pot for number, pot in enumerate(pots, 1) if number in (1, 2, 7)] == pytest.approx(
+        [equal] * 3, abs=9
+    )
 
 
 def test_royalties_go_to_earlier_valued_versions_and_decay(player):

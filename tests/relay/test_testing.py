@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 
 import jax.numpy as jnp
 import numpy as np
@@ -10,11 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from relayjax.errors import ConfigError
 from relayjax.learning.evaluate import Evaluator
 from relayjax.learning.layout import Layout
 from relayjax.learning.placement import place
 from relayjax.learning.task import Task
-from relayjax.relay.testing import WORST, Validator, drawn_examples, validation_digest
+from relayjax.mechanism.rules import Schedule
+from relayjax.relay.testing import WORST, Rotation, Validator, check_reuse, validation_digest
 
 EYE: Mapping[str, np.ndarray] = {"x": np.eye(4, dtype=np.float32)}
 
@@ -37,23 +40,38 @@ def validator() -> Validator:
 
 @given(st.binary(min_size=32, max_size=32), st.integers(1, 200), st.integers(1, 250))
 def test_a_draw_is_distinct_sorted_and_repeatable(seed: bytes, count: int, examples: int):
-    drawn = drawn_examples(seed.hex(), count, examples)
+    drawn = Rotation(count).draw(seed.hex(), examples)
     assert drawn.dtype == np.int32 and len(drawn) == min(count, examples)
     assert (np.diff(drawn) > 0).all() and drawn.min() >= 0 and drawn.max() < count
-    assert (drawn == drawn_examples(seed.hex(), count, examples)).all()
+    assert (drawn == Rotation(count).draw(seed.hex(), examples)).all()
 
 
 def test_a_draw_depends_on_its_seed_and_favours_no_example():
-    draws = [drawn_examples(f"{seed:064x}", 50, 10) for seed in range(500)]
+    draws = [Rotation(50).draw(f"{seed:064x}", 10) for seed in range(500)]
     assert len({draw.tobytes() for draw in draws}) == 500
     often = np.bincount(np.concatenate(draws), minlength=50)
     assert often.min() > 60 and often.max() < 145  # 100 expected, five standard deviations are 45
 
 
+def test_tests_rotate():
+    rotation = Rotation(50)
+    drawn = [rotation.draw(f"{seed:064x}", 15) for seed in range(10)]
+    assert len(np.unique(np.concatenate(drawn[:3]))) == 45
+    assert (np.bincount(np.concatenate(drawn), minlength=50) == 3).all()
+
+
+@pytest.mark.parametrize(("reuse", "fits"), [(13, True), (12, False)])
+def test_a_relay_that_asks_too_often_is_refused(reuse: int, fits: bool):
+    """Every one of 13 rounds draws all of the 25 examples."""
+    schedule = Schedule(rounds=13, braid_rounds=(1,), draw=30, draw_valued=100, reuse=reuse)
+    with nullcontext() if fits else pytest.raises(ConfigError, match=r"relay\.reuse=12 allows fewer"):
+        check_reuse(schedule, 25)
+
+
 def test_scores_are_integer_micro_nats(validator: Validator):
     theta = np.array([0.5, 0.25, 1e-6, 0.0], np.float32)
     parents, children = {0: theta, 12: theta * 2}, {"p1": theta * 4, "p0": theta}
-    score = validator.score("v0", 3, jnp.array([0, 1]), parents, children)
+    score = validator.score(3, jnp.array([0, 1]), parents, children)
     assert score.parents == (("0", 375_000), ("12", 750_000))
     assert score.children == (("p0", 375_000), ("p1", 1_500_000))
     assert all(type(loss) is int for _, loss in (*score.parents, *score.children))
@@ -62,7 +80,7 @@ def test_scores_are_integer_micro_nats(validator: Validator):
 @pytest.mark.parametrize("loss", [np.nan, np.inf, -np.inf, 3e38])
 def test_a_loss_that_is_not_finite_is_the_worst(validator: Validator, loss: float):
     theta = np.array([loss, 0, 0, 0], np.float32)
-    score = validator.score("v0", 1, jnp.array([0]), {0: np.zeros(4, np.float32)}, {"p0": theta})
+    score = validator.score(1, jnp.array([0]), {0: np.zeros(4, np.float32)}, {"p0": theta})
     assert score.children == (("p0", WORST),) and score.parents == (("0", 0),)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 
 import pytest
@@ -45,6 +46,28 @@ def test_what_each_kind_of_member_is_told(played_run: History, played_derelayl: 
     assert "an observer contributes nothing" in observer
     assert "it revealed nothing" in explain(played_run, silent)
     assert "2.000000 coins: 2 × 1.000000" in explain(played_derelayl, "p00")
+
+
+def test_a_value_within_the_noise_floor_says_so(played_run: History) -> None:
+    first = played_run.rounds[0]
+    noisy = {
+        name: dataclasses.replace(value, chance=tuple((trainer, 30_000) for trainer, _ in value.chance))
+        for name, value in first.facts.values.items()
+    }
+    paid = [version for version in played_run.state.versions if version.round == 1]
+    versions = tuple(
+        dataclasses.replace(v, values=tuple(p for p in v.values if p[1] > 90_450)) if v in paid else v
+        for v in played_run.state.versions
+    )
+    told = dataclasses.replace(
+        played_run,
+        state=dataclasses.replace(played_run.state, versions=versions),
+        rounds=(
+            dataclasses.replace(first, facts=dataclasses.replace(first.facts, values=noisy)),
+            *played_run.rounds[1:],
+        ),
+    )
+    assert "within the noise floor of 0.090449 nats (3 standard deviations" in explain(told, "p1")
 
 
 def test_unknown_name_lists_the_members(played_run: History) -> None:

@@ -1,0 +1,116 @@
+"""What counts as new, and what luck is worth."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.tree_util import Partial
+
+from relayjax.errors import ConfigError
+from relayjax.valuation import Composition, aumann_shapley
+from relayjax.valuation.chance import chance
+from relayjax.valuation.novelty import Novelties
+
+P = 400
+
+
+def vectors(count: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=(count, P)).astype(np.float32)
+
+
+def knowing(*deltas: np.ndarray) -> Novelties:
+    known = Novelties()
+    for delta in deltas:
+        known.remember(delta)
+    return known
+
+
+def test_the_first_delta_is_new():
+    (delta,) = vectors(1)
+    (one,) = Novelties().compare([delta])
+    assert one.echo == 0
+    np.testing.assert_array_equal(one.novel, delta)
+
+
+@pytest.mark.parametrize("scale", [1.0, -1.0, 1e-3, 50.0])
+def test_a_replay_of_any_length_and_sign_has_nothing_new(scale: float):
+    old, older = vectors(2)
+    (one,) = knowing(older, old).compare([np.float32(scale) * old])
+    assert one.echo == pytest.approx(1, abs=1e-6)
+    assert np.linalg.norm(one.novel) < 1e-5 * abs(scale) * np.linalg.norm(old)
+
+
+def test_noise_on_a_replay_leaves_only_the_noise():
+    old, noise = vectors(2)
+    noise -= (noise @ old) / (old @ old) * old
+    (one,) = knowing(old).compare([old + noise])
+    cosine = np.linalg.norm(old) / np.linalg.norm(old + noise)
+    assert one.echo == pytest.approx(cosine, abs=1e-5)
+    np.testing.assert_allclose(one.novel, noise, atol=1e-5)
+
+
+def test_what_is_new_is_orthogonal_to_the_nearest_only():
+    near, far, new = vectors(3)
+    (one,) = knowing(far, near).compare([near + 0.1 * far + new])
+    assert abs(one.novel @ near) < 1e-2
+    assert one.novel @ far > 1
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_of_two_alike_the_later_is_the_echo(order: tuple[int, int]):
+    (delta, other) = vectors(2)
+    pair = np.stack([delta, np.float32(3) * delta])[list(order)]
+    first, between, second = Novelties().compare([pair[0], other, pair[1]])
+    assert first.echo == 0 and between.echo < 0.3
+    assert second.echo == pytest.approx(1, abs=1e-6)
+    np.testing.assert_array_equal(second.novel, pair[1])  # what siblings explain is not taken out
+
+
+def test_zeros_resemble_nothing():
+    (delta,) = vectors(1)
+    nothing = np.zeros_like(delta)
+    still, moved = knowing(nothing, delta).compare([nothing, delta])
+    assert still.echo == 0 and not still.novel.any()
+    assert moved.echo == pytest.approx(1)
+
+
+def quadratic(rows: jax.Array, theta: jax.Array) -> jax.Array:
+    return (rows @ theta) ** 2
+
+
+def game(seed: int = 0, participants: int = 5) -> Composition:
+    keys = jax.random.split(jax.random.key(seed), 3)
+    rows = jax.random.normal(keys[0], (60, P)) / np.sqrt(P)
+    base, deltas = jax.random.normal(keys[1], (P,)), jax.random.normal(keys[2], (participants, P))
+    return Composition(Partial(quadratic, rows), base, deltas, jnp.full(participants, 1 / participants))
+
+
+def test_directions_are_valued_along_the_way_of_the_deltas():
+    one = game()
+    np.testing.assert_array_equal(
+        aumann_shapley(one, directions=one.deltas).values, aumann_shapley(one).values
+    )
+    halves = aumann_shapley(one, directions=0.5 * one.deltas).values
+    np.testing.assert_allclose(2 * halves, aumann_shapley(one).values, rtol=1e-5)
+    nothing = one.deltas.at[2].set(0.0)
+    values = aumann_shapley(one, directions=nothing).values
+    assert values[2] == 0
+    np.testing.assert_allclose(np.delete(values, 2), np.delete(aumann_shapley(one).values, 2), rtol=1e-5)
+    with pytest.raises(ConfigError, match="one for each delta"):
+        aumann_shapley(one, directions=one.deltas[:2])
+
+
+def test_chance_is_the_spread_of_random_directions():
+    one = game()
+    stated = chance(one)
+    lengths = np.linalg.norm(one.deltas, axis=1)
+    found = []
+    for seed in range(200):
+        noise = vectors(5, seed)
+        noise *= (lengths / np.linalg.norm(noise, axis=1))[:, None]
+        found.append(aumann_shapley(one, directions=jnp.asarray(noise)).values)
+    np.testing.assert_allclose(np.std(found, axis=0), stated, rtol=0.2)
+    idle = Composition(one.losses, one.base, one.deltas.at[1].set(0.0), one.weights)
+    assert chance(idle)[1] == 0

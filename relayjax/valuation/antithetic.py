@@ -32,7 +32,7 @@ def antithetic_shapley(game: Game, key: jax.Array, *, budget: int) -> Estimate:
     return shapley_of_orders(
         game,
         lambda count: with_reverse(Draws(key).orders(count, participants)),
-        orders=2,
+        together=2,
         budget=budget,
         method="antithetic",
     )

@@ -14,6 +14,8 @@ import numpy as np
 
 from relayjax.errors import DataError
 
+_EXAMPLES_AT_ONCE = 64
+
 
 @dataclass(frozen=True, eq=False)
 class PostedTable:
@@ -79,10 +81,11 @@ def from_table(
     Raises:
       DataError: fewer than two examples.
     """
-    per_example = np.asarray(per_example, dtype=np.float64)
-    table = PostedTable(coalitions, per_example.mean(axis=1), coefficients)
+    table = PostedTable(coalitions, per_example.mean(axis=1, dtype=np.float64), coefficients)
     sampling = np.broadcast_to(sampling_variance, len(coefficients))
-    own = coefficients @ per_example
+    # What was evaluated is the largest thing there is: in float64 it is only ever held in parts.
+    parts = np.array_split(per_example, -(-per_example.shape[1] // _EXAMPLES_AT_ONCE), axis=1)
+    own = np.concatenate([coefficients @ part.astype(np.float64) for part in parts], axis=1)
     stderr = np.sqrt(example_variance(own) + sampling)
     values, evaluations = coefficients @ table.utilities, len(coalitions)
     return Estimate(values, stderr, np.sqrt(sampling), evaluations, method, table, own)

@@ -16,6 +16,9 @@ class Memo:
 
     A coalition that a game does not evaluate the same way to the last bit, whatever is evaluated beside it,
     has here the first value it got.
+
+    Attributes:
+      game: the game behind it.
     """
 
     def __init__(self, game: Game, *, limit: int = 2 << 30):
@@ -25,13 +28,13 @@ class Memo:
           game: what to remember.
           limit: most bytes that remembered values may take; a coalition takes 4 · E.
         """
-        self._game, self._limit = game, limit
+        self.game, self._limit = game, limit
         self._rows: dict[bytes, np.ndarray] = {}
 
     @property
     def participants(self) -> int:
         """N."""
-        return self._game.participants
+        return self.game.participants
 
     @property
     def evaluated(self) -> int:
@@ -42,18 +45,31 @@ class Memo:
         """As the game's, float [C, E].
 
         Raises:
-          ConfigError: the coalitions are ill-formed, or remembering them would exceed the limit.
+          ConfigError: the coalitions are ill-formed, or remembering them would exceed the limit; nothing is
+            then evaluated.
         """
         coalitions = checked(coalitions, self.participants)
         keys = [row.tobytes() for row in np.packbits(coalitions, axis=1)]
         new = {key: index for index, key in enumerate(keys) if key not in self._rows}
+        asked = coalitions[list(new.values())]
+        if not self._rows:
+            # How much a coalition takes is known from one.
+            self._remember(list(new)[:1], asked[:1])
+            new, asked = dict(list(new.items())[1:]), asked[1:]
         if new:
-            table = self._game.utility_per_example(coalitions[list(new.values())])
-            needed = (len(self._rows) + len(new)) * table[0].nbytes
-            if needed > self._limit:
-                raise ConfigError(
-                    f"remembering {len(self._rows) + len(new)} coalitions takes {needed} bytes, more than "
-                    f"{self._limit}: lower the budget, or use fewer of the {table.shape[1]} examples"
-                )
-            self._rows.update(zip(new, table, strict=True))
+            self._check_room(len(new))
+            self._remember(list(new), asked)
         return np.stack([self._rows[key] for key in keys])
+
+    def _remember(self, keys: list[bytes], coalitions: np.ndarray) -> None:
+        table = self.game.utility_per_example(coalitions)
+        self._rows.update(zip(keys, table, strict=True))
+
+    def _check_room(self, more: int) -> None:
+        row = next(iter(self._rows.values()))
+        count = len(self._rows) + more
+        if count * row.nbytes > self._limit:
+            raise ConfigError(
+                f"remembering {count} coalitions takes {count * row.nbytes} bytes, more than {self._limit}: "
+                f"lower the budget, or use fewer of the {len(row)} examples"
+            )

@@ -20,8 +20,8 @@ def orthogonal_shapley(game: Game, key: jax.Array, *, budget: int) -> Estimate:
 
     Orders are the corners of a polytope inscribed in a sphere of N − 1 dimensions. N − 1 directions are drawn
     at right angles to each other, each gives the order nearest to it, its opposite the reverse. Orders of one
-    tuple resemble each other less than independent ones do, so that together they say more; the reported
-    sampling error, as if pairs were independent, is on the safe side.
+    tuple resemble each other less than independent ones do, so that together they say more. The reported
+    sampling error is that of independent pairs: up to a third too large.
 
     Args:
       game: any game.
@@ -38,7 +38,7 @@ def orthogonal_shapley(game: Game, key: jax.Array, *, budget: int) -> Estimate:
     return shapley_of_orders(
         game,
         lambda count: with_reverse(orthogonal_orders(key, count, participants)),
-        orders=2,
+        together=2,
         budget=budget,
         method="orthogonal",
     )

@@ -47,32 +47,48 @@ def refine(
 ) -> Estimate:
     """Doubles what is spent until the largest standard error meets a target or the budget is used up.
 
-    It also stops when nine tenths of the variance come from the draw of validation examples: no coalition
-    can mend that, only more examples.
+    It also stops when nine tenths of the variance of every value come from the draw of validation examples:
+    more coalitions cannot mend that, only more examples. A step whose budget the estimator refuses is passed
+    over. A standard error that the first step guesses from little is itself uncertain, by a third or so:
+    where the target must hold, let it be lower by as much.
 
     Args:
-      estimator: any that evaluates coalitions.
+      estimator: any; of the registry or one's own.
       game: any game; a `Memo` goes on from what it remembers.
       key: `jax.random.key`.
       budget: most distinct coalitions to evaluate.
       target_stderr: largest standard error wanted, nats; None spends the whole budget at once.
-      first: what to spend first; by default 4 (N + 1).
-      progress: is told of every intermediate estimate.
+      first: what to spend first; by default 8 (N + 1).
+      progress: is told of every estimate, the last one included.
+
+    Returns:
+      The last estimate. Whether the target was met is told by its `stderr`; that more examples are what it
+      takes, by `sampling_stderr` beside it.
 
     Raises:
-      ConfigError: the target is not positive, or the budget is too small for the estimator.
+      ConfigError: the target or the first step is not positive, or the budget is too small for the
+        estimator.
     """
     if target_stderr is not None and not target_stderr > 0:
         raise ConfigError(f"target_stderr is {target_stderr}; give a positive number of nats, or None")
+    if first is not None and first < 1:
+        raise ConfigError(f"first is {first}; give 1 coalition or more, or None for the default")
     memo = game if isinstance(game, Memo) else Memo(game)
-    spent = budget if target_stderr is None else min(budget, first or 4 * (game.participants + 1))
+    spent = budget if target_stderr is None else min(budget, first or 8 * (game.participants + 1))
     while True:
-        estimate = estimator(memo, key, budget=spent)
-        progress(estimate)
-        settled = target_stderr is not None and (
-            estimate.stderr.max() <= target_stderr
-            or bool(np.all(10 * estimate.sampling_stderr**2 <= estimate.stderr**2))
-        )
-        if settled or spent == budget:
-            return estimate
+        try:
+            estimate = estimator(memo, key, budget=spent)
+        except ConfigError:
+            if spent >= budget:
+                raise
+        else:
+            progress(estimate)
+            if spent >= budget or _settled(estimate, target_stderr):
+                return estimate
         spent = min(budget, 2 * spent)
+
+
+def _settled(estimate: Estimate, target_stderr: float | None) -> bool:
+    if target_stderr is not None and estimate.stderr.max() <= target_stderr:
+        return True
+    return bool(np.all(10 * estimate.sampling_stderr**2 <= estimate.stderr**2))

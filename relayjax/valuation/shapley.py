@@ -8,7 +8,7 @@ from relayjax.valuation.estimate import Estimate
 from relayjax.valuation.exact import exact_shapley
 from relayjax.valuation.games import Game
 from relayjax.valuation.orders import sufficient
-from relayjax.valuation.orthogonal import orthogonal_shapley
+from relayjax.valuation.stratified import stratified_shapley
 
 # 4 096 coalitions; each participant more doubles them.
 EXACT_UP_TO = 12
@@ -20,7 +20,7 @@ def sufficient_budget(participants: int) -> int:
 
 
 def shapley(game: Game, key: jax.Array, *, budget: int = 1024) -> Estimate:
-    """Shapley values: exact up to 12 participants, from orthogonal orders above.
+    """Shapley values: exact up to 12 participants, from complementary contributions above.
 
     Args:
       game: any game.
@@ -35,4 +35,4 @@ def shapley(game: Game, key: jax.Array, *, budget: int = 1024) -> Estimate:
     """
     if game.participants <= EXACT_UP_TO:
         return exact_shapley(game)
-    return orthogonal_shapley(game, key, budget=budget)
+    return stratified_shapley(game, key, budget=budget)

@@ -141,7 +141,7 @@ def test_exact_refuses_what_it_cannot_enumerate():
         exact_shapley(TableGame(np.broadcast_to(0.0, (2**17, 2))))
 
 
-@pytest.mark.parametrize(("participants", "method"), [(12, "exact"), (13, "orthogonal")])
+@pytest.mark.parametrize(("participants", "method"), [(12, "exact"), (13, "stratified")])
 def test_shapley_chooses_by_the_number_of_participants(participants: int, method: str):
     estimate = shapley(TableGame(random_table(0, participants, 2)), jax.random.key(0), budget=50)
     assert estimate.method == method

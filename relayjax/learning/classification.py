@@ -21,6 +21,7 @@ import numpy as np
 import optax
 
 from relayjax.errors import DataError
+from relayjax.learning.first_layer import FirstLayerLosses
 from relayjax.learning.layout import Params
 from relayjax.learning.models.functional import Functional, MakeModel
 from relayjax.learning.task import Batch, Task
@@ -60,12 +61,25 @@ def classification(
     _check_labels(f"task {name}: test", test, classes)
     network = Functional.of(model)
 
-    def logits(params: Params, batch: Batch) -> jax.Array:
+    def inputs(batch: Batch) -> jax.Array:
         x = batch["x"]
-        return network.apply(params, x.astype(jnp.float32) / 255 if x.dtype == jnp.uint8 else x)
+        return x.astype(jnp.float32) / 255 if x.dtype == jnp.uint8 else x
+
+    def logits(params: Params, batch: Batch) -> jax.Array:
+        return network.apply(params, inputs(batch))
 
     def losses(params: Params, batch: Batch) -> jax.Array:
         return optax.softmax_cross_entropy_with_integer_labels(logits(params, batch), batch["y"])
+
+    def in_steps(first_layer: str) -> FirstLayerLosses:
+        def after(params: Params, batch: Batch, pre_activations: jax.Array) -> jax.Array:
+            outputs = network.after_first(params, pre_activations)
+            return optax.softmax_cross_entropy_with_integer_labels(outputs, batch["y"])
+
+        def rows(batch: Batch) -> jax.Array:
+            return inputs(batch).reshape(len(batch["x"]), -1)
+
+        return FirstLayerLosses(losses, f"{first_layer}/kernel", f"{first_layer}/bias", rows, after)
 
     def objective(params: Params, batch: Batch, context: jax.Array) -> jax.Array:
         shifted = logits(params, batch) + context
@@ -78,7 +92,7 @@ def classification(
     return Task(
         name=name,
         init=network.init,
-        losses=losses,
+        losses=losses if network.first_layer is None else in_steps(network.first_layer),
         metrics=metrics,
         shards=shards,
         validation=validation,

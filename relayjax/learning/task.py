@@ -41,7 +41,8 @@ class Task:
     Attributes:
       name: what reports call it.
       init: random key → parameters, float32 leaves.
-      losses: (parameters, batch) → loss of each example in nats, float32 [B]. What validators measure.
+      losses: (parameters, batch) → loss of each example in nats, float32 [B]. What validators measure, and
+        many times over in a valuation: give `first_layer.FirstLayerLosses` if they begin with a dense layer.
       metrics: (parameters, batch) → by name a figure of each example, float32 [B].
       shards: the private data of each participant; same names, dtypes and trailing shapes.
       validation: the hidden examples that score a leg.

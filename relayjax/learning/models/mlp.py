@@ -13,8 +13,10 @@ import jax.numpy as jnp
 from flax import nnx
 from jax.typing import DTypeLike
 
+from relayjax.learning.models.functional import BeginsDense
 
-class MLP(nnx.Module):
+
+class MLP(BeginsDense):
     """Layers with ReLU between them; maps [B, ...] to logits, float32 [B, outputs]."""
 
     def __init__(
@@ -38,8 +40,15 @@ class MLP(nnx.Module):
         widths = (inputs, *hidden, outputs)
         self.layers = nnx.List([nnx.Linear(a, b, dtype=dtype, rngs=rngs) for a, b in pairwise(widths)])
 
-    def __call__(self, x: jax.Array) -> jax.Array:
-        x = x.reshape(len(x), -1)
-        for layer in self.layers[:-1]:
-            x = jax.nn.relu(layer(x))
-        return self.layers[-1](x).astype(jnp.float32)
+    @property
+    def first_layer(self) -> str | None:
+        return "layers/0" if self.layers[0].dtype == jnp.float32 else None
+
+    def first(self, x: jax.Array) -> jax.Array:
+        return self.layers[0](x)
+
+    def after_first(self, pre_activations: jax.Array) -> jax.Array:
+        x = pre_activations
+        for layer in self.layers[1:]:
+            x = layer(jax.nn.relu(x))
+        return x.astype(jnp.float32)

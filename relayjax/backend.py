@@ -45,9 +45,11 @@ from relayjax.workdir import Workdir
 if TYPE_CHECKING:
     import numpy as np
 
+    from relayjax.appraisal import Appraisal, Measure, Progress
     from relayjax.config import Config
     from relayjax.relay.events import Event
     from relayjax.rescore import Rescore
+    from relayjax.retraining import Retraining
 
 Listener = Callable[["Event"], None]
 Baselines = Mapping[str, Any]
@@ -251,6 +253,52 @@ def verify(
     if keys is None:
         raise AccessError("rescoring opens every delta: give a maintainer's key with --key")
     return Verified(checked, rescore(Archive(directory), checked.history, keys, config))
+
+
+def value(
+    workdir: str | Path,
+    measure: Measure | None = None,
+    *,
+    keys: Keys | None = None,
+    config: Config | None = None,
+    progress: Progress = lambda done, rounds, stderr: None,
+) -> Appraisal:
+    """Values the work of every braid round settled so far; the run may go on meanwhile.
+
+    Args:
+      workdir: the run's.
+      measure: by which method, on which examples, in which metric.
+      keys: that open every delta; by default the ordering maintainer's, where the directory has them.
+      config: of the run, to value a task that is not RelayJAX's own.
+      progress: see `appraise`.
+
+    Raises:
+      WorkdirError: there is no run, or no braid round in it yet.
+      ConfigError: the measure does not suit the task or the number of participants.
+      AccessError: the keys do not open the deltas, or there are none.
+      IntegrityError: something is wrong; `verify` says more.
+    """
+    from relayjax.appraisal import Measure, appraise
+
+    directory, past = Workdir(Path(workdir)), read_history(workdir)
+    keys = keys or local_keys(directory, past)
+    if keys is None:
+        raise AccessError("valuing opens every delta: give a maintainer's key with --key")
+    return appraise(Archive(directory), past, keys, measure or Measure(), config, progress)
+
+
+def retraining(workdir: str | Path, *, config: Config | None = None) -> Retraining:
+    """A run whose relay can be trained again without some of its participants, if their data is here.
+
+    Raises:
+      WorkdirError: there is no run, or no settled round in it yet.
+      ConfigError: its rules or number of participants do not allow it.
+      DataError: the task's data is missing or malformed.
+    """
+    from relayjax.retraining import Retraining
+
+    directory, past = Workdir(Path(workdir)), read_history(workdir)
+    return Retraining(Archive(directory), past, config)
 
 
 def open_head(workdir: str | Path, keys: Keys) -> dict[str, np.ndarray]:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from absl import flags
 from rich.console import Console
@@ -20,6 +21,9 @@ from relayjax import backend, settings
 from relayjax.errors import ConfigError, RelayError
 from relayjax.identity import Keys
 from relayjax.workdir import Workdir
+
+if TYPE_CHECKING:
+    from relayjax.config import Config
 
 REFUSED, INTERRUPTED = 1, 130
 
@@ -121,17 +125,12 @@ def _define_verify(values: flags.FlagValues, _: Sequence[str]) -> None:
 def _verify(values: flags.FlagValues, arguments: list[str]) -> None:
     from relayjax.console import print_verified
 
-    chosen = None
-    if values.config:
-        from relayjax import config
-
-        chosen = config.load(values.config)
     verified = backend.verify(
         _workdir(arguments),
         keys=_keys(values.key) if values.key else None,
         log_key=values.log_key,
         rescored=values.rescore,
-        config=chosen,
+        config=_config(values.config),
     )
     print_verified(verified, Console())
 
@@ -154,6 +153,41 @@ def _explain(values: flags.FlagValues, arguments: list[str]) -> None:
     print(explain(backend.read_history(_workdir(arguments)), values.participant))
 
 
+def _define_value(values: flags.FlagValues, _: Sequence[str]) -> None:
+    from relayjax.appraisal import EXAMPLES, METHODS
+
+    methods = ", ".join(METHODS)
+    _string(values, "method", None, f"one of {methods} (aumann-shapley; orthogonal for another metric)")
+    _string(values, "metric", "loss", "what is valued: the loss, or a metric of the task's (more is better)")
+    _string(values, "examples", EXAMPLES[0], "drawn: each round's own; validation: all of them")
+    flags.DEFINE_integer("budget", 1024, "most coalitions to evaluate in a round", flag_values=values)
+    flags.DEFINE_float("target_stderr", None, "stop at this standard error", flag_values=values)
+    _string(values, "key", None, "key of a maintainer, DIRECTORY/NAME; opens the deltas")
+    _string(values, "config", None, "config file, to value a task that is not RelayJAX's own")
+    _string(values, "plot", None, "draw values beside what was paid in this .png or .svg file")
+    _string(values, "json", None, "write everything to this file")
+    _string(values, "against", None, "retrain: compare with retraining the relay without each participant")
+    flags.DEFINE_integer("repeats", 1, "retrainings without each, with other batches", flag_values=values)
+
+
+def _value(values: flags.FlagValues, arguments: list[str]) -> None:
+    from relayjax.appraisal import Measure
+    from relayjax.value_console import Wanted, value
+
+    if values.against not in (None, "retrain"):
+        raise ConfigError(f"--against={values.against}: the only choice is retrain")
+    if values.repeats < 1:
+        raise ConfigError(f"--repeats={values.repeats}: give 1 or more")
+    measure = Measure(values.method, values.budget, values.target_stderr, values.examples, values.metric)
+    wanted = Wanted(
+        Path(values.plot) if values.plot else None,
+        Path(values.json) if values.json else None,
+        values.repeats if values.against else 0,
+    )
+    keys, chosen = _keys(values.key) if values.key else None, _config(values.config)
+    value(_workdir(arguments), measure, wanted, Console(), keys=keys, config=chosen)
+
+
 def _define_open(values: flags.FlagValues, _: Sequence[str]) -> None:
     _string(values, "key", None, "the key to open the head with, DIRECTORY/NAME, such as runs/digits/keys/p0")
     _string(values, "out", None, "write the weights to this .npz or .safetensors file")
@@ -172,6 +206,9 @@ VERBS = {
     "verify": Verb(_verify, _define_verify, "WORKDIR", "check a run: ledger, artefacts, payouts, weights"),
     "report": Verb(_report, lambda values, arguments: None, "WORKDIR", "write report.html anew"),
     "explain": Verb(_explain, _define_explain, "WORKDIR", "say why a participant got what it got"),
+    "value": Verb(
+        _value, _define_value, "WORKDIR", "say what everybody's work is worth, beside what was paid"
+    ),
     "open": Verb(_open, _define_open, "WORKDIR", "open the newest weights with a licence holder's key"),
 }
 
@@ -203,6 +240,14 @@ def _workdir(arguments: list[str]) -> Path:
 def _no_arguments(arguments: list[str]) -> None:
     if arguments:
         raise ConfigError(f"unexpected argument {arguments[0]!r}; settings are given as --config.NAME=VALUE")
+
+
+def _config(source: str | None) -> Config | None:
+    if not source:
+        return None
+    from relayjax import config
+
+    return config.load(source)
 
 
 def _keys(path: str) -> Keys:

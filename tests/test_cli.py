@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -32,7 +33,7 @@ def test_help_lists_the_verbs(capsys: pytest.CaptureFixture[str]):
     for arguments in (["--help"], []):
         assert cli.main(arguments) == 0
         said = capsys.readouterr().out
-        assert all(verb in said for verb in ("run", "verify", "report", "explain", "open"))
+        assert all(verb in said for verb in ("run", "verify", "report", "explain", "value", "open"))
     assert cli.main(["run", "--help"]) == 0
     assert "--config.relay.rounds" in capsys.readouterr().out
     assert cli.main(["--version"]) == 0
@@ -133,7 +134,7 @@ def test_without_a_licence_the_head_stays_closed(tiny_run: Path, capsys: pytest.
     assert "observer" in said and "licence" in said and "Traceback" not in said
 
 
-@pytest.mark.parametrize("verb", ["verify", "report", "explain", "open"])
+@pytest.mark.parametrize("verb", ["verify", "report", "explain", "value", "open"])
 def test_where_no_run_is_every_verb_says_so(verb: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     needed = {"explain": ["--participant=p0"], "open": [f"--key={tmp_path / 'p0'}"]}.get(verb, [])
     backend.Keys.generate("p0").save(tmp_path)
@@ -143,6 +144,69 @@ def test_where_no_run_is_every_verb_says_so(verb: str, tmp_path: Path, capsys: p
     assert "no run here" in capsys.readouterr().err and not list(empty.iterdir())
     assert cli.main([verb, *needed]) == 1
     assert "exactly one WORKDIR" in capsys.readouterr().err
+
+
+def test_value_prints_draws_and_writes_what_work_is_worth(
+    tiny_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    plot, written = tmp_path / "values.png", tmp_path / "values.json"
+    before = {path: path.read_bytes() for path in tiny_run.rglob("*") if path.is_file()}
+    asked = ["--method=exact", f"--plot={plot}", f"--json={written}", "--against=retrain"]
+    assert cli.main(["value", str(tiny_run), *asked]) == 0
+    said = capsys.readouterr().out
+    found = json.loads(written.read_text())
+    for part in (
+        "exact over 2 braid rounds",
+        "250 drawn",
+        "p2",
+        "round 4",
+        "royalty",
+        "without it",
+        "4 relays",
+    ):
+        assert part in said, said
+    for name, worth in found["values"].items():
+        shown = f"{worth:.3f} ± {1.96 * found['stderr'][name]:.3f}".replace("-", "−")
+        assert shown in said
+    assert "(difference 0.0000)" in said and "ended with the run's own head" in said
+    assert plot.read_bytes().startswith(b"\x89PNG")
+    assert (found["method"], found["metric"], found["examples"]) == ("exact", "loss", "drawn")
+    assert [(r["round"], r["evaluations"]) for r in found["rounds"]] == [(1, 8), (4, 8)]
+    assert sum(found["values"].values()) == pytest.approx(found["together"])
+    assert len(found["legs"]) == 12 and len(found["retrained"]["final"]) == 1
+    assert set(found["agreement"]["value"]) == {"final", "mean"}
+    assert {path: path.read_bytes() for path in tiny_run.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize(
+    ("flag", "said"),
+    [
+        ("--method=guess", "choose one of exact"),
+        ("--metric=beauty", "choose one of loss, accuracy"),
+        ("--examples=all", "drawn, validation"),
+        ("--budget=2", "a budget of 2"),
+        ("--target_stderr=0", "positive"),
+        ("--against=guess", "retrain"),
+        ("--repeats=0", "1 or more"),
+        ("--plot=values.pdf", ".png or .svg"),
+        ("--config=nowhere.py", "nowhere.py"),
+    ],
+)
+def test_value_refuses_what_it_cannot_do(
+    flag: str, said: str, tiny_run: Path, capsys: pytest.CaptureFixture[str]
+):
+    assert cli.main(["value", str(tiny_run), flag]) == 1
+    printed = capsys.readouterr()
+    assert said in printed.err and "Traceback" not in printed.err and not printed.out
+
+
+def test_value_says_when_there_is_nothing_to_value_or_no_key(
+    tiny_run: Path, tiny_snapshots: list[Path], capsys: pytest.CaptureFixture[str]
+):
+    assert cli.main(["value", str(tiny_snapshots[0])]) == 1
+    assert "no braid round is settled yet" in capsys.readouterr().err
+    assert cli.main(["value", str(tiny_run), f"--key={tiny_run / 'keys' / 'observer.age'}"]) == 1
+    assert "observer" in capsys.readouterr().err
 
 
 def test_verify_names_what_is_wrong(tiny_copy: Path, capsys: pytest.CaptureFixture[str]):

@@ -24,14 +24,16 @@ LAYERS = (
     ("audit", "summary"),
     ("relay", "report"),
     ("rescore",),
+    ("appraisal", "retraining"),
     ("backend",),
-    ("console",),
+    ("console", "value_console"),
     ("cli",),
     ("__main__", "configs"),
 )
 LEVEL = {unit: level for level, layer in enumerate(LAYERS) for unit in layer}
 
 NEEDS_ACCELERATOR = {"configs", "config", "handoff", "learning", "relay", "rescore", "valuation"}
+NEEDS_ACCELERATOR |= {"appraisal", "retraining"}
 ACCELERATOR = ("jax", "jaxlib", "flax", "optax", "orbax")
 
 # Whatever turns bytes from a file or a peer into running code.

@@ -1,4 +1,4 @@
-"""How all figures look, and how one becomes an inline SVG.
+"""How all figures look, and how one becomes an inline SVG, or a file.
 
 Equal data give equal bytes: identifiers are salted with a constant and no date is written. Colours are
 those of Okabe and Ito, distinguishable with any colour vision; beyond seven they repeat with other dashes.
@@ -86,6 +86,24 @@ def drawn(label: str) -> Callable[[Callable[P, Figure]], Callable[P, str]]:
         return render
 
     return decorate
+
+
+def saved(draw: Callable[[], Figure], label: str, kind: str) -> bytes:
+    """A figure as the content of a file of its own.
+
+    Args:
+      draw: makes it.
+      label: what it shows, for those who can't see it.
+      kind: svg or png.
+    """
+    with matplotlib.style.context(["default", _STYLE]):
+        figure = draw()
+        if kind == "svg":
+            return _svg(figure, label).encode()
+        buffer = io.BytesIO()
+        metadata = {"Software": None, "Description": label}
+        figure.savefig(buffer, format="png", dpi=200, facecolor="white", metadata=metadata)
+        return buffer.getvalue()
 
 
 def colour(index: int) -> str:

@@ -22,6 +22,8 @@ from relayjax.valuation.estimate import Estimate, PostedTable, fixed_point
 from relayjax.valuation.estimators import ESTIMATORS, estimator
 from relayjax.valuation.exact import exact_shapley
 from relayjax.valuation.games import NOBODY, Composition, Function, Game, Path, Retraining
+from relayjax.valuation.gaussian_process import gaussian_process_shapley
+from relayjax.valuation.kernel_shap import leverage_shap
 from relayjax.valuation.leave_one_out import leave_one_out
 from relayjax.valuation.memo import Memo
 from relayjax.valuation.orthogonal import orthogonal_shapley
@@ -50,7 +52,9 @@ __all__ = [
     "estimator",
     "exact_shapley",
     "fixed_point",
+    "gaussian_process_shapley",
     "leave_one_out",
+    "leverage_shap",
     "orthogonal_shapley",
     "owen_shapley",
     "permutation_shapley",

@@ -11,6 +11,8 @@ from relayjax.valuation.banzhaf import banzhaf
 from relayjax.valuation.estimate import Estimate
 from relayjax.valuation.exact import exact_shapley
 from relayjax.valuation.games import Composition, Game
+from relayjax.valuation.gaussian_process import gaussian_process_shapley
+from relayjax.valuation.kernel_shap import leverage_shap
 from relayjax.valuation.leave_one_out import leave_one_out
 from relayjax.valuation.memo import Memo
 from relayjax.valuation.orthogonal import orthogonal_shapley
@@ -55,6 +57,8 @@ ESTIMATORS: dict[str, Estimator] = {
     "orthogonal": orthogonal_shapley,
     "owen": owen_shapley,
     "stratified": stratified_shapley,
+    "leverage-shap": leverage_shap,
+    "gaussian-process": gaussian_process_shapley,
     "banzhaf": banzhaf,
     "leave-one-out": leave_one_out,
     "aumann-shapley": aumann_shapley_within,

@@ -5,8 +5,6 @@ Shapes: N participants, M pairs of coalitions, C = 2 M + 2 coalitions, E validat
 
 from __future__ import annotations
 
-import math
-
 import jax
 import numpy as np
 
@@ -65,7 +63,7 @@ def leverage_shap(game: Game, key: jax.Array, *, budget: int) -> Estimate:
 def regression(pairs: np.ndarray) -> np.ndarray:
     """The values as a linear map of the odd parts of the full coalition and the sampled pairs.
 
-    Exactly the Shapley values if the pairs are all there are.
+    Exactly the Shapley values if the pairs are all there are. Those that no pair tells apart get the same.
 
     Args:
       pairs: bool [M, N], the smaller side of each.
@@ -75,9 +73,10 @@ def regression(pairs: np.ndarray) -> np.ndarray:
     """
     participants = pairs.shape[1]
     sizes = pairs.sum(axis=1)
-    # μ / π: what a pair stands for. A pair's two members say the same, so that one of them is enough.
-    alike = np.array([float(math.comb(participants, size)) for size in sizes])
-    weights = 1 / (sampled_fraction(pairs) * alike * sizes * (participants - sizes))
+    # μ / π, where the number of coalitions of a size cancels. Both members of a pair say the same, so that
+    # one is enough; of halves there are half as many pairs as coalitions.
+    counts = np.bincount(sizes)[sizes] * np.where(2 * sizes == participants, 2, 1)
+    weights = 1 / (counts * sizes * (participants - sizes))
     centred = pairs - sizes[:, None] / participants
     gram = centred.T * weights @ centred
     slopes = np.linalg.pinv(gram, rcond=1e-10, hermitian=True) @ (centred.T * weights)

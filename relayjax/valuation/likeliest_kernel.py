@@ -14,7 +14,10 @@ from scipy.linalg import cholesky, solve_triangular
 
 from relayjax.valuation.odd_kernel import OddKernel
 
-# The choice is made on the first so many coalitions: they tell as much as all, and it stays cheap.
+# A first choice, of share and rough variance under each metric, is made by so many contrasts: a matrix small
+# enough for one thread of the linear algebra, since hundreds that wait for several would take seconds on a
+# busy machine. What is left is compared on so many coalitions.
+_CONTRASTS = 96
 _JUDGES = 256
 
 # Largest xᵀAy on the coalitions at hand: far below 1 interactions of third order are all there is, at 9 the
@@ -47,25 +50,41 @@ def likeliest_kernel(signs: np.ndarray, odd: np.ndarray) -> OddKernel:
       Rasmussen and Williams, Gaussian Processes for Machine Learning, 2006 (section 5.4.1).
       Harville, Maximum Likelihood Approaches to Variance Component Estimation, 1977 (section 5.1).
     """
+    participants = signs.shape[1]
     felt = np.linalg.pinv(signs) @ odd
-    signs, odd = signs[:_JUDGES], odd[:_JUDGES]
-    contrasts = _contrasts(signs)
-    seen = contrasts.T @ odd.mean(axis=1)
-
-    def covariance(kernel: OddKernel) -> np.ndarray:
-        return contrasts.T @ kernel.smooth(signs, signs) @ contrasts
-
     waves = [_wave(metric, _directions(felt), signs) for metric in _metrics(felt, signs)]
-    ridges = covariance(replace(waves[0], share=1.0))
-    best, least = waves[0], np.inf
-    for wave in waves:
-        waving = covariance(wave)
-        for share, rough in product(_SHARES, _ROUGH):
-            mixed = (1 - share) * waving + share * ridges
-            surprise = _surprise(mixed + rough * np.eye(len(seen)), seen)
-            if surprise < least:
-                best, least = replace(wave, share=share, rough=rough), surprise
-    return best
+    grid = [replace(wave, share=share, rough=rough) for wave, share, rough in product(waves, _SHARES, _ROUGH)]
+    ranked = _ranked(grid, signs, odd, participants + _CONTRASTS)
+    best = {id(kernel.metric): kernel for kernel in reversed(ranked)}
+    # More coalitions show what is smooth beneath what looked rough, not the other way round.
+    finer = [
+        replace(kernel, rough=rough) for kernel in best.values() for rough in _ROUGH if rough <= kernel.rough
+    ]
+    return _ranked(finer, signs, odd, participants + _JUDGES)[0]
+
+
+def _ranked(kernels: list[OddKernel], signs: np.ndarray, odd: np.ndarray, judges: int) -> list[OddKernel]:
+    """The kernels, likeliest first, as the first so many coalitions have it."""
+    surprises = _surprises(kernels, signs[:judges], odd[:judges].mean(axis=1))
+    return [kernels[index] for index in np.argsort(surprises, kind="stable")]
+
+
+def _surprises(kernels: list[OddKernel], signs: np.ndarray, odd: np.ndarray) -> list[float]:
+    """−log likelihood of what was seen under kernels of the same directions, up to a constant."""
+    contrasts = _contrasts(signs)
+    seen = contrasts.T @ odd
+    ridges = contrasts.T @ kernels[0].ridges(signs, signs) @ contrasts
+    metrics = {id(kernel.metric): kernel for kernel in kernels}
+    waves = {name: contrasts.T @ kernel.waves(signs, signs) @ contrasts for name, kernel in metrics.items()}
+    surprises = []
+    for kernel in kernels:
+        covariance = (1 - kernel.share) * waves[id(kernel.metric)] + kernel.share * ridges
+        lower = cholesky(covariance + kernel.rough * np.eye(len(seen)), lower=True)
+        white = solve_triangular(lower, seen, lower=True)
+        # Nothing but additive: any kernel will do.
+        size = max(white @ white, np.finfo(np.float64).tiny)
+        surprises.append(len(seen) / 2 * np.log(size) + np.log(np.diag(lower)).sum())
+    return surprises
 
 
 def _contrasts(signs: np.ndarray) -> np.ndarray:
@@ -94,12 +113,3 @@ def _wave(metric: np.ndarray, directions: np.ndarray, signs: np.ndarray) -> OddK
     """The kernel's first term alone, 1 on average over the coalitions themselves."""
     reached = np.sum(signs @ metric * signs, axis=1)
     return OddKernel(metric, float(np.mean(np.sinh(reached) - reached)), directions, 0.0, 0.0)
-
-
-def _surprise(covariance: np.ndarray, seen: np.ndarray) -> float:
-    """−log likelihood of contrasts at the likeliest amplitude, up to a constant."""
-    lower = cholesky(covariance, lower=True)
-    white = solve_triangular(lower, seen, lower=True)
-    # Nothing but additive: any kernel will do.
-    size = max(white @ white, np.finfo(np.float64).tiny)
-    return len(seen) / 2 * np.log(size) + np.log(np.diag(lower)).sum()

@@ -46,9 +46,16 @@ class OddKernel:
           x: signs, float64 [M, N].
           y: signs, float64 [L, N].
         """
+        return (1 - self.share) * self.waves(x, y) + self.share * self.ridges(x, y)
+
+    def waves(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """The first term without its share, float64 [M, L]."""
         product = x @ self.metric @ y.T
-        ridges = (x @ self.directions) ** 3 @ ((y @ self.directions) ** 3).T
-        return (1 - self.share) * (np.sinh(product) - product) / self.scale + self.share * ridges
+        return (np.sinh(product) - product) / self.scale
+
+    def ridges(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """The second term without its share, float64 [M, L]."""
+        return (x @ self.directions) ** 3 @ ((y @ self.directions) ** 3).T
 
     def smooth_with_values(self, y: np.ndarray) -> np.ndarray:
         """Covariance of the Shapley values with the odd part at y, by the first two terms, float64 [N, L]."""

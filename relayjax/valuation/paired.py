@@ -77,7 +77,8 @@ def pairs_of_size(participants: int, size: int) -> int:
 def sampled_fraction(pairs: np.ndarray) -> np.ndarray:
     """Which fraction of the pairs of its size was sampled, float64 [M], of each of the pairs, bool [M, N]."""
     sizes = pairs.sum(axis=1)
-    counts = np.bincount(sizes)
+    # Integers of Python: there may be more pairs of a size than 64 bits count.
+    counts = np.bincount(sizes).tolist()
     return np.array([counts[size] / pairs_of_size(pairs.shape[1], size) for size in sizes])
 
 

@@ -45,11 +45,11 @@ def orthogonal_shapley(game: Game, key: jax.Array, *, budget: int) -> Estimate:
 
 
 def orthogonal_orders(key: jax.Array, count: int, participants: int) -> np.ndarray:
-    """Orders, uniform each, of tuples of orthogonal directions, int [M, N]."""
+    """Orders of tuples of orthogonal directions, int [M, N]; each with its reverse is uniform."""
     dimensions = participants - 1
     tuples = -(-count // dimensions)
     directions, _ = np.linalg.qr(Draws(key).normal(tuples, dimensions, dimensions))
-    # The columns of Q are the directions; their signs do not matter, since opposites follow.
+    # The columns of Q are the directions. LAPACK's choice of their signs does not matter: opposites follow.
     directions = directions.swapaxes(1, 2).reshape(-1, dimensions)[:count]
     return (directions @ _hyperplane(participants)).argsort(axis=1, kind="stable")
 

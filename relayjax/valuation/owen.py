@@ -25,11 +25,12 @@ def owen_shapley(game: Game, key: jax.Array, *, budget: int) -> Estimate:
     distribution as joining one by one, without the variance of how many do. Everyone's contribution to
     S and to N \\ S is then measured.
 
-    The values are made to add up to v(N): what is missing is shared out in proportion to the sampling
-    variance of each value, so that whoever brings nothing gets exactly 0. Measured on games of digits, this
-    lowers the error by up to a tenth, equal shares by a little less.
+    The values are made to add up to v(N): what is missing is shared out in proportion to the sampling error
+    of each value, so that whoever brings nothing gets exactly 0. Measured on games of digits, this lowers the
+    error by a twentieth, as equal shares do.
 
-    The variance reported is that of `shapley_of_orders`, with these pairs for units.
+    The variance reported is that of `shapley_of_orders` with these pairs for units, divided by U − 1 instead
+    of U because the shares are fitted to the same pairs.
 
     Args:
       game: any game.
@@ -60,14 +61,15 @@ def owen_shapley(game: Game, key: jax.Array, *, budget: int) -> Estimate:
     center = np.array([[0], [participants + 1]])
     found = mean_marginals(game, units, np.where(middle, center, toggled), np.where(middle, toggled, center))
     # What is missing, w (v(N) − Σ φ), is linear in the utilities too once the weights are given.
-    variance = found.own.var(axis=0, ddof=1)
-    weights = variance / variance.sum() if variance.any() else np.full(participants, 1 / participants)
+    weights = found.own.std(axis=0)
+    weights = weights / weights.sum() if weights.any() else np.full(participants, 1 / participants)
     sizes = found.coalitions.sum(axis=1)
-    worth = (sizes == participants).astype(np.float64) - (sizes == 0)
-    coefficients = found.coefficients + np.outer(weights, worth - found.coefficients.sum(axis=0))
-    corrected = found.own - np.outer(found.own.sum(axis=1), weights)  # up to the same constant in each pair
-    sampling = corrected.var(axis=0, ddof=1) / len(corrected)
-    return from_table(found.coalitions, found.per_example, coefficients, "owen", sampling)
+    worth_of_all = (sizes == participants).astype(np.float64) - (sizes == 0)
+    missing = worth_of_all - found.coefficients.sum(axis=0)
+    coefficients = found.coefficients + np.outer(weights, missing)
+    corrected = found.own - np.outer(found.own.sum(axis=1), weights)  # and the same to each from v(N)
+    variance = corrected.var(axis=0, ddof=1) / (len(corrected) - 1)
+    return from_table(found.coalitions, found.per_example, coefficients, "owen", variance)
 
 
 def _coalitions(key: jax.Array, count: int, participants: int) -> np.ndarray:

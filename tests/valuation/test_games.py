@@ -105,6 +105,7 @@ def test_a_bare_function_is_accepted():
         ({"base": jnp.zeros(P, jnp.int32)}, "base"),
         ({"deltas": jnp.zeros((0, P)), "weights": jnp.zeros(0)}, "no participants"),
         ({"block": 0}, "block"),
+        ({"threads": 0}, "threads"),
     ],
 )
 def test_ill_formed_games_are_refused(change: dict, named: str):

@@ -12,7 +12,7 @@ from functools import cached_property
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jax.tree_util import Partial
 
 from relayjax.errors import ConfigError, DataError
@@ -154,11 +154,19 @@ class Composition:
         return group_sizes(self.participants, parts_bytes(losses, self.base), self.table_bytes)
 
     @cached_property
+    def _row_of_devices(self) -> Mesh | None:
+        """The devices as coalitions are dealt out to them, whatever the axes of the mesh mean elsewhere."""
+        if self.mesh is None:
+            return None
+        devices = list(self.mesh.devices.flat)
+        return jax.make_mesh((len(devices),), ("coalitions",), (AxisType.Auto,), devices=devices)
+
+    @cached_property
     def _placed(self) -> tuple[LinearFirst, Sums]:
         """Losses and what composes coalitions for them, on every device; made when first needed."""
         everything = self.staged, (self.base, self.deltas, self.weights)
-        if self.mesh is not None:
-            everything = jax.device_put(everything, NamedSharding(self.mesh, PartitionSpec()))
+        if self._row_of_devices is not None:
+            everything = jax.device_put(everything, NamedSharding(self._row_of_devices, PartitionSpec()))
         staged, arrays = everything
         sizes = self._sizes(staged)
         return staged, subset_sums(staged, *arrays, sizes) if sizes else DirectSums(*arrays)
@@ -171,10 +179,11 @@ class Composition:
         coalitions = np.concatenate([np.zeros((1, self.participants), bool), coalitions])
         staged, sums = self._placed
         # A small model's operations leave cores idle that several calls can share; a large one's do not.
-        alone = isinstance(sums, DirectSums) or self.mesh is not None or jax.default_backend() != "cpu"
+        mesh = self._row_of_devices
+        alone = isinstance(sums, DirectSums) or mesh is not None or jax.default_backend() != "cpu"
         threads = self.threads or (1 if alone else cores())
         before, seen = None, 0
-        for rows in sweep(staged, sums, coalitions, block=self.block_size, mesh=self.mesh, threads=threads):
+        for rows in sweep(staged, sums, coalitions, block=self.block_size, mesh=mesh, threads=threads):
             diverged = ~np.isfinite(rows).all(axis=1)
             if diverged.any():
                 members = np.flatnonzero(coalitions[seen + diverged.argmax()]).tolist()

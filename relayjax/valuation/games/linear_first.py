@@ -107,15 +107,18 @@ def saves_time(losses: LinearFirst, base: jax.Array, rows: int) -> bool:
       rows: to be added up for a coalition.
     """
     longer = parts_bytes(losses, base) - base.nbytes
-    leaves, structure = jax.tree.flatten(losses)
-    return rows * longer * FLOPS_PER_BYTE <= _flops(structure, tuple(map(_shape, leaves)), _shape(base))
+    return rows * longer * FLOPS_PER_BYTE <= _flops(*_shapes(losses, base))
 
 
 def parts_bytes(losses: LinearFirst, base: jax.Array) -> int:
     """How large the parts of one set of parameters are."""
-    return sum(
-        leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(jax.eval_shape(losses.linear, base))
-    )
+    return base.nbytes if isinstance(losses, Whole) else _parts_bytes(*_shapes(losses, base))
+
+
+def _shapes(losses: LinearFirst, theta: jax.Array) -> tuple[Any, tuple[Any, ...], Any]:
+    """All that the size of the first step depends on; games of a relay agree in it."""
+    leaves, structure = jax.tree.flatten(losses)
+    return structure, tuple(map(_shape, leaves)), _shape(theta)
 
 
 def _shape(array: Any) -> jax.ShapeDtypeStruct:
@@ -123,8 +126,17 @@ def _shape(array: Any) -> jax.ShapeDtypeStruct:
 
 
 @lru_cache(maxsize=64)
-def _flops(structure: Any, shapes: tuple[jax.ShapeDtypeStruct, ...], theta: jax.ShapeDtypeStruct) -> float:
+def _parts_bytes(structure: Any, shapes: tuple[Any, ...], theta: Any) -> int:
+    parts = jax.eval_shape(
+        lambda losses, theta: losses.linear(theta), jax.tree.unflatten(structure, shapes), theta
+    )
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(parts))
+
+
+@lru_cache(maxsize=64)
+def _flops(structure: Any, shapes: tuple[Any, ...], theta: Any) -> float:
     """What the first step multiplies and adds, as the compiler counts it; infinitely much if it does not."""
-    losses: LinearFirst = jax.tree.unflatten(structure, shapes)
-    lowered = jax.jit(lambda losses, theta: losses.linear(theta)).lower(losses, theta)
+    lowered = jax.jit(lambda losses, theta: losses.linear(theta)).lower(
+        jax.tree.unflatten(structure, shapes), theta
+    )
     return (lowered.cost_analysis() or {}).get("flops", math.inf)

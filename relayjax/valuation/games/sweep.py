@@ -47,7 +47,7 @@ def sweep(
       sums: what the parts of a coalition are made by.
       coalitions: bool [C, N].
       block: B.
-      mesh: devices that share the rows of a call; None for one.
+      mesh: of one axis, devices that share the rows of a call and hold all arrays; None for one.
       threads: calls under way at once.
 
     Yields:

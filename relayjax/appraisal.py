@@ -248,24 +248,6 @@ def appraise(
     return Appraisal(measure, names, tuple(found), legs(past), paid)
 
 
-def spearman(first: np.ndarray, second: np.ndarray) -> float:
-    """Rank correlation; equal figures share their mean rank. NaN where all figures of one side are equal.
-
-    Args:
-      first, second: float64 [N].
-    """
-    ranks = np.stack([_ranks(first), _ranks(second)])
-    ranks -= ranks.mean(axis=1, keepdims=True)
-    scale = math.sqrt((ranks[0] ** 2).sum() * (ranks[1] ** 2).sum())
-    return float(ranks[0] @ ranks[1]) / scale if scale else math.nan
-
-
-def _ranks(figures: np.ndarray) -> np.ndarray:
-    """From 1 for the smallest, float64 [N]."""
-    _, place_of, often = np.unique(figures, return_inverse=True, return_counts=True)
-    return (often.cumsum() - (often - 1) / 2)[place_of]
-
-
 def _braids(archive: Archive, past: History, keys: Keys) -> Iterator[tuple[SettledRound, Siblings]]:
     """Every braid round that was valued, with what it accepted."""
     schedule, starts = past.state.schedule, dict[int, list[SettledRound]]()

@@ -19,6 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from relayjax import backend
+from relayjax.agreement import agreements
 from relayjax.files import write_atomic
 from relayjax.measured import NATS
 
@@ -156,20 +157,6 @@ def as_json(found: Appraisal, lost: LeaveOneOut | None) -> dict[str, Any]:
             "mean": [by_name(row) for row in lost.mean],
         }
     return written
-
-
-def agreements(found: Appraisal, lost: LeaveOneOut | None) -> dict[str, dict[str, float]]:
-    """Rank correlations: of value, pay and path value with the value, and with what retraining says."""
-    from relayjax.appraisal import spearman
-
-    known = {"value": found.values, "paid": found.coins, "path": found.path}
-    against = {"value": found.values}
-    if lost:
-        against |= {"final": lost.final.mean(axis=0), "mean": lost.mean.mean(axis=0)}
-    return {
-        of: {name: spearman(known[of], figures) for name, figures in against.items() if name != of}
-        for of in known
-    }
 
 
 def _valued(

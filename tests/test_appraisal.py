@@ -14,7 +14,8 @@ import pytest
 from scipy.stats import spearmanr
 
 from relayjax import appraisal, backend, codec, lineage
-from relayjax.appraisal import Appraisal, Measure, spearman
+from relayjax.agreement import spearman
+from relayjax.appraisal import Appraisal, Measure
 from relayjax.archive import Archive
 from relayjax.config import Config
 from relayjax.errors import AccessError, ConfigError, WorkdirError

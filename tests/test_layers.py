@@ -25,7 +25,7 @@ LAYERS = (
     ("relay", "report"),
     ("rescore",),
     ("appraisal", "retraining"),
-    ("backend",),
+    ("agreement", "backend"),
     ("console", "value_console"),
     ("cli",),
     ("__main__", "configs"),

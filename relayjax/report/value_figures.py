@@ -11,8 +11,10 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
 
 from relayjax.errors import ConfigError
 from relayjax.files import write_atomic
@@ -100,6 +102,7 @@ def draw(
         panels[2].set_xlabel("lost when retrained without (nats)")
     for panel in panels:
         panel.grid(axis="x")
+        panel.xaxis.set_major_locator(MaxNLocator(5))
         panel.axvline(0, color=MUTED, linewidth=0.8)
         lanes(panel, [names[int(index)] for index in order])
     for panel, note in zip(panels, notes, strict=False):
@@ -135,7 +138,8 @@ def _bars(axes: Axes, coins: Mapping[str, np.ndarray], order: np.ndarray, shades
     """Stacked bars of coins."""
     left = np.zeros(len(order))
     for amounts, opacity in zip(coins.values(), _OPACITY, strict=False):
-        axes.barh(range(len(order)), amounts[order], 0.62, left=left, color=shades, alpha=opacity)
+        mixed = [tuple(1 - opacity * (1 - part) for part in to_rgb(shade)) for shade in shades]
+        axes.barh(range(len(order)), amounts[order], 0.62, left=left, color=mixed)
         left += amounts[order]
     for lane, total in enumerate(left):
         axes.text(total, lane, f" {total:,.1f}", va="center", fontsize=8, color=INK)

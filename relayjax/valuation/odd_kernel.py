@@ -6,9 +6,9 @@ o(x) = (v(x) − v(−x)) / 2. What is additive in it is left to a regression; t
     k(x, y) = (1 − ρ) [sinh(xᵀAy) − xᵀAy] / c  +  ρ Σ_e (x·d_e)³ (y·d_e)³  +  ε [x = y]
 
 The first term has interactions of every odd order, the fewer the higher; with A a multiple of the identity it
-depends on the Hamming distance alone. The second takes an example's loss for a function of one variable, x·d_e,
-where d_e says what each participant does to the example, and keeps its third order. The third term is for what
-neither foresees.
+depends on the Hamming distance alone. The second takes an example's loss for a function of one variable,
+x·d_e, where d_e says what each participant does to the example, and keeps its third order. The third term is
+for what neither foresees.
 
 Shapes: N participants, M coalitions (L others), E validation examples, Q quadrature nodes.
 """

@@ -161,7 +161,7 @@ def _define_value(values: flags.FlagValues, _: Sequence[str]) -> None:
     _string(values, "metric", "loss", "what is valued: the loss, or a metric of the task's (more is better)")
     _string(values, "examples", EXAMPLES[0], "drawn: each round's own; validation: all of them")
     flags.DEFINE_integer("budget", 1024, "most coalitions to evaluate in a round", flag_values=values)
-    flags.DEFINE_float("target_stderr", None, "stop at this standard error", flag_values=values)
+    flags.DEFINE_float("target_stderr", None, "stop a round at this standard error", flag_values=values)
     _string(values, "key", None, "key of a maintainer, DIRECTORY/NAME; opens the deltas")
     _string(values, "config", None, "config file, to value a task that is not RelayJAX's own")
     _string(values, "plot", None, "draw values beside what was paid in this .png or .svg file")

@@ -262,13 +262,12 @@ def _member(history: History, name: str, run: Sequence[Leg], measured: Sequence[
 
 
 def _total(measured: Iterable[tuple[int, int]]) -> Estimate | None:
-    """Sum of independent estimates; their standard errors add in quadrature."""
+    """Sum over rounds; as they test on the same examples, their standard errors at most add up."""
     pairs = list(measured)
     if not pairs:
         return None
-    return Estimate(
-        sum(value for value, _ in pairs) * NATS, math.hypot(*(stderr for _, stderr in pairs)) * NATS
-    )
+    values, errors = zip(*pairs, strict=True)
+    return Estimate(sum(values) * NATS, sum(errors) * NATS)
 
 
 def _endowment(history: History, name: str) -> int:

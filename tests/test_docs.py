@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -27,6 +29,17 @@ def test_the_tutorial_trains_and_rescores_a_model_of_ones_own(tmp_path, monkeypa
     assert "--config=FILE" in capsys.readouterr().err
     assert cli.main(["verify", "runs/wine", "--rescore", "--config=wine.py"]) == 0
     assert "rescored" in capsys.readouterr().out
+
+
+def test_the_page_on_data_values_finds_the_wrong_labels(tmp_path):
+    for name, code in files_in(DOCS / "value-your-data.md").items():
+        (tmp_path / name).write_text(code, encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "value_shards.py"], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    values = dict(re.findall(r"shard +(\d+): ([+-][\d.]+)", done.stdout))
+    assert {shard for shard, value in values.items() if float(value) < 0} == {"3", "8"}
+    assert len(values) == 12
 
 
 @pytest.mark.parametrize("page", [*DOCS.rglob("*.md"), DOCS.parent / "README.md"], ids=lambda page: page.name)

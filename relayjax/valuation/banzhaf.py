@@ -13,6 +13,7 @@ from relayjax.valuation.draws import Draws
 from relayjax.valuation.estimate import Estimate, from_table
 from relayjax.valuation.exact import all_coalitions, covers_all
 from relayjax.valuation.games import Game
+from relayjax.valuation.least_squares import error_variances, pseudoinverse
 from relayjax.valuation.marginals import packed
 
 
@@ -62,17 +63,15 @@ def banzhaf(game: Game, key: jax.Array, *, budget: int) -> Estimate:
     pairs = _pairs(key, budget // 2, participants)
     coalitions = np.concatenate([pairs, ~pairs])
     signs = np.where(pairs, 1.0, -1.0)
-    fit = np.linalg.pinv(signs)  # [N, M]
+    fit = pseudoinverse(signs)  # [N, M]
 
     table = game.utility_per_example(coalitions)
     utilities = table.mean(axis=1, dtype=np.float64)
     contributions = utilities[: len(pairs)] - utilities[len(pairs) :]
-    residuals = contributions - signs @ (fit @ contributions)
-    leverage = np.einsum("mi,im->m", signs, fit)
-    spread = residuals**2 / np.maximum(1 - leverage, 1e-6)
     unseen = 1 - len(pairs) / 2 ** (participants - 1)
+    sampling = fit**2 @ error_variances(signs, fit, contributions) * unseen
     coefficients = np.concatenate([fit, -fit], axis=1)
-    return from_table(coalitions, table, coefficients, "banzhaf", fit**2 @ spread * unseen)
+    return from_table(coalitions, table, coefficients, "banzhaf", sampling)
 
 
 def _pairs(key: jax.Array, count: int, participants: int) -> np.ndarray:

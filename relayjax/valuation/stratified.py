@@ -15,6 +15,7 @@ from relayjax.valuation.draws import Draws
 from relayjax.valuation.estimate import Estimate, from_table
 from relayjax.valuation.exact import covers_all, exact_shapley
 from relayjax.valuation.games import Game
+from relayjax.valuation.least_squares import error_variances, pseudoinverse
 from relayjax.valuation.paired import paired_stream, sampled_fraction, with_complements
 
 # Pairs per participant from which on each participant has a slope of its own in the size: fewer, and the fit
@@ -79,10 +80,8 @@ def stratified_shapley(game: Game, key: jax.Array, *, budget: int) -> Estimate:
     utilities = table.mean(axis=1, dtype=np.float64)
     differences = utilities[: len(pairs) + 1] - utilities[len(pairs) + 1 :]
     contributions = differences[1:] - _balance(pairs) * differences[0]
-    residuals = contributions - features @ (fit @ contributions)
-    # A pair that the fit follows whatever it is worth (leverage 1) has no residual to tell its error by.
-    room = np.maximum(1 - np.einsum("mf,fm->m", features, fit), 1e-6)
-    sampling = of_pairs**2 @ (residuals**2 / room * (1 - sampled_fraction(pairs)))
+    unseen = 1 - sampled_fraction(pairs)
+    sampling = of_pairs**2 @ (error_variances(features, fit, contributions) * unseen)
     return from_table(coalitions, table, np.concatenate([half, -half], axis=1), "stratified", sampling)
 
 
@@ -126,7 +125,7 @@ def _regression(pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         features.append(curved[:, None] * features[0])
         values.append(share.mean() * directions)
     joined = np.concatenate(features, axis=1)
-    return joined, np.linalg.pinv(joined), np.concatenate(values, axis=1)
+    return joined, pseudoinverse(joined), np.concatenate(values, axis=1)
 
 
 def _balance(pairs: np.ndarray) -> np.ndarray:

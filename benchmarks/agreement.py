@@ -7,9 +7,9 @@ The truth to agree with is leave-one-out retraining of the whole relay: what the
 examples is without a participant, less what it is with it, averaged over `--repeats` orders of the
 participants. Two figures of the loss: that of the last head, and that of the heads of all laps on average,
 for whoever holds a licence uses every version. Every lap of one relay is valued as if a braid round were
-played there; what a set of braid rounds would have paid (relayjax rules: equal pots, noise floor of three
-deviations, only what is new, no royalties) is compared with the truth by Spearman's rank correlation.
-Accuracy and bytes come from relays that really have those braid rounds.
+played there; what a set of braid rounds would have paid for (relayjax rules: one price a nat, a noise floor
+of three deviations, only what is new; royalties aside) is compared with the truth by Spearman's rank
+correlation. Accuracy and bytes come from relays that really have those braid rounds.
 """
 
 from __future__ import annotations

@@ -116,7 +116,7 @@ class Appraisal:
       participants: names, sorted; the order of all arrays.
       rounds: the braid rounds in order.
       legs: every leg of the run, as the ledger scored it.
-      paid: coins by reason, `value` and `royalty`, float64 [N] each.
+      paid: coins by reason, `value`, `royalty` and `remainder`, float64 [N] each.
     """
 
     measure: Measure
@@ -175,7 +175,7 @@ class Appraisal:
 
     @property
     def coins(self) -> np.ndarray:
-        """What was paid for values and as royalty, float64 [N]."""
+        """What was paid for values, as royalty and out of the remainder, float64 [N]."""
         return sum(self.paid.values(), np.zeros(self._count))
 
     def of_round(self, valued: ValuedRound, figures: np.ndarray, absent: float = 0.0) -> np.ndarray:
@@ -243,7 +243,7 @@ def appraise(
     income = [account(past, name).income for name in names]
     paid = {
         reason: np.array([of_one.get(reason, 0) * COINS for of_one in income])
-        for reason in ("value", "royalty")
+        for reason in ("value", "royalty", "remainder")
     }
     return Appraisal(measure, names, tuple(found), legs(past), paid)
 

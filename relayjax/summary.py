@@ -36,7 +36,7 @@ class Account:
 
     Attributes:
       endowment: granted when it joined.
-      income: by reason: value, royalty, maintenance, lineage.
+      income: by reason: value, royalty, remainder, maintenance, lineage.
       deposited: put into escrow, over all rounds.
       returned: got back from escrow.
       escrow: still in escrow, in the round that is not settled yet.

@@ -159,12 +159,9 @@ def play(job: Job) -> Played:
 
 
 def paid(played: Played, laps: Collection[int], floor: float = 3.0) -> np.ndarray:
-    """What the rules would pay if the braid rounds were these: equal pots, by value beyond the noise."""
+    """Everybody's share of the pay if the braid rounds were these: by value beyond the noise, in nats."""
     total = np.zeros(len(played.path))
     for lap in laps:
         value = np.array(played.values[lap])
-        noise = floor * np.hypot(played.stderr[lap], played.chance[lap])
-        counts = np.where(value > noise, value, 0.0)
-        if counts.any():
-            total += counts / counts.sum()
-    return total / max(1, len(laps))
+        total += np.where(value > floor * np.hypot(played.stderr[lap], played.chance[lap]), value, 0.0)
+    return total / total.sum() if total.any() else total

@@ -45,6 +45,7 @@ def start(genesis: Genesis) -> State:
         last_matched={},
         holdings={},
         licences={},
+        opening=0,
         round=Round(1, transcript),
         transcript=transcript,
     )

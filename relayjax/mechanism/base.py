@@ -57,6 +57,11 @@ def parent_losses(state: State) -> dict[str, int]:
     return medians(score.parents for score in state.round.scores.values())
 
 
+def opening_loss(state: State) -> int:
+    """Loss of the head that a braid round starts from, micro-nats, at least 1."""
+    return max(1, min(parent_losses(state).values()))
+
+
 def loss_rises(round: Round) -> dict[str, int]:
     """Median over the validators of every candidate's loss − its parent's loss."""
     reports = [(score.children, dict(score.parents)) for score in round.scores.values()]

@@ -1,10 +1,14 @@
-"""How the `relayjax` rules divide a pot: whose work is paid how much, and out of what.
+"""How the `relayjax` rules divide the pot: whose work is paid how much, and out of what.
 
-    (1 − ρ) Π · v_i / Σ v_j           to each trainer with a positive measured value v_i
+    Π = S · Σ v_j / ℓ                  due in a braid round, at most what the pot holds
+    (1 − ρ) Π · v_i / Σ v_j            of it to each trainer with a value v_i that counts
     ρ Π (1 − γ) γ^(d−1) · v_i / Σ v_j  to the contributors of the d-th valued version up the lineage
 
-The oldest valued version takes the rest of the royalty. What floors leave over stays in the pot. Amounts are
-micro-coins, values micro-nats.
+S is all that the relay mints for training, ℓ the loss of the head that the first valued round started from: a
+nat is worth the same from the first round to the last, so that nobody gains by holding work back. The oldest
+valued version takes the rest of the royalty. In the relay's last round what remains in the pot is shared in
+proportion to all value measured in the lineage. What floors leave over stays in the pot. Amounts are
+micro-coins, values and losses micro-nats.
 """
 
 from __future__ import annotations
@@ -35,17 +39,17 @@ class Royalty:
 
 @dataclass(frozen=True)
 class Payout:
-    """How a pot is divided.
+    """How what is due in a braid round is divided.
 
     Attributes:
-      pot: what there is to divide.
+      due: what there is to divide.
       royalty: the share of it that is set aside for earlier valued versions.
-      values: (name, positive value) of the round's contributors; empty when only royalties are paid.
+      values: (name, positive value) of the round's contributors.
       parts: (name, micro-coins) paid for them.
       royalties: by version, the nearest first.
     """
 
-    pot: int
+    due: int
     royalty: int
     values: Pairs
     parts: Pairs
@@ -66,21 +70,35 @@ class Payout:
         return values + [(POT, name, amount, "royalty") for name, amount in sorted(earned.items()) if amount]
 
 
-def divide(pot: int, lineage: Sequence[Version], rules: RelayJAXRules, *, last: bool) -> Payout:
-    """Divides a pot over the valued versions of a lineage.
+def divide(pot: int, supply: int, opening: int, lineage: Sequence[Version], rules: RelayJAXRules) -> Payout:
+    """Divides what is due in a braid round.
 
     Args:
-      pot: what there is to divide.
-      lineage: valued versions, nearest first; the first one was made in this round, unless it is the last.
+      pot: what there is.
+      supply: S.
+      opening: ℓ, positive.
+      lineage: valued versions, nearest first; the first one was made in this round.
       rules: with ρ the `royalty_share` and γ the `royalty_decay`.
-      last: whether this is the relay's last round, which sends the whole pot down the lineage.
     """
-    if last or not lineage:
-        return Payout(pot, pot, (), (), _royalties(pot, lineage, rules))
     made, ancestors = lineage[0], lineage[1:]
-    royalty = pot * rules.royalty_share // MILLION if ancestors else 0
-    parts = tuple(split(pot - royalty, made.values))
-    return Payout(pot, royalty, made.values, parts, _royalties(royalty, ancestors, rules))
+    due = min(pot, supply * sum(value for _, value in made.values) // opening)
+    royalty = due * rules.royalty_share // MILLION if ancestors else 0
+    parts = tuple(split(due - royalty, made.values))
+    return Payout(due, royalty, made.values, parts, _royalties(royalty, ancestors, rules))
+
+
+def remainder(pot: int, lineage: Sequence[Version]) -> Pairs:
+    """What is left at the end, in proportion to all value in the lineage: (name, micro-coins), sorted."""
+    return tuple(split(pot, measured(lineage)))
+
+
+def measured(lineage: Sequence[Version]) -> Pairs:
+    """All value that counts in a lineage: (name, micro-nats), sorted."""
+    total: dict[str, int] = {}
+    for version in lineage:
+        for name, value in version.values:
+            total[name] = total.get(name, 0) + value
+    return tuple(sorted(total.items()))
 
 
 def _royalties(pool: int, lineage: Sequence[Version], rules: RelayJAXRules) -> tuple[Royalty, ...]:

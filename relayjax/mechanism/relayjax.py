@@ -1,9 +1,9 @@
 """The `relayjax` rules: bounded supply, trust region, payout by measured value, decaying royalty.
 
-The supply is fixed: so many coins a round. A fixed part of them is minted every round, for validators whose
-scores lie near the median; the rest in the braid rounds, the same in each, which pay it out by measured value
-(`payout.py`). Refused work forfeits its deposit to the pot. In the relay's last round the whole pot goes down
-the lineage, so that nothing is stranded that any measured work could be paid with.
+The supply is fixed: so many coins a round. The validators' part is minted round by round, for those whose
+scores lie near the median; all that trainers will be paid is minted at the start. A braid round pays for
+measured value at one price a nat (`payout.py`); refused work forfeits its deposit to the pot; the relay's
+last round shares out what is left in proportion to all value measured.
 
 A version is licensed to everybody whose work in its lineage was measured to be worth something, and to the
 validators that scored the round truthfully.
@@ -20,8 +20,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import median_low
 
-from relayjax.mechanism.base import child_losses, echoes, loss_rises, medians, parent_losses
-from relayjax.mechanism.payout import divide
+from relayjax.mechanism.base import child_losses, echoes, loss_rises, medians, opening_loss, parent_losses
+from relayjax.mechanism.payout import divide, remainder
 from relayjax.mechanism.rules import MILLION, RelayJAXRules
 from relayjax.mechanism.settlement import ESCROW, MINT, POT, Settlement, Transfer, book
 from relayjax.mechanism.state import Role, Round, State, Topology, Version
@@ -128,21 +128,10 @@ class RelayJAX:
             if measured[name] > 0 and (MILLION * measured[name]) ** 2 > floor[name]
         )
 
-    @property
-    def _wages(self) -> int:
-        """What a round's validators share."""
-        return self.rules.emission * self.rules.maintainer_share // MILLION
-
     def _minted(self, state: State) -> int:
-        """The round's wages, and in a braid round its equal part of all that trainers are paid."""
-        for_training, valued = self.rules.emission - self._wages, state.schedule.valued
-        if not valued:
-            return self._wages + for_training
-        number = state.round.number
-        if number not in valued:
-            return self._wages
-        whole, place = for_training * state.schedule.rounds, valued.index(number)
-        return self._wages + whole * (place + 1) // len(valued) - whole * place // len(valued)
+        """The round's wages; in the first round also all that trainers will be paid."""
+        opening = self.rules.supply(state.schedule.rounds) if state.round.number == 1 else 0
+        return self.rules.wages + opening
 
     def _transfers(
         self,
@@ -158,10 +147,14 @@ class RelayJAX:
                 moves.append((ESCROW + name, name, amount, "deposit returned"))
             else:
                 moves.append((ESCROW + name, POT, amount, "deposit forfeited"))
-        wage = self._wages // max(1, len(state.round.scores))
+        wage = self.rules.wages // max(1, len(state.round.scores))
         moves += [(POT, name, wage, "maintenance") for name in truthful]
         pot = book(state, moves).pot
-        last = state.round.number == state.schedule.rounds
-        if last or (version and version.values):
-            moves += divide(pot, lineage, self.rules, last=last).transfers()
+        if version and version.values:
+            opening = state.opening or opening_loss(state)
+            payout = divide(pot, self.rules.supply(state.schedule.rounds), opening, lineage, self.rules)
+            moves += payout.transfers()
+        if state.round.number == state.schedule.rounds:
+            left = book(state, moves).pot
+            moves += [(POT, name, part, "remainder") for name, part in remainder(left, lineage) if part]
         return moves

@@ -98,7 +98,7 @@ class RelayJAXRules(Rules):
     )
     emission: int = setting(
         10 * COIN,
-        "minted per round: the validators' share in each, the rest in equal parts in the braid rounds",
+        "minted per round: the validators' share in each, the rest for all rounds at the start",
         unit="micro-coins",
         low=0,
         high=10**9,
@@ -139,6 +139,15 @@ class RelayJAXRules(Rules):
         low=0,
         high=10**12,
     )
+
+    @property
+    def wages(self) -> int:
+        """What a round's validators share."""
+        return self.emission * self.maintainer_share // MILLION
+
+    def supply(self, rounds: int) -> int:
+        """What trainers are paid over a whole relay of so many rounds, forfeits aside."""
+        return (self.emission - self.wages) * rounds
 
 
 @dataclass(frozen=True)

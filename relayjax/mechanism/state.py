@@ -112,6 +112,7 @@ class State:
       holdings: trainer → the round that made the newest model it has held: one it was matched with, or one
         it trained, accepted or not.
       licences: name → the newest version its licence covers (earlier ones included).
+      opening: loss of the head that the first valued round started from, micro-nats; 0 before it.
       transcript: hash over all records applied so far.
     """
 
@@ -128,6 +129,7 @@ class State:
     last_matched: Mapping[str, int]
     holdings: Mapping[str, int]
     licences: Mapping[str, int]
+    opening: int
     round: Round
     transcript: bytes
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from relayjax.errors import ProtocolError
 from relayjax.identity import PublicKeys
-from relayjax.mechanism.base import Mechanism
+from relayjax.mechanism.base import Mechanism, opening_loss
 from relayjax.mechanism.phases import in_round, next_phase, trains
 from relayjax.mechanism.rules import RelayJAXRules, Schedule
 from relayjax.mechanism.rulesets import mechanism
@@ -209,6 +209,7 @@ def _settle(state: State, record: Settle, rules: Mechanism) -> State:
     accounts = book(state, settlement.transfers)
     _require(not any(accounts.escrow.values()), record, "coins would stay in escrow")
     licences = {**state.licences, **dict(settlement.licences)}
+    valued = any(version.values for version in settlement.versions)
     return dataclasses.replace(
         state,
         balances=accounts.balances,
@@ -218,6 +219,7 @@ def _settle(state: State, record: Settle, rules: Mechanism) -> State:
         versions=state.versions + settlement.versions,
         heads=settlement.heads,
         licences=licences,
+        opening=state.opening or (opening_loss(state) if valued else 0),
     )
 
 

@@ -9,7 +9,7 @@ from statistics import fmean, median_low
 from relayjax.errors import WorkdirError
 from relayjax.history import History, SettledRound
 from relayjax.measured import NATS, Leg, Valuation, legs, valuations
-from relayjax.mechanism.payout import Payout
+from relayjax.mechanism.payout import Payout, measured
 from relayjax.mechanism.rules import MILLION, DeRelayLRules, RelayJAXRules
 from relayjax.mechanism.settlement import ESCROW
 from relayjax.mechanism.state import Role
@@ -40,6 +40,7 @@ def explain(history: History, name: str) -> str:
         "Training": _training(history, name),
         "Value and payout": _value(history, name),
         "Royalties": _royalties(history, name),
+        "Remainder": _remainder(history, name),
         "Lineage rewards": _lineage(history, name),
         "Maintenance": _maintenance(history, name),
         "Licence": _licence(history, name),
@@ -111,9 +112,7 @@ def _valued_round(
         f"of {_nats(sum(v.value for v in whole))} measured over all {len(whole)} accepted"
     )
     yield f"  (Aumann–Shapley, which pays; Shapley gives {_nats(own.shapley)} ± {_nats(own.shapley_stderr)})"
-    if payout and not payout.values:
-        yield "  earns as a royalty only: in the relay's last round the whole pot goes down the lineage"
-    elif own.value <= 0:
+    if own.value <= 0:
         yield "  paid nothing: only a positive value earns"
     elif payout and own.trainer not in dict(payout.values):
         floor = rules.noise_floor / MILLION * math.hypot(own.stderr, own.chance)
@@ -130,9 +129,12 @@ def _valued_round(
 def _formula(payout: Payout, name: str, rules: RelayJAXRules) -> Iterator[str]:
     value, amount = dict(payout.values)[name], dict(payout.parts)[name]
     kept = f"{rules.royalty_share / MILLION:.1%} of it" if payout.royalty else "nothing (none is older)"
-    yield f"  pot {_coins(payout.pot)}; set aside for older valued versions: {kept}"
     yield (
-        f"  {_coins(payout.pot - payout.royalty)} × {_nats(value)} / {_nats(payout.total)} "
+        f"  due {_coins(payout.due)}, {_coins(payout.due / (payout.total * NATS))} a nat; "
+        f"set aside for older valued versions: {kept}"
+    )
+    yield (
+        f"  {_coins(payout.due - payout.royalty)} × {_nats(value)} / {_nats(payout.total)} "
         f"({value / payout.total:.1%} of all positive values) = {_coins(amount)} coins"
     )
 
@@ -149,6 +151,19 @@ def _royalties(history: History, name: str) -> Iterator[str]:
             yield f"round {round}: {_coins(total)} coins out of {_coins(payout.royalty)}"
             for version, part in earned:
                 yield f"  {_coins(part)} for its part in version {version}"
+
+
+def _remainder(history: History, name: str) -> Iterator[str]:
+    rules, last = history.state.rules, history.rounds[-1] if history.rounds else None
+    if not isinstance(rules, RelayJAXRules) or last is None or not last.settle.heads:
+        return
+    amount = _received(last, name, "remainder")
+    if amount:
+        values = dict(measured([v for v in history.state.lineage(last.settle.heads[0]) if v.values]))
+        yield (
+            f"round {last.number}: {_coins(amount)} coins of what was left at the end, in proportion to all "
+            f"value measured: {_nats(values[name])} of {_nats(sum(values.values()))} nats"
+        )
 
 
 def _lineage(history: History, name: str) -> Iterator[str]:

@@ -119,7 +119,7 @@ def pictures(history: History, metrics: Sequence[Mapping[str, Any]], summary: Su
     yield Picture(
         "Value and payout" if braided else "Payout",
         "Left, by how much each participant's work lowered the loss, measured in the braid rounds; right, "
-        "the coins it received: a nat earns more in a round whose pot is fuller."
+        "the coins it received for it: a nat earns the same in every round."
         if braided
         else "The coins that each participant received, by what for, and what it forfeited.",
         _contributions(names, summary),

@@ -27,7 +27,7 @@ from relayjax.report.style import (
 _LEGEND = 20
 """Names that a legend has room for."""
 
-_OPACITY = {"value": 1.0, "royalty": 0.55, "lineage": 1.0, "maintenance": 0.3}
+_OPACITY = {"value": 1.0, "royalty": 0.55, "remainder": 0.75, "lineage": 1.0, "maintenance": 0.3}
 """Of each kind of income."""
 
 

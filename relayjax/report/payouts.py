@@ -1,4 +1,4 @@
-"""The payouts of the `relayjax` rules by round: the settled pots, divided again by the rules' own code."""
+"""The payouts of the `relayjax` rules by round: what was due, divided again by the rules' own code."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from relayjax.records import Settle
 
 
 def payouts(history: History, rules: RelayJAXRules) -> dict[int, Payout]:
-    """How the pot was divided, by round, in every round that paid it out."""
-    found, pot = {}, 0
+    """How what was due was divided, by round, in every round that paid for value."""
+    found, pot, state = {}, 0, history.state
+    supply = rules.supply(state.schedule.rounds)
     for settled in history.rounds:
         settle = settled.settle
-        divided = pot + _flow(settle, without=("value", "royalty"))
+        before = pot + _flow(settle, without=("value", "royalty", "remainder"))
         pot += _flow(settle)
-        line = [version for version in history.state.lineage(settle.heads[0]) if version.values]
-        last = settle.round == history.state.schedule.rounds
-        if last or (settle.versions and history.state.versions[settle.heads[0]].values):
-            found[settle.round] = divide(divided, line, rules, last=last)
+        line = [version for version in state.lineage(settle.heads[0]) if version.values]
+        if settle.versions and state.versions[settle.heads[0]].values:
+            found[settle.round] = divide(before, supply, state.opening, line, rules)
     return found
 
 

@@ -32,7 +32,7 @@ def test_accounts_add_up_in_the_middle_of_rounds(played_entries: list[bytes]) ->
 
 def test_parts_of_payouts_are_the_recorded_transfers(played_run: History) -> None:
     found = payouts(played_run, played_run.state.rules)
-    assert list(found) == [1, 5, 8]
+    assert list(found) == [1, 5]
     for round, payout in found.items():
         transfers = played_run.rounds[round - 1].settle.transfers
         assert payout.transfers() == [t for t in transfers if t[3] in ("value", "royalty")]

@@ -1,99 +1,115 @@
-"""Time of the valuation estimators on one CPU or accelerator, and of the block sizes they could use.
+"""How near estimators of value come with so many evaluations, beside shapiq, and how fast, beside pyDVL.
 
-The game: N siblings of a 64-128-10 perceptron, 250 validation examples, all drawn by `jax.random`.
+    python benchmarks/valuation.py                                    # without peers; minutes on 2 cores
+    python benchmarks/valuation.py --shapiq_python=/other/bin/python --pydvl_python=/another/bin/python
+    python benchmarks/valuation.py --quick                            # does it run?
 
-    python benchmarks/valuation.py --json=valuation.json
+Peers run under Pythons of their own (shapiq 1.4; pyDVL 0.10 wants NumPy 1) and are left out if none is named.
+
+Error: games all of whose coalitions are known (`worth/games.py`), so that the truth is exact. Every
+estimator and shapiq get the same budgets of distinct coalitions and the same keys. shapiq is given means over
+the validation examples; RelayJAX's estimators see every example's own figure, which costs no evaluation and
+which the Gaussian process learns from: it is also shown with the means alone. "beside" is what an estimate
+itself takes with the largest budget, evaluations left out.
+
+Speed: permutation sampling of one game by both, taking turns; ratios are of one turn. pyDVL gets a utility in
+NumPy written for speed, once with one thread of BLAS and once with all.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
-import statistics
+import os
+import platform
+import sys
 import time
-from collections.abc import Callable
-from functools import partial
+from importlib import metadata
 from pathlib import Path
+from typing import Any
+
+# The estimators' matrices are small: threads of linear algebra would wait for each other, on a busy machine
+# for most of the time. pyDVL is told its own number.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import jax
-import jax.numpy as jnp
-import numpy as np
-from jax.tree_util import Partial
 from rich.console import Console
-from rich.table import Table
-
-from relayjax.valuation import Composition, Estimate, antithetic_shapley, aumann_shapley, exact_shapley
-
-INPUTS, HIDDEN, CLASSES = 64, 128, 10
-SIZES = (INPUTS * HIDDEN, HIDDEN, HIDDEN * CLASSES, CLASSES)
-
-
-def logits(inputs: jax.Array, theta: jax.Array) -> jax.Array:
-    """The perceptron's outputs, float32 [E, classes]."""
-    w1, b1, w2, b2 = jnp.split(theta, np.cumsum(SIZES)[:-1])
-    hidden = jax.nn.relu(inputs @ w1.reshape(INPUTS, HIDDEN) + b1)
-    return hidden @ w2.reshape(HIDDEN, CLASSES) + b2
+from rich.progress import Progress
+from worth import errors, games, many, report, speed
+from worth.effort import QUICK, Effort
+from worth.goals import goals
+from worth.plot import draw
 
 
-def losses(inputs: jax.Array, labels: jax.Array, theta: jax.Array) -> jax.Array:
-    """Cross-entropy of each example, float32 [E], nats."""
-    log_odds = jax.nn.log_softmax(logits(inputs, theta))
-    return -jnp.take_along_axis(log_odds, labels[:, None], axis=1)[:, 0]
+def parse() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description="how near do estimators of value come, and how fast?")
+    parser.add_argument("--shapiq_python", help="a Python that has shapiq")
+    parser.add_argument("--pydvl_python", help="a Python that has pyDVL")
+    parser.add_argument("--keys", type=int, help=f"of every estimator and budget; by default {Effort.keys}")
+    parser.add_argument("--seed", type=int, default=0, help="of data, models and batches")
+    parser.add_argument("--quick", action="store_true", help="small games, to see that everything runs")
+    parser.add_argument("--json", type=Path, help="write the figures to this file")
+    parser.add_argument("--plot", type=Path, help="draw them into this file")
+    return parser.parse_args()
 
 
-def game(participants: int, examples: int, block: int) -> Composition:
-    """A composition whose labels a teacher draws and whose deltas lean towards that teacher."""
-    keys = jax.random.split(jax.random.key(0), 4)
-    inputs = jax.random.normal(keys[0], (examples, INPUTS))
-    base, teacher = 0.1 * jax.random.normal(keys[1], (2, sum(SIZES)))
-    labels = logits(inputs, teacher).argmax(axis=1)
-    lean = jax.random.uniform(keys[2], (participants, 1))
-    deltas = lean * (teacher - base) + 0.05 * jax.random.normal(keys[3], (participants, sum(SIZES)))
-    weights = jnp.full(participants, 1 / participants)
-    return Composition(Partial(losses, inputs, labels), base, deltas, weights, block)
-
-
-def milliseconds(call: Callable[[], object], repeats: int) -> float:
-    """Median time of a call that is compiled already."""
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - start)
-    return 1e3 * statistics.median(times)
+def measure(arguments: argparse.Namespace, effort: Effort, console: Console) -> dict[str, Any]:
+    """Measures, and prints every table once it is known."""
+    figures: dict[str, Any] = {
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "device": jax.devices()[0].device_kind,
+        "versions": {name: metadata.version(name) for name in ("relayjax", "jax", "numpy")},
+        "effort": dataclasses.asdict(effort) | {"seed": arguments.seed},
+        "load_before": os.getloadavg(),
+    }
+    begin = time.perf_counter()
+    # Times first: nothing else of this program is under way then.
+    figures["speed"] = {}
+    for name in speed.SETTINGS:
+        rows = speed.beside_pydvl(name, arguments.pydvl_python, effort.evaluations, effort.turns)
+        figures["speed"][name] = rows
+        console.print(report.speed_table(name, rows))
+    figures["legs"] = speed.legs(effort.legs)
+    console.print(report.legs_table(effort.legs, figures["legs"]))
+    siblings = games.siblings(effort.many, 0, arguments.seed)
+    figures["many"] = many.measure(siblings, effort)
+    console.print(report.many_table(figures["many"]))
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("training, tables", total=None)
+        known = errors.tabulate(effort, arguments.seed)
+        progress.update(task, total=errors.steps(known), description="estimators")
+        figures["versions"]["shapiq"], figures["games"] = errors.measure(
+            known, effort, arguments.shapiq_python, lambda: progress.advance(task)
+        )
+    for game in figures["games"].values():
+        console.print(report.game_table(game, effort.budgets, effort.keys))
+        console.print(report.others_table(game, effort.budgets))
+    figures |= {"seconds": time.perf_counter() - begin, "load_after": os.getloadavg()}
+    return figures
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Times the valuation estimators over block sizes.")
-    parser.add_argument("--participants", type=int, default=10)
-    parser.add_argument("--examples", type=int, default=250)
-    parser.add_argument("--budget", type=int, default=362, help="coalitions of the antithetic estimator")
-    parser.add_argument("--blocks", type=int, nargs="+", default=[1, 4, 16, 64, 256])
-    parser.add_argument("--repeats", type=int, default=7)
-    parser.add_argument("--json", type=Path, help="file to write the figures to")
-    args = parser.parse_args()
-
-    def antithetic(game: Composition) -> Estimate:
-        return antithetic_shapley(game, jax.random.key(1), budget=args.budget)
-
-    rows = []
-    exact = exact_shapley(game(args.participants, args.examples, block=1)).values
-    for estimator in (exact_shapley, antithetic, aumann_shapley):
-        for block in args.blocks:
-            value = partial(estimator, game(args.participants, args.examples, block))
-            estimate = value()
-            error = np.linalg.norm(estimate.values - exact) / np.linalg.norm(exact)
-            noise = estimate.stderr.mean() / np.abs(estimate.values).mean()
-            figures = milliseconds(value, args.repeats), error, noise
-            rows.append((estimate.method, block, estimate.evaluations, *(float(f"{x:.3g}") for x in figures)))
-
-    names = ("method", "block", "evaluations", "ms", "from exact", "stderr/value")
-    table = Table(*names, title=f"N = {args.participants}, E = {args.examples}, {jax.devices()[0]}")
-    for row in rows:
-        table.add_row(*map(str, row))
-    Console().print(table)
-    if args.json:
-        args.json.write_text(json.dumps([dict(zip(names, row, strict=True)) for row in rows], indent=2))
+    arguments, console = parse(), Console(width=None if sys.stdout.isatty() else 110)
+    effort = QUICK if arguments.quick else Effort()
+    if arguments.keys is not None:
+        effort = dataclasses.replace(effort, keys=arguments.keys)
+    for option, peer in (("shapiq_python", "shapiq"), ("pydvl_python", "pyDVL")):
+        if not getattr(arguments, option):
+            console.print(f"[yellow]{peer}'s rows are left out: name a Python that has it with --{option}.")
+    figures = measure(arguments, effort, console)
+    if not arguments.quick:
+        console.print(report.goals_table(goals(figures)))
+    before, after = figures["load_before"][0], figures["load_after"][0]
+    console.print(
+        f"{figures['seconds']:.0f} s; load of the machine {before:.1f} before, {after:.1f} after, "
+        f"of {os.cpu_count()} cores"
+    )
+    if arguments.json:
+        arguments.json.write_text(json.dumps(figures, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    if arguments.plot:
+        draw(figures, arguments.plot)
 
 
 if __name__ == "__main__":

@@ -45,7 +45,8 @@ def get_config(variant: str = "") -> Config:
             leg = dataclasses.replace(config.leg, steps=20)
             return dataclasses.replace(config, relay=small, leg=leg)
         case "cnn":
-            return dataclasses.replace(config, task=FashionMnist(alpha=0.1, model="cnn"))
+            relay = dataclasses.replace(RELAY, draw_valued=500)  # a coalition costs a pass of the network
+            return dataclasses.replace(config, task=FashionMnist(alpha=0.1, model="cnn"), relay=relay)
         case "plain":
             leg = dataclasses.replace(config.leg, objective="plain", schedule="constant", clip_norm=1e9)
             relay = dataclasses.replace(RELAY, rounds=200, braid_rounds=())

@@ -21,7 +21,7 @@ from relayjax.learning.task import TaskSettings
 from relayjax.learning.tasks.digits import Digits
 from relayjax.mechanism.rules import DeRelayLRules, RelayJAXRules, Rules, Schedule
 from relayjax.settings import Settings, setting
-from relayjax.valuation.shapley import sufficient_budget
+from relayjax.valuation.paired import least_budget
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,9 @@ class ValuationSettings(Settings):
     """How the value of a braid round is measured."""
 
     nodes: int = setting(16, "Gauss–Legendre nodes of the Aumann–Shapley integral", low=1, high=256)
-    budget: int = setting(1024, "coalitions evaluated for Shapley above 12 participants", low=50, high=10**6)
+    budget: int = setting(
+        256, "coalitions evaluated for Shapley; exact where these are all", low=2, high=65_536
+    )
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ class Config(Settings):
                 raise ConfigError("relay.braid_rounds: the derelayl rules have none; set it to ()")
             if relay.participants < 4:
                 raise ConfigError(f"relay.participants={relay.participants}: the derelayl rules need ≥ 4")
-        enough = sufficient_budget(relay.participants)
+        enough = least_budget(relay.participants)
         if relay.braid_rounds and self.valuation.budget < enough:
             raise ConfigError(
                 f"valuation.budget={self.valuation.budget}: a braid round of {relay.participants} "

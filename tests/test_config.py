@@ -42,7 +42,7 @@ def test_overrides_and_seed_replace_what_the_file_says() -> None:
         ("rules.royalty_share", "1000001", ["rules.royalty_share=1000001", "≥ 0 and ≤ 1000000"]),
         ("leg.momentum", "1", ["leg.momentum=1.0", "≥ 0 and < 1"]),
         ("experiment.idle", "10", ["experiment.idle=(10,)", "< 10"]),
-        ("valuation.budget", "49", ["valuation.budget=49", "≥ 50"]),
+        ("valuation.budget", "1", ["valuation.budget=1", "≥ 2"]),
         ("relay.draw", "1", ["relay.draw=1", "≥ 2"]),
         ("seed", "-1", ["seed=-1", "≥ 0 and ≤ 2147483647"]),
         ("relay.particpants", "4", ["relay.particpants", "did you mean 'relay.participants'"]),
@@ -56,10 +56,10 @@ def test_an_impossible_override_names_field_value_and_range(path: str, text: str
 
 
 def test_a_budget_of_coalitions_that_cannot_value_all_participants_is_refused() -> None:
-    enough = {"relay.participants": "40", "valuation.budget": "158"}
-    assert resolve("digits", enough).valuation.budget == 158
-    with pytest.raises(ConfigError, match=r"valuation\.budget=157.* 40 participants takes 158"):
-        resolve("digits", enough | {"valuation.budget": "157"})
+    enough = {"relay.participants": "40", "valuation.budget": "132"}
+    assert resolve("digits", enough).valuation.budget == 132
+    with pytest.raises(ConfigError, match=r"valuation\.budget=131.* 40 participants takes 132"):
+        resolve("digits", enough | {"valuation.budget": "131"})
 
 
 def test_two_seeds_are_one_too_many() -> None:

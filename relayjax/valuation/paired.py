@@ -31,13 +31,18 @@ def affordable_pairs(draws: Draws, participants: int, budget: int, method: str) 
     Raises:
       ConfigError: the budget is below 3 (N + 4).
     """
-    least = min(3 * (participants + 4), 2**participants)
+    least = least_budget(participants)
     if budget < least:
         raise ConfigError(
             f"{method}: a budget of {budget} coalitions does not suffice for {participants} participants; "
             f"{least} do: a regression takes half as many pairs again as there are participants"
         )
     return np.array(list(islice(paired_stream(draws, participants), budget // 2 - 1)))
+
+
+def least_budget(participants: int) -> int:
+    """The fewest coalitions that a regression on pairs takes, the empty and the full one included."""
+    return min(3 * (participants + 4), 2**participants)
 
 
 def paired_stream(draws: Draws, participants: int) -> Iterator[np.ndarray]:

@@ -32,6 +32,7 @@ from typing import Any
 # The estimators' matrices are small: threads of linear algebra would wait for each other, on a busy machine
 # for most of the time. pyDVL is told its own number.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # those who take turns share an accelerator
 
 import jax
 from rich.console import Console

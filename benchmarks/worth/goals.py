@@ -65,10 +65,10 @@ def _of_game(game: dict[str, Any]) -> Iterator[Goal]:
         if not errors:
             continue
         best = min(errors, key=errors.__getitem__)
-        what = f"{game['title']}, {budget} evaluations: {best}"
+        what = f"{game['title']}, at {budget}: {best}"
         yield Goal(what, errors[best], limit)
         if peer is not None:
             yield Goal(f"{what} / {PEER}", errors[best] / peer, 1.0)
             if FROM_MEANS in errors:
-                what = f"{game['title']}, {budget} evaluations: {FROM_MEANS} / {PEER}"
+                what = f"{game['title']}, at {budget}: {FROM_MEANS} / {PEER}"
                 yield Goal(what, errors[FROM_MEANS] / peer, 1.0)

@@ -101,10 +101,11 @@ def _many(axis: Axes, many: Row) -> None:
     axis.axvline(many["truth_stderr"], color=MUTED, linestyle=":", linewidth=1)
     axis.text(1.06 * many["truth_stderr"], 0, "uncertainty\nof the truth", va="center", color=MUTED, size=8)
     axis.set_xscale("log")
-    axis.set_xlim(0.6 * many["truth_stderr"], 9 * rows[0]["error"])
+    axis.set_xlim(0.6 * many["truth_stderr"], 14 * rows[0]["error"])
     axis.set_yticks(range(len(rows)), [f"{row['value']}, {row['evaluations']}" for row in rows], size=8.5)
     axis.grid(True, axis="y", color=FAINT, linewidth=0.6)
-    _titled(axis, f"{many['participants']} siblings: error from Shapley values")
+    axis.set_xlabel("relative L2 error")
+    _titled(axis, f"{many['participants']} siblings, against Shapley values")
 
 
 def _speed(axis: Axes, speed: dict[str, dict[str, Row]]) -> None:
@@ -124,7 +125,7 @@ def _speed(axis: Axes, speed: dict[str, dict[str, Row]]) -> None:
             longest, height = max(longest, high), height + 1
         axis.text(0.15, height - 0.2, name, size=8.5, color=MUTED, va="center")
         height += 1
-    axis.set_xlim(0, 1.35 * longest)
+    axis.set_xlim(0, 1.5 * longest)
     axis.set_ylim(-0.7, height - 0.6)
     axis.set_yticks(list(ticks), list(ticks.values()), size=8.5)
     axis.set_xlabel(f"time of an evaluation / {OURS}'s")

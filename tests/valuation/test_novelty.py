@@ -51,11 +51,75 @@ def test_noise_on_a_replay_leaves_only_the_noise():
     np.testing.assert_allclose(one.novel, noise, atol=1e-5)
 
 
-def test_what_is_new_is_orthogonal_to_the_nearest_only():
+@pytest.mark.parametrize("count", [2, 5, 12])
+@pytest.mark.parametrize("common", [0.0, 2.0])
+def test_a_mixture_of_old_deltas_has_nothing_new(count: int, common: float):
+    """Whether the old ones are strangers to each other or alike."""
+    many = vectors(12) + np.float32(common) * vectors(1, seed=9)
+    mixture = np.random.default_rng(1).uniform(0.5, 1, count).astype(np.float32) @ many[:count]
+    (one,) = knowing(*many).compare([mixture])
+    assert 0.2 < one.echo < 0.99
+    assert np.linalg.norm(one.novel) < 1e-4 * np.linalg.norm(mixture)
+
+
+def test_of_a_noised_mixture_the_noise_is_left():
+    """And what is new is orthogonal to what explains."""
+    many, noise = vectors(3), vectors(1, seed=5)[0] * np.float32(np.sqrt(3))
+    (one,) = knowing(*many).compare([many.sum(axis=0) + noise])
+    span = np.linalg.qr(many.T.astype(np.float64))[0]
+    np.testing.assert_allclose(span.T @ one.novel, 0, atol=1e-3)
+    assert np.linalg.norm(one.novel) == pytest.approx(
+        np.linalg.norm(noise - span @ (span.T @ noise)), rel=1e-5
+    )
+
+
+def test_projection_is_what_least_squares_gives():
+    """An independent calculation with more deltas remembered than explain anything."""
+    many = vectors(40)
+    delta = many[3] - np.float32(0.7) * many[8] + np.float32(0.5) * many[31] + vectors(1, seed=6)[0]
+    (one,) = knowing(*many).compare([delta])
+    chosen = many[[3, 8, 31]].T.astype(np.float64)
+    shares = np.linalg.lstsq(chosen, delta.astype(np.float64), rcond=None)[0]
+    np.testing.assert_allclose(one.novel, delta - chosen @ shares, atol=1e-5)
+
+
+def test_resemblance_below_the_least_is_left_alone():
     near, far, new = vectors(3)
-    (one,) = knowing(far, near).compare([near + 0.1 * far + new])
+    (one,) = knowing(far, near).compare([near + np.float32(0.1) * far + new])
     assert abs(one.novel @ near) < 1e-2
     assert one.novel @ far > 1
+
+
+def test_with_a_least_of_one_only_the_nearest_explains():
+    near, far = vectors(2)
+    known = Novelties(least=1.0)
+    for delta in (far, near):
+        known.remember(delta)
+    (one,) = known.compare([2 * near + far])
+    assert abs(one.novel @ near) < 1e-2
+    assert one.novel @ far > 100
+
+
+def test_in_few_dimensions_strangers_explain_nothing():
+    """With more remembered than there are parameters, any delta lies in their span."""
+    rng = np.random.default_rng(2)
+    many = rng.normal(size=(60, 30)).astype(np.float32)
+    delta = rng.normal(size=30).astype(np.float32)
+    (one,) = knowing(*many).compare([delta])
+    assert np.linalg.norm(one.novel) > 0.5 * np.linalg.norm(delta)
+
+
+def test_remembering_more_later_gives_the_same():
+    """Products kept from earlier comparisons are completed, not trusted."""
+    many = vectors(10)
+    mixture = many[[1, 8]].sum(axis=0)
+    known = knowing(*many[:5])
+    known.compare([mixture])
+    for delta in many[5:]:
+        known.remember(delta)
+    (late,), (fresh,) = known.compare([mixture]), knowing(*many).compare([mixture])
+    np.testing.assert_array_equal(late.novel, fresh.novel)
+    assert late.echo == fresh.echo
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])

@@ -60,7 +60,7 @@ def banzhaf(game: Game, key: jax.Array, *, budget: int) -> Estimate:
             f"banzhaf: a budget of {budget} coalitions does not suffice for {participants} participants; "
             f"{enough} do: a regression takes about twice as many pairs of coalitions as participants"
         )
-    pairs = _pairs(key, budget // 2, participants)
+    pairs = _pairs(key, min(budget // 2, 2 ** (participants - 1)), participants)
     coalitions = np.concatenate([pairs, ~pairs])
     signs = np.where(pairs, 1.0, -1.0)
     fit = pseudoinverse(signs)  # [N, M]

@@ -86,6 +86,10 @@ def linear_game() -> tuple[Composition, np.ndarray]:
     return game, -weights[:, None] * (deltas @ rows.T)
 
 
+def banzhaf_matrix(participants: int) -> np.ndarray:
+    return np.where(all_coalitions(participants).T, 1.0, -1.0) / 2 ** (participants - 1)
+
+
 def budgets(name: str) -> list[int]:
     """From what suffices to all coalitions."""
     return [ALL] if name == "exact" else [40, 41, 57, 90, 120, ALL]
@@ -200,6 +204,22 @@ def test_one_validation_example_gives_no_standard_error(name: str):
         ESTIMATORS[name](
             Composition(losses, game.base, game.deltas, game.weights), jax.random.key(0), budget=ALL
         )
+
+
+@pytest.mark.parametrize("name", [n for n in ESTIMATORS if n not in ("exact", "aumann-shapley")])
+def test_a_budget_beyond_all_coalitions_of_a_game_too_large_to_enumerate(
+    name: str, table_game: Table, monkeypatch: pytest.MonkeyPatch
+):
+    game = table_game.random(0, 6)
+    exact = (shapley_matrix(6) if name != "banzhaf" else banzhaf_matrix(6)) @ game.table.mean(axis=1)
+    monkeypatch.setattr("relayjax.valuation.exact.MAX_PARTICIPANTS", 5)
+    estimate = ESTIMATORS[name](game, jax.random.key(0), budget=500)
+    assert estimate.evaluations <= 64
+    if name in ("stratified", "banzhaf"):
+        np.testing.assert_allclose(estimate.values, exact, atol=1e-10)
+        np.testing.assert_allclose(estimate.sampling_stderr, 0, atol=1e-10)
+    elif name != "leave-one-out":
+        assert np.linalg.norm(estimate.values - exact) < np.linalg.norm(exact)
 
 
 def test_estimators_are_found_by_name():

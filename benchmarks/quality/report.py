@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import statistics
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,12 @@ import matplotlib
 matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
 from rich.table import Table
 
 Row = dict[str, Any]
+
+_SKEWS = {"0.05": 0, "0.1": 1, "1": 2, "even": 3}
 
 COLUMNS = {
     "accuracy": ("accuracy", "{:.4f}"),
@@ -82,42 +86,60 @@ def below_pooled(rows: list[Row], margin: float) -> list[str]:
 
 
 def draw(rows: list[Row], path: Path) -> None:
-    """Draws a panel for each task and skew: a bar a scheme, a dot a seed, the worst participant as a mark."""
-    groups = grouped(rows)
-    across = math.ceil(math.sqrt(len(groups)))
+    """Draws a panel for each task and skew: a dot a scheme, a small one a seed, the worst as a mark.
+
+    Axes reach as far as differences matter; what lies beyond is written at the edge.
+    """
+    found = grouped(rows)
+    skews = Counter(task for task, _ in found)
+    groups = dict(
+        sorted(found.items(), key=lambda item: (-skews[item[0][0]], item[0][0], _SKEWS.get(item[0][1], 9)))
+    )
+    across = min(max(skews.values(), default=1), 4) if len(skews) > 1 else math.ceil(math.sqrt(len(groups)))
     counts = [len(schemes) for schemes in groups.values()]
     tallest = [max(counts[start : start + across]) for start in range(0, len(counts), across)]
     figure, axes = plt.subplots(
         len(tallest),
         across,
-        figsize=(6 * across, sum(1 + 0.3 * count for count in tallest)),
-        height_ratios=[1 + 0.3 * count for count in tallest],
+        figsize=(4.6 * across, sum(1.2 + 0.24 * count for count in tallest)),
+        height_ratios=[1.2 + 0.24 * count for count in tallest],
         squeeze=False,
         layout="constrained",
     )
     for axis in axes.flat[len(groups) :]:
         axis.set_axis_off()
     for place, ((task, skew), schemes) in enumerate(groups.items()):
-        axis, room = axes.flat[place], tallest[place // across]
-        name = "loss" if task == "text" else "accuracy"
-        ordered = sorted(schemes.items(), key=lambda item: _badness(task, item[1]), reverse=True)
-        for height, (scheme, each) in enumerate(ordered):
-            ours = scheme.startswith(("relay", "chain", "braid"))
-            axis.barh(height, mean(each, name), color="#2a7f9e" if ours else "#c9ced6", zorder=1)
-            axis.scatter([row[name] for row in each], [height] * len(each), s=9, color="#1b1f24", zorder=3)
-            axis.scatter(mean(each, "worst"), height, marker="|", s=120, color="#c2410c", zorder=2)
-        axis.set_ylim(len(ordered) - room - 0.6, len(ordered) - 0.4)  # bars of one height in all panels
-        axis.set_yticks(range(len(ordered)), [scheme for scheme, _ in ordered])
-        axis.set_title(f"{task}, skew {skew}", loc="left")
-        axis.set_xlabel(f"{'nats a byte, less is better' if name == 'loss' else 'test accuracy'}")
-        if name == "loss":
-            axis.set_xlim(left=0.9 * min(mean(each, name) for each in schemes.values()))
-        axis.spines[["top", "right"]].set_visible(False)
+        _panel(axes.flat[place], task, skew, schemes, tallest[place // across])
     figure.suptitle(
-        "bars: mean over seeds · dots: seeds · orange: worst participant or kind", x=0.01, ha="left"
+        "large dots: mean over seeds, ours in blue · small: seeds · orange: worst participant or kind",
+        x=0.01,
+        ha="left",
     )
-    figure.savefig(path, dpi=110)
+    figure.savefig(path, dpi=100)
     plt.close(figure)
+
+
+def _panel(axis: Axes, task: str, skew: str, schemes: dict[str, list[Row]], room: int) -> None:
+    name = "loss" if task == "text" else "accuracy"
+    ordered = sorted(schemes.items(), key=lambda item: _badness(task, item[1]), reverse=True)
+    best = mean(ordered[-1][1], name)
+    low, high = (0.97 * best, 1.6 * best) if name == "loss" else (best - 0.3, best + 0.02)
+    for height, (scheme, each) in enumerate(ordered):
+        ours = scheme.startswith(("relay", "chain", "braid"))
+        colour, figure = "#2a7f9e" if ours else "#7d8590", mean(each, name)
+        axis.axhline(height, color="#e8eaed", linewidth=0.8, zorder=0)
+        axis.scatter([row[name] for row in each], [height] * len(each), s=7, color="#1b1f24", zorder=3)
+        axis.scatter(mean(each, "worst"), height, marker="|", s=70, color="#c2410c", zorder=2)
+        axis.scatter(figure, height, s=42, color=colour, zorder=4)
+        if not low <= figure <= high:
+            axis.text(low, height, f" ‹ {figure:.2f}", va="center", ha="left", fontsize=8, color=colour)
+    axis.set_xlim(low, high)
+    axis.set_ylim(len(ordered) - room - 0.6, len(ordered) - 0.4)  # rows of one height in all panels
+    axis.set_yticks(range(len(ordered)), [scheme for scheme, _ in ordered], fontsize=9)
+    axis.set_title(f"{task}, skew {skew}", loc="left")
+    axis.set_xlabel(f"{'nats a byte, less is better' if name == 'loss' else 'test accuracy'}")
+    axis.spines[["top", "right", "left"]].set_visible(False)
+    axis.tick_params(axis="y", length=0)
 
 
 def _badness(task: str, rows: list[Row]) -> float:

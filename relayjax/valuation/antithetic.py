@@ -26,7 +26,7 @@ def antithetic_shapley(game: Game, key: jax.Array, *, budget: int) -> Estimate:
 
     References:
       Castro, Gómez and Tejada, Polynomial calculation of the Shapley value based on sampling, 2009.
-      Mitchell et al., Sampling Permutations for Shapley Value Estimation, 2022 (section 4.1).
+      Mitchell et al., Sampling Permutations for Shapley Value Estimation, 2022.
     """
     participants = game.participants
     return shapley_of_orders(

@@ -32,7 +32,7 @@ def orthogonal_shapley(game: Game, key: jax.Array, *, budget: int) -> Estimate:
       ConfigError: the budget does not suffice for two pairs.
 
     References:
-      Mitchell et al., Sampling Permutations for Shapley Value Estimation, 2022 (section 4.2, algorithm 3).
+      Mitchell et al., Sampling Permutations for Shapley Value Estimation, 2022 (orthogonal spherical codes).
     """
     participants = game.participants
     return shapley_of_orders(

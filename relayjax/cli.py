@@ -1,7 +1,7 @@
 """The command line: `relayjax VERB ...`. It parses, calls the backend, and prints.
 
-Every verb has flags of its own. `run` also has one flag for every setting of the config it is given, by
-dotted path, so that a misspelt one is refused before anything starts.
+Every verb has flags of its own. `run` and `simulate` also have one flag for every setting of the config they
+are given, by dotted path, so that a misspelt one is refused before anything starts.
 """
 
 from __future__ import annotations
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from relayjax.config import Config
 
 REFUSED, INTERRUPTED = 1, 130
+
+_SIMULATED = "derelayl_paper"
+"""What `simulate` plays if nothing else is named."""
 
 
 @dataclass(frozen=True)
@@ -80,15 +83,29 @@ def _define_run(values: flags.FlagValues, arguments: Sequence[str]) -> None:
     flags.DEFINE_boolean("baselines", True, "train pooled and alone for comparison", flag_values=values)
     from relayjax import config
 
-    for path, (value, spec) in settings.flatten(config.load(_config_named(arguments))).items():
+    _define_settings(values, config.load(_config_named(arguments, "digits")))
+
+
+def _define_settings(values: flags.FlagValues, chosen: settings.Settings) -> None:
+    """A flag for every setting, by dotted path."""
+    for path, (value, spec) in settings.flatten(chosen).items():
         text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
         notes = "".join(f"; {note}" for note in (spec.bounds(), spec.unit) if note)
         _string(values, f"config.{path}", None, f"{spec.help} ({text or 'none'}{notes})")
 
 
-def _config_named(arguments: Sequence[str]) -> str:
+def _given_settings(values: flags.FlagValues) -> dict[str, str]:
+    """The settings given as flags: dotted path → text."""
+    return {
+        name.removeprefix("config."): text
+        for name in values
+        if name.startswith("config.") and (text := values[name].value) is not None
+    }
+
+
+def _config_named(arguments: Sequence[str], default: str) -> str:
     """The value of --config, which decides which other flags there are."""
-    named = "digits"
+    named = default
     for flag, following in pairwise([*arguments, ""]):
         if flag.lstrip("-").startswith("config=") and flag.startswith("-"):
             named = flag.partition("=")[2]
@@ -104,12 +121,7 @@ def _run(values: flags.FlagValues, arguments: list[str]) -> None:
     from relayjax import config
     from relayjax.console import play
 
-    given = {
-        name.removeprefix("config."): text
-        for name in values
-        if name.startswith("config.") and (text := values[name].value) is not None
-    }
-    chosen = config.resolve(values.config, given, values.seed)
+    chosen = config.resolve(values.config, _given_settings(values), values.seed)
     play(chosen, Path(values.workdir), Console(), with_report=values.report, baselines=values.baselines)
 
 
@@ -188,6 +200,27 @@ def _value(values: flags.FlagValues, arguments: list[str]) -> None:
     value(_workdir(arguments), measure, wanted, Console(), keys=keys, config=chosen)
 
 
+def _define_simulate(values: flags.FlagValues, arguments: Sequence[str]) -> None:
+    _string(values, "config", _SIMULATED, "config file, FILE[:VARIANT], or the name of one of RelayJAX's own")
+    _string(values, "plot", None, "draw versions and coins over rounds in this .png or .svg file")
+    _string(values, "json", None, "write the figures to this file")
+    from relayjax import config
+    from relayjax.simulation.settings import Population
+
+    _define_settings(values, config.load_as(_config_named(arguments, _SIMULATED), Population))
+
+
+def _simulate(values: flags.FlagValues, arguments: list[str]) -> None:
+    _no_arguments(arguments)
+    from relayjax import config
+    from relayjax.simulation.settings import Population
+    from relayjax.simulation_console import run
+
+    chosen = settings.override(config.load_as(values.config, Population), _given_settings(values))
+    plot, data = (Path(name) if name else None for name in (values.plot, values.json))
+    run(chosen, Console(), plot=plot, data=data)
+
+
 def _define_open(values: flags.FlagValues, _: Sequence[str]) -> None:
     _string(values, "key", None, "the key to open the head with, DIRECTORY/NAME, such as runs/digits/keys/p0")
     _string(values, "out", None, "write the weights to this .npz or .safetensors file")
@@ -209,6 +242,7 @@ VERBS = {
     "value": Verb(
         _value, _define_value, "WORKDIR", "say what everybody's work is worth, beside what was paid"
     ),
+    "simulate": Verb(_simulate, _define_simulate, "", "play the rules in a population that trains nothing"),
     "open": Verb(_open, _define_open, "WORKDIR", "open the newest weights with a licence holder's key"),
 }
 

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from relayjax import settings
 from relayjax.errors import ConfigError, RelayError
@@ -22,6 +23,8 @@ from relayjax.learning.tasks.digits import Digits
 from relayjax.mechanism.rules import DeRelayLRules, RelayJAXRules, Rules, Schedule
 from relayjax.settings import Settings, setting
 from relayjax.valuation.paired import least_budget
+
+S = TypeVar("S", bound=Settings)
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,15 @@ def load(source: str) -> Config:
     Raises:
       ConfigError: no such file or variant, or the file does not give a `Config`.
     """
+    return load_as(source, Config)
+
+
+def load_as(source: str, kind: type[S]) -> S:
+    """The settings that `FILE[:VARIANT]` names, if they are of this kind; see `load`.
+
+    Raises:
+      ConfigError: no such file or variant, or the file gives something else.
+    """
     name, _, variant = source.partition(":")
     path = _find(name)
     spec = importlib.util.spec_from_file_location(f"relayjax_config_{path.stem}", path)
@@ -97,8 +109,10 @@ def load(source: str) -> Config:
         raise
     except (Exception, SystemExit) as error:  # it is a program of the user's own: anything can go wrong in it
         raise ConfigError(f"--config={name}: {type(error).__name__}: {error}") from error
-    if not isinstance(config, Config):
-        raise ConfigError(f"--config={name}: get_config returned a {type(config).__name__}, not a Config")
+    if not isinstance(config, kind):
+        raise ConfigError(
+            f"--config={name}: get_config returned a {type(config).__name__}, not a {kind.__name__}"
+        )
     return config
 
 

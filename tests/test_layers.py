@@ -22,11 +22,11 @@ LAYERS = (
     ("history",),
     ("archive", "lineage", "measured"),
     ("audit", "summary"),
-    ("relay", "report"),
+    ("relay", "report", "simulation"),
     ("rescore",),
     ("appraisal", "retraining"),
     ("agreement", "backend"),
-    ("console", "value_console"),
+    ("console", "simulation_console", "value_console"),
     ("cli",),
     ("__main__", "configs"),
 )

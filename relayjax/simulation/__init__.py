@@ -1,0 +1,1 @@
+"""Populations of simulated participants that play a mechanism's rules, without training a model."""

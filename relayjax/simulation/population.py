@@ -1,0 +1,154 @@
+"""Populations that play `derelayl`, one for each seed: what everybody holds and has after each round.
+
+N: participants, R: rounds.
+
+References:
+  Duan et al., DeRelayL: Sustainable Decentralized Relay Learning, arXiv 2605.02935, evaluation.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+
+from relayjax.mechanism.rules import COIN
+from relayjax.simulation import compiled
+from relayjax.simulation.compiled import Curves, Members, Numbers, Versions
+from relayjax.simulation.draws import Source
+from relayjax.simulation.settings import Population
+
+_DRAWN = 1 << 19
+"""Draws of each kind made at a time: few enough to stay in the cache."""
+
+
+@dataclass(frozen=True)
+class Course:
+    """How one population fared.
+
+    Attributes:
+      seed: of its draws.
+      curves: what was observed at the end of each round.
+      coins: int64 [N], micro-coins at the end.
+      minted: micro-coins paid out of nothing.
+      forfeited: micro-coins of deposits lost; `minted − forfeited` is what there is.
+      ended: the round, counted from 1, in which no model was accepted, after which nothing moves; or none.
+    """
+
+    seed: int
+    curves: Curves
+    coins: np.ndarray
+    minted: int
+    forfeited: int
+    ended: int | None
+
+    @property
+    def shares(self) -> np.ndarray:
+        """float64 [R, 13]: participants by lag of their newest version, as shares of all."""
+        return self.curves.lags / len(self.coins)
+
+
+def simulate(population: Population, progress: Callable[[int], None] = lambda rounds: None) -> list[Course]:
+    """Plays every seed, as many at a time as there are processors.
+
+    Args:
+      population: the settings.
+      progress: told how many more rounds have been played, from several threads.
+    """
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        courses = [pool.submit(play, population, seed, progress) for seed in population.seeds]
+        try:
+            return [course.result() for course in courses]
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def play(
+    population: Population,
+    seed: int,
+    progress: Callable[[int], None] = lambda rounds: None,
+    *,
+    chunk: int = 0,
+) -> Course:
+    """Plays one seed.
+
+    Args:
+      population: the settings; its seeds are not used.
+      seed: of the draws.
+      progress: told how many more rounds have been played.
+      chunk: rounds to draw at a time, which changes nothing but memory; 0 chooses.
+    """
+    n, rounds = population.participants, population.rounds
+    members, versions, counts = start(population)
+    curves = Curves(
+        np.zeros((rounds, compiled.LAGS), np.int64),
+        np.zeros(rounds),
+        np.zeros(rounds),
+        np.zeros(rounds, np.int64),
+        np.zeros(rounds, np.int64),
+    )
+    source, numbers = Source(population, seed), numbers_of(population)
+    chunk = chunk or max(1, min(_DRAWN // n, -(-rounds // 20)))
+    for begin in range(0, rounds, chunk):
+        draws = source.draw(min(chunk, rounds - begin))
+        left = len(draws.lots)
+        while left:
+            played = compiled.advance(members, versions, curves, counts, draws, numbers)
+            draws = type(draws)(*(array[played:] for array in draws))
+            left -= played
+            if left:
+                versions = _roomier(versions)
+        progress(min(chunk, rounds - begin))
+    return Course(
+        seed,
+        curves,
+        members.coins,
+        int(counts[compiled.MINTED]),
+        int(counts[compiled.FORFEITED]),
+        int(counts[compiled.ENDED]) or None,
+    )
+
+
+def numbers_of(population: Population) -> Numbers:
+    """The rules' numbers as the compiled rounds take them."""
+    rules = population.rules
+    return Numbers(
+        rules.accepted_share,
+        rules.places,
+        rules.lineage_reward,
+        rules.fee,
+        rules.owner_bid,
+        population.bid_margin,
+        population.cases,
+        COIN,
+    )
+
+
+def start(population: Population) -> tuple[Members, Versions, np.ndarray]:
+    """Everybody without coins, the first participant with the genesis version, and the counts."""
+    n, rounds = population.participants, population.rounds
+    members = Members(*(np.zeros(n, np.int64) for _ in Members._fields))
+    members.seen[1:] = -1
+    members.trunk[0] = population.genesis_shares - 1
+    room = 4 * n
+    versions = Versions(
+        np.zeros(room, np.int32),
+        np.zeros(room, np.int32),
+        np.zeros(rounds + 2, np.int64),
+        np.zeros(rounds + 2, np.int64),
+        np.zeros(n),
+    )
+    versions.size[0] = 1
+    counts = np.zeros(compiled.COUNTS, np.int64)
+    counts[[compiled.HEADS, compiled.FILLED]] = 1
+    return members, versions, counts
+
+
+def _roomier(versions: Versions) -> Versions:
+    """With twice the room."""
+    owner, parent = (np.concatenate([a, np.zeros_like(a)]) for a in (versions.owner, versions.parent))
+    return versions._replace(owner=owner, parent=parent)

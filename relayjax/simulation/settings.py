@@ -1,0 +1,43 @@
+"""What a simulated population is: how many play which rules for how long, and how well they train."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from relayjax.errors import ConfigError
+from relayjax.mechanism.rules import DeRelayLRules
+from relayjax.settings import Settings, setting
+
+_LARGEST = 10**12
+"""Participants × rounds, so that bids in micro-coins, ties told apart, stay below 2⁶³."""
+
+
+@dataclass(frozen=True)
+class Population(Settings):
+    """Everything that determines a simulation: the same settings give the same coins, to the unit."""
+
+    participants: int = setting(256, "participants", low=4, high=10_000_000)
+    rounds: int = setting(5_000, "rounds", low=1, high=1_000_000)
+    rules: DeRelayLRules = setting(DeRelayLRules, "the mechanism's numbers")
+    bid_margin: int = setting(
+        1, "a bid's excess over the versions a trainer lies behind", unit="coins", low=0, high=1_000
+    )
+    genesis_shares: int = setting(
+        2, "rewards to the owner of the genesis version for an accepted model", low=0, high=1_000
+    )
+    cases: int = setting(100, "test cases of a round", low=0, high=1_000_000)
+    success_rate: float = setting(0.9, "probability that a training gives a model", low=0.0, high=1.0)
+    gain_mean: float = setting(1.0, "of a model's gain over its parent", low=-1e6, high=1e6)
+    gain_deviation: float = setting(1.0, "standard deviation of that gain", low=0.0, high=1e6)
+    gains: tuple[float, ...] = setting((), "measured gains to draw from instead", low=-1e6, high=1e6)
+    seed: int = setting(42, "of the first repetition; the next one has the next seed", low=0, high=2**31 - 1)
+    repetitions: int = setting(40, "populations simulated, each with its own seed", low=1, high=100_000)
+
+    def check(self) -> None:
+        if self.rounds * self.participants > _LARGEST:
+            raise ConfigError(f"rounds × participants: must be ≤ {_LARGEST:,}, so that coins can be counted")
+
+    @property
+    def seeds(self) -> range:
+        """One for each repetition."""
+        return range(self.seed, self.seed + self.repetitions)

@@ -1,0 +1,149 @@
+"""What a person sees of `relayjax simulate`: progress, figures beside the paper's, and the files it writes.
+
+S: populations, R: rounds.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from relayjax.files import write_atomic
+from relayjax.mechanism.rules import COIN
+from relayjax.report.population_figures import CoinCurves, write_population
+from relayjax.report.value_figures import kind_of
+from relayjax.settings import encode
+from relayjax.simulation import paper
+from relayjax.simulation.paper import Compared
+from relayjax.simulation.population import Course, simulate
+from relayjax.simulation.settings import Population
+
+_PIPE = 160
+"""Characters of a line where the output goes to no terminal."""
+
+
+def run(
+    population: Population, console: Console, *, plot: Path | None = None, data: Path | None = None
+) -> None:
+    """Simulates populations, showing progress, prints what came of it, and writes the files.
+
+    Args:
+      population: the settings.
+      console: where to print.
+      plot: file for the figures, .png or .svg.
+      data: file for all figures as JSON.
+    """
+    if plot:
+        kind_of(plot)  # refused before the work, not after it
+    if not console.is_terminal:
+        console.width = max(console.width, _PIPE)
+    with Progress(
+        TextColumn("round"),
+        MofNCompleteColumn(),
+        BarColumn(bar_width=None),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+    ) as progress:
+        task = progress.add_task("", total=population.rounds * population.repetitions)
+        courses = simulate(population, lambda rounds: progress.advance(task, rounds))
+    lasting = [course for course in courses if course.ended is None]
+    print_courses(population, courses, lasting, console)
+    if plot and lasting:
+        shown = np.mean([course.shares[: paper.SHARES_TO] for course in lasting], 0)
+        write_population(plot, shown, _curves(lasting), paper.CLASSES)
+        console.print(f"plot: {plot}", soft_wrap=True, markup=False)
+    if data:
+        content = json.dumps(as_json(population, courses, lasting), indent=1, allow_nan=False)
+        write_atomic(data, (content + "\n").encode())
+        console.print(f"json: {data}", soft_wrap=True, markup=False)
+
+
+def print_courses(
+    population: Population, courses: Sequence[Course], lasting: Sequence[Course], console: Console
+) -> None:
+    """The tables: shares by version, coins after 100 rounds and at the end."""
+    console.print(
+        f"{population.participants:,} participants, {population.rounds:,} rounds, "
+        f"{population.repetitions} populations (seeds {population.seeds[0]} to {population.seeds[-1]})",
+        soft_wrap=True,
+        highlight=False,
+    )
+    for course in courses:
+        if course.ended is not None:
+            console.print(
+                f"seed {course.seed}: ended in round {course.ended}, nothing being accepted; left out below",
+                soft_wrap=True,
+                highlight=False,
+            )
+    if not lasting:
+        return
+    shares = paper.shares(population, lasting)
+    rounds = f"{paper.SHARES_FROM}–{min(population.rounds, paper.SHARES_TO)}"
+    if population.rounds < paper.SHARES_FROM:
+        rounds = f"1–{population.rounds}"
+    console.print(_table(f"participants by newest version, %, rounds {rounds}", shares, 2))
+    for number in _shown(population):
+        console.print(
+            _table(f"coins of a participant, round {number:,}", paper.coins(population, lasting, number), 0)
+        )
+
+
+def as_json(population: Population, courses: Sequence[Course], lasting: Sequence[Course]) -> dict[str, Any]:
+    """Everything printed, as JSON values; coins in coins, shares in per cent."""
+    written: dict[str, Any] = {
+        "population": encode(population),
+        "ended": {str(course.seed): course.ended for course in courses if course.ended is not None},
+        "coins": {},
+    }
+    if lasting:
+        written["shares"] = [_plain(figure) for figure in paper.shares(population, lasting)]
+        for number in _shown(population):
+            figures = paper.coins(population, lasting, number)
+            written["coins"][str(number)] = [_plain(figure) for figure in figures]
+    return written
+
+
+def _shown(population: Population) -> list[int]:
+    """Rounds after which coins are shown."""
+    return sorted({number for number in (paper.SHARES_TO, population.rounds) if number <= population.rounds})
+
+
+def _table(title: str, figures: Sequence[Compared], digits: int) -> Table:
+    known = any(figure.paper is not None for figure in figures)
+    table = Table(box=SIMPLE_HEAD, title=title, title_justify="left", title_style="bold")
+    headings = ["", "mean", "95 % interval", "lowest seed", "highest seed"]
+    for heading in headings + (["paper", "paper's within the seeds'"] if known else []):
+        table.add_column(heading, justify="right" if heading else "left", no_wrap=True)
+    for figure in figures:
+        half = "" if math.isnan(figure.half) else f"± {figure.half:,.{digits}f}"
+        cells = [figure.name, f"{figure.mean:,.{digits}f}", half]
+        cells += [f"{bound:,.{digits}f}" for bound in (figure.low, figure.high)]
+        if known:
+            theirs = "" if figure.paper is None else f"{figure.paper:,.{1 if digits else 0}f}"
+            cells += [theirs, {True: "yes", False: "no", None: ""}[figure.inside]]
+        table.add_row(*cells)
+    return table
+
+
+def _curves(courses: Sequence[Course]) -> CoinCurves:
+    curves = [course.curves for course in courses]
+    mean = np.mean([c.mean for c in curves], 0) / COIN
+    spread = np.mean([c.deviation for c in curves], 0) / COIN
+    low, high = np.min([c.low for c in curves], 0) / COIN, np.max([c.high for c in curves], 0) / COIN
+    return CoinCurves(mean, mean - spread, mean + spread, low, high)
+
+
+def _plain(figure: Compared) -> dict[str, Any]:
+    half = None if math.isnan(figure.half) else figure.half
+    bounds = {"half": half, "low": figure.low, "high": figure.high, "paper": figure.paper}
+    return {"name": figure.name, "mean": figure.mean} | bounds

@@ -56,7 +56,7 @@ class Measure:
     """How values are to be measured.
 
     Attributes:
-      method: one of `METHODS`; by default Aumann–Shapley for the loss, `orthogonal` for anything else.
+      method: one of `METHODS`; by default Aumann–Shapley for the loss, `stratified` for anything else.
       budget: most coalitions to evaluate in a round; of Aumann–Shapley, directional derivatives.
       target_stderr: stop at this standard error, in units of the metric; None spends the whole budget.
       examples: one of `EXAMPLES`.
@@ -77,7 +77,7 @@ class Measure:
         if self.method == AUMANN_SHAPLEY and self.metric != LOSS:
             raise ConfigError(
                 f"method={self.method} follows the gradient, which {self.metric} need not have; "
-                "choose another method, such as orthogonal"
+                "choose another method, such as stratified"
             )
         if self.target_stderr is not None and not self.target_stderr > 0:
             raise ConfigError(f"target_stderr={self.target_stderr}: give a positive number")
@@ -85,7 +85,7 @@ class Measure:
     @property
     def chosen(self) -> str:
         """The method, with the default filled in."""
-        return self.method or (AUMANN_SHAPLEY if self.metric == LOSS else "orthogonal")
+        return self.method or (AUMANN_SHAPLEY if self.metric == LOSS else "stratified")
 
 
 @dataclass(frozen=True, eq=False)

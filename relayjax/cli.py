@@ -202,6 +202,9 @@ def _value(values: flags.FlagValues, arguments: list[str]) -> None:
 
 def _define_simulate(values: flags.FlagValues, arguments: Sequence[str]) -> None:
     _string(values, "config", _SIMULATED, "config file, FILE[:VARIANT], or the name of one of RelayJAX's own")
+    _string(
+        values, "engine", "numba", "numba: on the processor; jax: on an accelerator, with the same results"
+    )
     _string(values, "plot", None, "draw versions and coins over rounds in this .png or .svg file")
     _string(values, "json", None, "write the figures to this file")
     from relayjax import config
@@ -218,7 +221,7 @@ def _simulate(values: flags.FlagValues, arguments: list[str]) -> None:
 
     chosen = settings.override(config.load_as(values.config, Population), _given_settings(values))
     plot, data = (Path(name) if name else None for name in (values.plot, values.json))
-    run(chosen, Console(), plot=plot, data=data)
+    run(chosen, Console(), engine=values.engine, plot=plot, data=data)
 
 
 def _define_open(values: flags.FlagValues, _: Sequence[str]) -> None:

@@ -23,8 +23,9 @@ from relayjax.report.population_figures import CoinCurves, write_population
 from relayjax.report.value_figures import kind_of
 from relayjax.settings import encode
 from relayjax.simulation import paper
+from relayjax.simulation.course import Course
 from relayjax.simulation.paper import Compared
-from relayjax.simulation.population import Course, simulate
+from relayjax.simulation.population import simulate
 from relayjax.simulation.settings import Population
 
 _PIPE = 160
@@ -32,13 +33,19 @@ _PIPE = 160
 
 
 def run(
-    population: Population, console: Console, *, plot: Path | None = None, data: Path | None = None
+    population: Population,
+    console: Console,
+    *,
+    engine: str = "numba",
+    plot: Path | None = None,
+    data: Path | None = None,
 ) -> None:
     """Simulates populations, showing progress, prints what came of it, and writes the files.
 
     Args:
       population: the settings.
       console: where to print.
+      engine: what computes it; see `simulate`.
       plot: file for the figures, .png or .svg.
       data: file for all figures as JSON.
     """
@@ -55,7 +62,7 @@ def run(
         disable=not console.is_terminal,
     ) as progress:
         task = progress.add_task("", total=population.rounds * population.repetitions)
-        courses = simulate(population, lambda rounds: progress.advance(task, rounds))
+        courses = simulate(population, lambda rounds: progress.advance(task, rounds), engine=engine)
     lasting = [course for course in courses if course.ended is None]
     print_courses(population, courses, lasting, console)
     if plot and lasting:

@@ -18,12 +18,10 @@ import numba
 import numpy as np
 
 from relayjax.mechanism.rules import MILLION
+from relayjax.simulation.course import Curves, Numbers
 from relayjax.simulation.draws import Draws
 
-LAGS = 13
-"""Classes of participants by how far their newest version lies behind: 0 … 10, farther, none."""
-
-# Indices into `Progress.counts`.
+# What `counts` counts.
 ROUND, HEADS, TRUNK_END, FILLED, MINTED, FORFEITED, ENDED = range(7)
 COUNTS = 7
 
@@ -62,24 +60,6 @@ class Versions(NamedTuple):
     level: np.ndarray
 
 
-class Curves(NamedTuple):
-    """What is observed at the end of each round.
-
-    Attributes:
-      lags: int64 [R, 13], participants by how far the newest version they hold lies behind the newest.
-      mean: float64 [R], micro-coins; also the following.
-      deviation: float64 [R], standard deviation over participants.
-      low: int64 [R].
-      high: int64 [R].
-    """
-
-    lags: np.ndarray
-    mean: np.ndarray
-    deviation: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
-
-
 class Scratch(NamedTuple):
     """Room for what a round works with.
 
@@ -108,19 +88,6 @@ class Scratch(NamedTuple):
     weights: np.ndarray
     above: np.ndarray
     moved: np.ndarray
-
-
-class Numbers(NamedTuple):
-    """The rules' numbers; amounts in micro-coins."""
-
-    share: int
-    places: int
-    reward: int
-    fee: int
-    owner_bid: int
-    margin: int
-    cases: int
-    step: int
 
 
 @numba.njit(cache=True, nogil=True)

@@ -16,7 +16,7 @@ import numpy as np
 from scipy.special import stdtrit
 
 from relayjax.mechanism.rules import COIN
-from relayjax.simulation.population import Course
+from relayjax.simulation.course import Course
 from relayjax.simulation.settings import Population
 
 CLASSES = ("latest", *(f"−{lag}" for lag in range(1, 11)), "older", "none")

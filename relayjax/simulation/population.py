@@ -11,13 +11,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 
 import numpy as np
 
-from relayjax.mechanism.rules import COIN
+from relayjax.errors import ConfigError
 from relayjax.simulation import compiled
-from relayjax.simulation.compiled import Curves, Members, Numbers, Versions
+from relayjax.simulation.compiled import Members, Versions
+from relayjax.simulation.course import LAGS, Course, Curves, numbers_of
 from relayjax.simulation.draws import Source
 from relayjax.simulation.settings import Population
 
@@ -25,39 +25,29 @@ _DRAWN = 1 << 19
 """Draws of each kind made at a time: few enough to stay in the cache."""
 
 
-@dataclass(frozen=True)
-class Course:
-    """How one population fared.
-
-    Attributes:
-      seed: of its draws.
-      curves: what was observed at the end of each round.
-      coins: int64 [N], micro-coins at the end.
-      minted: micro-coins paid out of nothing.
-      forfeited: micro-coins of deposits lost; `minted − forfeited` is what there is.
-      ended: the round, counted from 1, in which no model was accepted, after which nothing moves; or none.
-    """
-
-    seed: int
-    curves: Curves
-    coins: np.ndarray
-    minted: int
-    forfeited: int
-    ended: int | None
-
-    @property
-    def shares(self) -> np.ndarray:
-        """float64 [R, 13]: participants by lag of their newest version, as shares of all."""
-        return self.curves.lags / len(self.coins)
+ENGINES = ("numba", "jax")
 
 
-def simulate(population: Population, progress: Callable[[int], None] = lambda rounds: None) -> list[Course]:
-    """Plays every seed, as many at a time as there are processors.
+def simulate(
+    population: Population, progress: Callable[[int], None] = lambda rounds: None, *, engine: str = "numba"
+) -> list[Course]:
+    """Plays every seed.
 
     Args:
       population: the settings.
-      progress: told how many more rounds have been played, from several threads.
+      progress: told how many more rounds have been played, maybe from several threads.
+      engine: `numba` plays as many seeds at a time as there are processors, `jax` all of them as one program
+        on JAX's device; both give the same courses.
+
+    Raises:
+      ConfigError: there is no such engine, or the population is too large for it.
     """
+    if engine not in ENGINES:
+        raise ConfigError(f"engine={engine!r}: must be one of {', '.join(ENGINES)}")
+    if engine == "jax":
+        from relayjax.simulation import scan
+
+        return scan.play(population, progress)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         courses = [pool.submit(play, population, seed, progress) for seed in population.seeds]
         try:
@@ -85,7 +75,7 @@ def play(
     n, rounds = population.participants, population.rounds
     members, versions, counts = start(population)
     curves = Curves(
-        np.zeros((rounds, compiled.LAGS), np.int64),
+        np.zeros((rounds, LAGS), np.int64),
         np.zeros(rounds),
         np.zeros(rounds),
         np.zeros(rounds, np.int64),
@@ -110,21 +100,6 @@ def play(
         int(counts[compiled.MINTED]),
         int(counts[compiled.FORFEITED]),
         int(counts[compiled.ENDED]) or None,
-    )
-
-
-def numbers_of(population: Population) -> Numbers:
-    """The rules' numbers as the compiled rounds take them."""
-    rules = population.rules
-    return Numbers(
-        rules.accepted_share,
-        rules.places,
-        rules.lineage_reward,
-        rules.fee,
-        rules.owner_bid,
-        population.bid_margin,
-        population.cases,
-        COIN,
     )
 
 

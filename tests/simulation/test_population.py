@@ -9,7 +9,7 @@ import pytest
 
 from relayjax.errors import ConfigError
 from relayjax.mechanism.rules import DeRelayLRules
-from relayjax.simulation import paper
+from relayjax.simulation import paper, scan
 from relayjax.simulation import population as populations
 from relayjax.simulation.draws import Source
 from relayjax.simulation.population import play, simulate
@@ -43,6 +43,18 @@ def test_coins_and_versions_are_those_of_the_rules_to_the_unit(population: Popul
     for lags, held in zip(found.curves.lags, expected.newest, strict=True):
         behind = [12 if version < 0 else min(max(held) - version, 11) for version in held]
         np.testing.assert_array_equal(lags, np.bincount(behind, minlength=13))
+
+
+@pytest.mark.parametrize("case", ("the paper's", "one place", "odd", "equal gains", "no genesis"))
+def test_jax_gives_the_same_courses(case: str):
+    population = dataclasses.replace(CASES[case], rounds=40, repetitions=2)
+    told: list[int] = []
+    for found, expected in zip(scan.play(population, told.append), simulate(population), strict=True):
+        np.testing.assert_array_equal(found.coins, expected.coins)
+        assert dataclasses.replace(found, curves=expected.curves, coins=expected.coins) == expected
+        for curve, usual in zip(found.curves, expected.curves, strict=True):
+            np.testing.assert_allclose(curve, usual, rtol=1e-12)
+    assert sum(told) == 80
 
 
 def test_little_room_changes_nothing(monkeypatch: pytest.MonkeyPatch):
@@ -146,3 +158,10 @@ def test_the_interval_of_a_mean_is_students():
 def test_settings_out_of_range_are_refused(bad: dict):
     with pytest.raises(ConfigError):
         Population(**bad)
+
+
+def test_an_engine_that_cannot_is_refused():
+    with pytest.raises(ConfigError, match="numba, jax"):
+        simulate(SMALL, engine="fortran")
+    with pytest.raises(ConfigError, match="use numba"):
+        simulate(Population(participants=5_000), engine="jax")

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from relayjax import codec, handoff, history, lineage, settings, weights
+from relayjax import codec, history, settings, weights
 from relayjax.archive import Archive
 from relayjax.audit import introduction
 from relayjax.config import Config
@@ -33,6 +33,7 @@ from relayjax.records import Genesis, Join
 from relayjax.relay.crew import Crew
 from relayjax.relay.events import Event, Settled
 from relayjax.relay.members import Members
+from relayjax.relay.resuming import Past
 from relayjax.relay.round import Heads, play
 from relayjax.relay.testing import Rotation, Validator, check_reuse, validation_digest
 from relayjax.relay.timing import Stopwatch
@@ -186,54 +187,23 @@ class Relay:
         past = history.read(log.entries())
         self._archive.sweep(past)
         self.workdir.rewrite_metrics(self.workdir.read_metrics(len(past.rounds)))
-        known = {**self._heads, **self._received(past)}
-        delta_codec, turns = codec.get(self.config.relay.codec), self._last_turns(past)
-        for number in sorted({*past.state.heads, *(head for head, _ in turns.values())}):
-            known[number] = lineage.rebuild(
-                past,
-                number,
-                known,
-                lambda submission: self._archive.open_delta(past.state, submission, orderer),
-                delta_codec,
-            )
-        self._heads = {number: known[number] for number in past.state.heads}
-        for name, (head, leg) in turns.items():
-            self._momentum.remember(name, known[head], leg)
-        for settled in past.rounds:
-            if settled.facts.seed:
-                self._rotation.draw(settled.facts.seed, past.state.schedule.tested(settled.number))
-        if len(past.rounds) < max(self.config.relay.valued, default=0):
-            self._remember(past, delta_codec)
+        self._recall(Past(past, self._archive, orderer, codec.get(self.config.relay.codec)))
         return Transcript(log, past.state)
 
-    def _remember(self, past: History, delta_codec: codec.Codec) -> None:
-        """Opens again what the relay accepted so far: what later deltas are compared with."""
-        fetch = lambda submission: self._archive.open_delta(past.state, submission, self._members.orderer)  # noqa: E731
-        parent = self._archive.genesis(past)
-        for version, theta in lineage.walk(past, parent, fetch, delta_codec):
-            for name in version.owners:
-                submission = past.rounds[version.round - 1].facts.submissions[name]
-                delta = delta_codec.decode(fetch(submission), parent)
+    def _recall(self, past: Past) -> None:
+        """Fills in what the rounds before left in memory."""
+        state, rounds = past.history.state, past.history.rounds
+        turns = past.last_turns() if self._momentum.rate else {}
+        known = past.weights([*state.heads, *(head for head, _ in turns.values())], self._heads[0])
+        self._heads = {number: known[number] for number in state.heads}
+        for name, (head, leg) in turns.items():
+            self._momentum.remember(name, known[head], leg)
+        for settled in rounds:
+            if settled.facts.seed:
+                self._rotation.draw(settled.facts.seed, state.schedule.tested(settled.number))
+        if len(rounds) < max(state.schedule.valued, default=0):
+            for delta in past.deltas():
                 self._novelties.remember(delta[: self.baton.params.size])
-            parent = theta
-
-    def _last_turns(self, past: History) -> dict[str, tuple[int, int]]:
-        """Where the relay has momentum: name → (head after its last turn, legs before that turn)."""
-        if not self._momentum.rate:
-            return {}
-        before = past.state.schedule.legs_before
-        return {
-            name: (settled.head, before(settled.number))
-            for settled in past.rounds
-            for name in settled.facts.pairs
-        }
-
-    def _received(self, past: History) -> dict[int, np.ndarray]:
-        """The newest model checkpoint, if the run got as far as one."""
-        if (found := self._archive.newest_model(past)) is None:
-            return {}
-        pack = self._archive.open_model(found, self._members.orderer)
-        return {found.version.number: np.asarray(handoff.unpack(pack, found.version, self.workdir.scratch))}
 
     def _assemble(self, transcript: Transcript, leg: Leg, mesh: Mesh | None) -> Crew:
         config, clock = self.config, Stopwatch()

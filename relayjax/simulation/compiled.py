@@ -65,9 +65,11 @@ class Scratch(NamedTuple):
 
     Attributes:
       busy: bool [N], owners.
-      keys: int64 [N], what is sorted.
+      keys: int64 [N], lots, told apart by the participants' numbers.
       others: int64 [N], who owns nothing, lowest lot first: trainers, then maintainers.
       stakes: int64 [N], an owner's deposit for one trainer, by rank.
+      offers: int64 [N / 2], trainers' bids, negative, in the order of `others`.
+      queue: int64 [N / 2], positions in it, highest bid first.
       trainers: int64 [N / 2], of the models trained in the round, in the order of the match.
       ranks: int64 [N / 2], of the models' owners.
       bids: int64 [N / 2], of the models' trainers.
@@ -81,6 +83,8 @@ class Scratch(NamedTuple):
     keys: np.ndarray
     others: np.ndarray
     stakes: np.ndarray
+    offers: np.ndarray
+    queue: np.ndarray
     trainers: np.ndarray
     ranks: np.ndarray
     bids: np.ndarray
@@ -92,28 +96,20 @@ class Scratch(NamedTuple):
 
 @numba.njit(cache=True, nogil=True)
 def advance(
-    members: Members, versions: Versions, curves: Curves, counts: np.ndarray, draws: Draws, numbers: Numbers
+    members: Members,
+    versions: Versions,
+    curves: Curves,
+    counts: np.ndarray,
+    scratch: Scratch,
+    draws: Draws,
+    numbers: Numbers,
 ) -> int:
     """Plays rounds in place until the draws are used up or the room for versions is.
 
     Returns:
       The rounds played; fewer than drawn if `versions` needs room for another N / 2.
     """
-    n = len(members.coins)
-    half = n // 2
-    scratch = Scratch(
-        np.zeros(n, np.bool_),
-        np.empty(n, np.int64),
-        np.empty(n, np.int64),
-        np.empty(n, np.int64),
-        np.empty(half, np.int64),
-        np.empty(half, np.int64),
-        np.empty(half, np.int64),
-        np.empty(half, np.float64),
-        np.zeros(half + 1, np.int64),
-        np.zeros(half + 1, np.int64),
-        np.zeros(half + 1, np.int64),
-    )
+    half = len(members.coins) // 2
     for step in range(len(draws.lots)):
         if counts[FILLED] + half > len(versions.owner):
             _compact(versions, counts)
@@ -133,7 +129,7 @@ def advance(
 def _match(members, versions, counts, lots, numbers, scratch):
     """Draws roles and takes bids; returns the number of trainers, and of those that get a place.
 
-    `scratch.keys` then orders the trainers, and `scratch.others` says who they are.
+    `scratch.queue` then orders the trainers, and `scratch.others` says who they are.
     """
     coins, held, keys, others = members.coins, members.held, scratch.keys, scratch.others
     n, now, heads = len(coins), counts[ROUND], counts[HEADS]
@@ -152,23 +148,22 @@ def _match(members, versions, counts, lots, numbers, scratch):
     for j in range(free):
         others[j] = keys[j] & 0xFFFFFFFF
     trainers = n // 2 - heads
-    top = (now + numbers.margin) * numbers.step
     for j in range(trainers):
-        bid = min(coins[others[j]], (now - held[others[j]] + numbers.margin) * numbers.step)
-        keys[j] = (top - bid) * trainers + j  # highest bid first, then the lowest lot
-    keys[:trainers].sort()
+        behind = now - held[others[j]]
+        scratch.offers[j] = -min(coins[others[j]], (behind + numbers.margin) * numbers.step)
+    # Many bids are equal, which Numba's quicksort takes badly. Of equal ones the lowest lot comes first.
+    scratch.queue[:trainers] = np.argsort(scratch.offers[:trainers], kind="mergesort")
     return trainers, min(trainers, heads * numbers.places)
 
 
 @numba.njit(cache=True, nogil=True)
 def _train(members, versions, counts, draws, step, numbers, scratch, pairs):
     """Takes the pairs' deposits and trains; returns the number of models."""
-    coins, now, trainers = members.coins, counts[ROUND], len(members.coins) // 2 - counts[HEADS]
-    begin, top = versions.start[now], (now + numbers.margin) * numbers.step
-    models = 0
+    coins, now = members.coins, counts[ROUND]
+    begin, models = versions.start[now], 0
     for k in range(pairs):
-        key, rank = scratch.keys[k], k // numbers.places
-        bid, trainer = top - key // trainers, scratch.others[key % trainers]
+        rank, place = k // numbers.places, scratch.queue[k]
+        bid, trainer = -scratch.offers[place], scratch.others[place]
         coins[trainer] -= bid
         coins[versions.owner[begin + rank]] -= scratch.stakes[rank]
         counts[FORFEITED] += bid + scratch.stakes[rank]  # until it is returned

@@ -16,7 +16,7 @@ import numpy as np
 
 from relayjax.errors import ConfigError
 from relayjax.simulation import compiled
-from relayjax.simulation.compiled import Members, Versions
+from relayjax.simulation.compiled import Members, Scratch, Versions
 from relayjax.simulation.course import LAGS, Course, Curves, numbers_of
 from relayjax.simulation.draws import Source
 from relayjax.simulation.settings import Population
@@ -81,13 +81,13 @@ def play(
         np.zeros(rounds, np.int64),
         np.zeros(rounds, np.int64),
     )
-    source, numbers = Source(population, seed), numbers_of(population)
+    source, numbers, scratch = Source(population, seed), numbers_of(population), _scratch(n)
     chunk = chunk or max(1, min(_DRAWN // n, -(-rounds // 20)))
     for begin in range(0, rounds, chunk):
         draws = source.draw(min(chunk, rounds - begin))
         left = len(draws.lots)
         while left:
-            played = compiled.advance(members, versions, curves, counts, draws, numbers)
+            played = compiled.advance(members, versions, curves, counts, scratch, draws, numbers)
             draws = type(draws)(*(array[played:] for array in draws))
             left -= played
             if left:
@@ -121,6 +121,26 @@ def start(population: Population) -> tuple[Members, Versions, np.ndarray]:
     counts = np.zeros(compiled.COUNTS, np.int64)
     counts[[compiled.HEADS, compiled.FILLED]] = 1
     return members, versions, counts
+
+
+def _scratch(n: int) -> Scratch:
+    """Allocated once: for a large population the first touch of its pages costs more than a round."""
+    half = n // 2
+    return Scratch(
+        busy=np.zeros(n, np.bool_),
+        keys=np.zeros(n, np.int64),
+        others=np.zeros(n, np.int64),
+        stakes=np.zeros(n, np.int64),
+        offers=np.zeros(half, np.int64),
+        queue=np.zeros(half, np.int64),
+        trainers=np.zeros(half, np.int64),
+        ranks=np.zeros(half, np.int64),
+        bids=np.zeros(half, np.int64),
+        levels=np.zeros(half, np.float64),
+        weights=np.zeros(half + 1, np.int64),
+        above=np.zeros(half + 1, np.int64),
+        moved=np.zeros(half + 1, np.int64),
+    )
 
 
 def _roomier(versions: Versions) -> Versions:

@@ -8,8 +8,8 @@ from relayjax.errors import ConfigError
 from relayjax.mechanism.rules import DeRelayLRules
 from relayjax.settings import Settings, setting
 
-_LARGEST = 10**12
-"""Participants × rounds, so that bids in micro-coins, ties told apart, stay below 2⁶³."""
+_COUNTABLE = 2**62
+"""Micro-coins that a 64-bit integer can count, with room to spare."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,18 @@ class Population(Settings):
     repetitions: int = setting(40, "populations simulated, each with its own seed", low=1, high=100_000)
 
     def check(self) -> None:
-        if self.rounds * self.participants > _LARGEST:
-            raise ConfigError(f"rounds × participants: must be ≤ {_LARGEST:,}, so that coins can be counted")
+        if self.most_coins > _COUNTABLE:
+            raise ConfigError(
+                f"participants={self.participants}, rounds={self.rounds}: up to {self.most_coins:.1e} micro-coins "
+                f"could be minted, more than the {_COUNTABLE:.1e} that can be counted; take fewer of either"
+            )
+
+    @property
+    def most_coins(self) -> int:
+        """What can be minted at most, micro-coins: were each trainer's model accepted in each round."""
+        models, rules = self.participants // 2 * self.rounds, self.rules
+        lineages = models * rules.lineage_reward * (self.rounds + self.genesis_shares)
+        return lineages + rules.fee * (models * (4 + self.cases) + self.rounds * self.cases)
 
     @property
     def seeds(self) -> range:

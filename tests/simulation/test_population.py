@@ -19,13 +19,16 @@ from relayjax.simulation.settings import Population
 SMALL = Population(participants=24, rounds=80)
 CASES = {
     "the paper's": SMALL,
-    "one place": dataclasses.replace(SMALL, rules=DeRelayLRules(places=1, accepted_share=1_000_000)),
-    "odd": dataclasses.replace(SMALL, participants=31, success_rate=0.6, bid_margin=3),
-    "few accepted": dataclasses.replace(SMALL, participants=60, rules=DeRelayLRules(accepted_share=250_000)),
+    "all accepted": dataclasses.replace(SMALL, rules=DeRelayLRules(places=2, accepted_share=1_000_000)),
+    "odd": dataclasses.replace(SMALL, participants=31, success_rate=0.8, bid_margin=3),
+    "few accepted": dataclasses.replace(
+        SMALL, participants=90, rules=DeRelayLRules(accepted_share=250_000, places=9)
+    ),
     "equal gains": dataclasses.replace(SMALL, gain_deviation=0.0),
     "measured gains": dataclasses.replace(SMALL, gains=(0.5, -1.0, 2.0)),
     "no genesis": dataclasses.replace(SMALL, genesis_shares=0, cases=0),
-    "two owners": dataclasses.replace(SMALL, participants=5, rules=DeRelayLRules(accepted_share=10**6)),
+    "very few": dataclasses.replace(SMALL, participants=9, success_rate=1.0),
+    "ends": dataclasses.replace(SMALL, participants=5),
 }
 
 
@@ -45,7 +48,7 @@ def test_coins_and_versions_are_those_of_the_rules_to_the_unit(population: Popul
         np.testing.assert_array_equal(lags, np.bincount(behind, minlength=13))
 
 
-@pytest.mark.parametrize("case", ("the paper's", "one place", "odd", "equal gains", "no genesis"))
+@pytest.mark.parametrize("case", ("the paper's", "all accepted", "odd", "equal gains", "no genesis"))
 def test_jax_gives_the_same_courses(case: str):
     population = dataclasses.replace(CASES[case], rounds=40, repetitions=2)
     told: list[int] = []

@@ -81,7 +81,7 @@ def print_courses(
     """The tables: shares by version, coins after 100 rounds and at the end."""
     console.print(
         f"{population.participants:,} participants, {population.rounds:,} rounds, "
-        f"{population.repetitions} populations (seeds {population.seeds[0]} to {population.seeds[-1]})",
+        f"populations of seeds {population.seeds[0]} to {population.seeds[-1]}",
         soft_wrap=True,
         highlight=False,
     )

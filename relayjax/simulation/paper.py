@@ -8,7 +8,6 @@ References:
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -62,11 +61,8 @@ class Compared:
 
 def is_papers(population: Population) -> bool:
     """Whether the settings are the authors' but for the length and the repetitions."""
-    theirs = Population()
-    same = dataclasses.replace(
-        population, rounds=theirs.rounds, seed=theirs.seed, repetitions=theirs.repetitions
-    )
-    return same == theirs
+    ours = population
+    return ours == Population(rounds=ours.rounds, seed=ours.seed, repetitions=ours.repetitions)
 
 
 def shares(population: Population, courses: Sequence[Course]) -> list[Compared]:

@@ -36,8 +36,8 @@ class Population(Settings):
     def check(self) -> None:
         if self.most_coins > _COUNTABLE:
             raise ConfigError(
-                f"participants={self.participants}, rounds={self.rounds}: up to {self.most_coins:.1e} micro-coins "
-                f"could be minted, more than the {_COUNTABLE:.1e} that can be counted; take fewer of either"
+                f"participants={self.participants}, rounds={self.rounds}: up to {self.most_coins:.1e} "
+                f"micro-coins could be minted, but {_COUNTABLE:.1e} can be counted; take fewer of either"
             )
 
     @property

@@ -136,6 +136,7 @@ def test_a_relay_without_an_accepted_model_ends():
 def test_other_settings_are_not_compared_with_the_paper():
     assert paper.is_papers(Population(rounds=7, seed=1, repetitions=2))
     assert not paper.is_papers(Population(participants=255))
+    assert not paper.is_papers(Population(participants=1_000_000, rounds=100))
     assert all(figure.paper is None for figure in paper.shares(SMALL, [play(SMALL, 1)]))
 
 

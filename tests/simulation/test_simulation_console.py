@@ -16,7 +16,7 @@ def test_simulate_prints_shares_and_coins_beside_the_papers(tmp_path: Path, caps
     plot, data = tmp_path / "figure.svg", tmp_path / "figures.json"
     assert main(["simulate", *QUICK, f"--plot={plot}", f"--json={data}"]) == 0
     printed = capsys.readouterr().out
-    assert "256 participants, 100 rounds, 3 populations (seeds 42 to 44)" in printed
+    assert "256 participants, 100 rounds, populations of seeds 42 to 44" in printed
     assert "31.5" in printed and "8,812" in printed
     assert plot.read_text().startswith("<svg")
     written = json.loads(data.read_text())

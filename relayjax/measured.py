@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from itertools import accumulate
-from statistics import median_low
+from statistics import median_high, median_low
 
 from relayjax.history import History, SettledRound
 from relayjax.mechanism.base import child_loss, loss_rise, medians
@@ -104,8 +104,9 @@ def legs_of(state: State, settled: SettledRound) -> list[Leg]:
 def valuations_of(settled: SettledRound) -> list[Valuation]:
     """The valuations of one round, by trainer; none unless it was a braid."""
     reports = list(settled.facts.values.values())
-    value, stderr = medians(r.values for r in reports), medians(r.stderr for r in reports)
-    chance = medians(r.chance for r in reports)
+    value = medians(r.values for r in reports)
+    stderr = medians((r.stderr for r in reports), of=median_high)
+    chance = medians((r.chance for r in reports), of=median_high)
     shapley, shapley_stderr = medians(r.shapley for r in reports), medians(r.shapley_stderr for r in reports)
     return [
         Valuation(

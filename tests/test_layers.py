@@ -32,8 +32,8 @@ LAYERS = (
 )
 LEVEL = {unit: level for level, layer in enumerate(LAYERS) for unit in layer}
 
-NEEDS_ACCELERATOR = {"configs", "config", "handoff", "learning", "relay", "rescore", "simulation", "valuation"}
-NEEDS_ACCELERATOR |= {"appraisal", "retraining", "simulation_console"}
+NEEDS_ACCELERATOR = {"configs", "config", "handoff", "learning", "relay", "rescore", "valuation"}
+NEEDS_ACCELERATOR |= {"appraisal", "retraining", "simulation", "simulation_console"}
 ACCELERATOR = ("jax", "jaxlib", "flax", "optax", "orbax")
 
 # Whatever turns bytes from a file or a peer into running code.

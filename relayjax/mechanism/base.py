@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import chain
-from statistics import median_low
+from statistics import median_high, median_low
 from typing import Protocol
 
 from relayjax.mechanism.settlement import Settlement
@@ -59,7 +59,8 @@ def parent_losses(state: State) -> dict[str, int]:
 
 def opening_loss(state: State) -> int:
     """Loss of the head that a braid round starts from, micro-nats, at least 1."""
-    return max(1, min(parent_losses(state).values()))
+    parents = medians((score.parents for score in state.round.scores.values()), of=median_high)
+    return max(1, min(parents.values()))
 
 
 def loss_rises(round: Round) -> dict[str, int]:
@@ -72,7 +73,7 @@ def loss_rises(round: Round) -> dict[str, int]:
 
 def echoes(round: Round) -> dict[str, int]:
     """Median over the validators of how much every candidate of a braid round resembles earlier work, ppm."""
-    return medians(score.echoes for score in round.scores.values())
+    return medians((score.echoes for score in round.scores.values()), of=median_high)
 
 
 def child_loss(state: State, trainer: str) -> int:
@@ -85,9 +86,17 @@ def loss_rise(state: State, trainer: str) -> int:
     return loss_rises(state.round)[trainer]
 
 
-def medians(reports: Iterable[Iterable[tuple[str, int]]]) -> dict[str, int]:
-    """The lower median of what is reported under each name."""
+def medians(
+    reports: Iterable[Iterable[tuple[str, int]]], of: Callable[[list[int]], int] = median_low
+) -> dict[str, int]:
+    """The median of what is reported under each name.
+
+    Args:
+      reports: of each validator, (name, figure).
+      of: which of the two middle figures counts, if there are two: the lower one; the higher one where a low
+        figure would let something pass.
+    """
     reported: dict[str, list[int]] = {}
     for name, figure in chain.from_iterable(reports):
         reported.setdefault(name, []).append(figure)
-    return {name: median_low(figures) for name, figures in reported.items()}
+    return {name: of(figures) for name, figures in reported.items()}

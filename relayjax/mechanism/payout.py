@@ -6,7 +6,7 @@
 
 S is all that the relay mints for training, ℓ the loss of the head that the first valued round started from: a
 nat is worth the same from the first round to the last, so that nobody gains by holding work back. The oldest
-valued version takes the rest of the royalty. In the relay's last round what remains in the pot is shared in
+valued version takes the rest of the royalty. In the relay's last round all that is in the pot is shared in
 proportion to all value measured in the lineage. What floors leave over stays in the pot. Amounts are
 micro-coins, values and losses micro-nats.
 """

@@ -10,7 +10,8 @@ validators that scored the round truthfully.
 
 A leg is accepted when it raises the validation loss by at most the tolerance: half of all honest legs
 raise it for a moment on skewed data, so demanding improvement stalls the relay. In a braid round it must
-also be new: a delta that points where an accepted one did, or one committed before it, is a replay or a copy.
+also be new: a delta that points where an accepted one did, or one committed before it, is a replay or a copy;
+it is refused, and its deposit returned, for honest work may repeat itself.
 A value is paid only beyond the noise floor: a random direction of the same length has a value, too.
 """
 
@@ -18,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from statistics import median_low
+from statistics import median_high, median_low
 
 from relayjax.mechanism.base import child_losses, echoes, loss_rises, medians, opening_loss, parent_losses
 from relayjax.mechanism.payout import divide, remainder
@@ -86,12 +87,16 @@ class RelayJAX:
         )
 
     def _truthful(self, state: State) -> list[str]:
-        """Validators all of whose scores lie within the tolerance of the median."""
-        children, parents = child_losses(state), parent_losses(state)
+        """Validators all of whose scores and values lie within the tolerance of the median."""
+        children, parents, alike = child_losses(state), parent_losses(state), echoes(state.round)
+        values = medians(value.values for value in state.round.values.values())
         return [
             name
             for name, score in sorted(state.round.scores.items())
-            if self._near(score.children, children) and self._near(score.parents, parents)
+            if self._near(score.children, children)
+            and self._near(score.parents, parents)
+            and self._near(score.echoes, alike)
+            and (name not in state.round.values or self._near(state.round.values[name].values, values))
         ]
 
     def _near(self, stated: Pairs, agreed: Mapping[str, int]) -> bool:
@@ -120,7 +125,8 @@ class RelayJAX:
         """Values beyond what the draw of the test and the luck of a random direction explain."""
         reports = round.values.values()
         measured = medians(value.values for value in reports)
-        stderr, chance = medians(v.stderr for v in reports), medians(v.chance for v in reports)
+        stderr = medians((value.stderr for value in reports), of=median_high)
+        chance = medians((value.chance for value in reports), of=median_high)
         floor = {name: self.rules.noise_floor**2 * (stderr[name] ** 2 + chance[name] ** 2) for name in owners}
         return tuple(
             (name, measured[name])
@@ -142,19 +148,19 @@ class RelayJAX:
         lineage: list[Version],
     ) -> list[Transfer]:
         moves: list[Transfer] = [(MINT, POT, self._minted(state), "emission")]
+        alike = echoes(state.round)  # an echo earns nothing, but honest work may repeat itself
         for name, amount in sorted(state.round.deposits.items()):
-            if name in accepted:
+            if name in accepted or alike.get(name, 0) > self.rules.echo_limit:
                 moves.append((ESCROW + name, name, amount, "deposit returned"))
             else:
                 moves.append((ESCROW + name, POT, amount, "deposit forfeited"))
         wage = self.rules.wages // max(1, len(state.round.scores))
         moves += [(POT, name, wage, "maintenance") for name in truthful]
         pot = book(state, moves).pot
-        if version and version.values:
-            opening = state.opening or opening_loss(state)
-            payout = divide(pot, self.rules.supply(state.schedule.rounds), opening, lineage, self.rules)
-            moves += payout.transfers()
         if state.round.number == state.schedule.rounds:
-            left = book(state, moves).pot
-            moves += [(POT, name, part, "remainder") for name, part in remainder(left, lineage) if part]
+            moves += [(POT, name, part, "remainder") for name, part in remainder(pot, lineage) if part]
+        elif version and version.values:
+            opening = state.opening or opening_loss(state)
+            supply = self.rules.supply(state.schedule.rounds)
+            moves += divide(pot, supply, opening, lineage, self.rules).transfers()
         return moves

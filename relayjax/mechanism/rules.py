@@ -17,7 +17,7 @@ MILLION = 1_000_000
 
 _SETTLED, _NAMED = 142, 6
 """Bytes that a settlement needs for a member at most, and how often it names it: accepted, escrow (twice),
-value, royalty, licence."""
+value, royalty, licence; or, in the last round, remainder in place of value and royalty."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from relayjax.errors import ProtocolError
 from relayjax.identity import PublicKeys
 from relayjax.mechanism.base import Mechanism, opening_loss
 from relayjax.mechanism.phases import in_round, next_phase, trains
-from relayjax.mechanism.rules import RelayJAXRules, Schedule
+from relayjax.mechanism.rules import MILLION, RelayJAXRules, Schedule
 from relayjax.mechanism.rulesets import mechanism
 from relayjax.mechanism.settlement import BURN, MINT, POT, book
 from relayjax.mechanism.state import Member, Phase, Role, State, Topology
@@ -26,6 +26,7 @@ from relayjax.records import (
     Genesis,
     Join,
     Match,
+    Pairs,
     Record,
     Score,
     Settle,
@@ -169,6 +170,7 @@ def _score(state: State, record: Score, rules: Mechanism) -> State:
     _covers(record, record.parents, parents)
     braid = rules.topology(state) is Topology.BRAID
     _covers(record, record.echoes, state.round.submissions if braid else ())
+    _within(record, record.echoes, MILLION)
     return in_round(state, scores={**state.round.scores, record.author: record})
 
 
@@ -186,6 +188,8 @@ def _value(state: State, record: Value, rules: Mechanism) -> State:
         record.shapley_stderr,
     ):
         _covers(record, pairs, accepted)
+    for pairs in (record.stderr, record.chance, record.shapley_stderr):
+        _within(record, pairs, None)
     return in_round(state, values={**state.round.values, record.author: record})
 
 
@@ -241,6 +245,13 @@ TRANSITIONS: dict[type[Record], Callable[[State, Any, Mechanism], State]] = {
 def _require(condition: bool, record: Record, problem: str) -> None:
     if not condition:
         raise ProtocolError(f"{record.KIND} of {record.author}: {problem}")
+
+
+def _within(record: Record, pairs: Pairs, most: int | None) -> None:
+    """Refuses figures that are negative, or above what they can be."""
+    for name, figure in pairs:
+        possible = figure >= 0 and (most is None or figure <= most)
+        _require(possible, record, f"{figure} for {name} is not possible")
 
 
 def _in_phase(state: State, record: Record, phase: Phase) -> None:

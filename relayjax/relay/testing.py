@@ -201,7 +201,7 @@ class Validator:
           deltas: of each accepted trainer as it goes into the composition, float32 [P].
           weights: of each, in the order of the trainers' names, float32 [K].
           composed: weights of the composition, float32 [P].
-          known: the deltas accepted before; only what a delta adds to its nearest one is paid.
+          known: the deltas accepted before; only what a delta adds to them is paid.
         """
         trainers = sorted(deltas)
         moves = [self._parameters(deltas[trainer]) for trainer in trainers]

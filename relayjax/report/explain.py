@@ -101,25 +101,28 @@ def _value(history: History, name: str) -> Iterator[str]:
     for valuation in measured:
         if valuation.trainer == name:
             whole = [v for v in measured if v.round == valuation.round]
-            yield from _valued_round(valuation, whole, paid.get(valuation.round), rules)
+            last = valuation.round == history.state.schedule.rounds
+            yield from _valued_round(valuation, whole, paid.get(valuation.round), rules, last)
 
 
 def _valued_round(
-    own: Valuation, whole: list[Valuation], payout: Payout | None, rules: RelayJAXRules
+    own: Valuation, whole: list[Valuation], payout: Payout | None, rules: RelayJAXRules, last: bool
 ) -> Iterator[str]:
     yield (
         f"round {own.round}: value {_nats(own.value)} ± {_nats(own.stderr)} nats, "
         f"of {_nats(sum(v.value for v in whole))} measured over all {len(whole)} accepted"
     )
     yield f"  (Aumann–Shapley, which pays; Shapley gives {_nats(own.shapley)} ± {_nats(own.shapley_stderr)})"
+    floor = rules.noise_floor / MILLION * math.hypot(own.stderr, own.chance)
     if own.value <= 0:
         yield "  paid nothing: only a positive value earns"
-    elif payout and own.trainer not in dict(payout.values):
-        floor = rules.noise_floor / MILLION * math.hypot(own.stderr, own.chance)
+    elif own.value <= floor:
         yield (
             f"  paid nothing: within the noise floor of {_nats(floor)} nats ({rules.noise_floor / MILLION:g} "
             "standard deviations of the draw of the test and of the luck of a random direction)"
         )
+    elif last:
+        yield "  counts in the remainder, which the last round shares out"
     elif payout is None:
         yield "  paid nothing: the composition was not accepted, so the pot was kept"
     else:

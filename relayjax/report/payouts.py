@@ -18,7 +18,8 @@ def payouts(history: History, rules: RelayJAXRules) -> dict[int, Payout]:
         before = pot + _flow(settle, without=("value", "royalty", "remainder"))
         pot += _flow(settle)
         line = [version for version in state.lineage(settle.heads[0]) if version.values]
-        if settle.versions and state.versions[settle.heads[0]].values:
+        last = settle.round == state.schedule.rounds
+        if not last and settle.versions and state.versions[settle.heads[0]].values:
             found[settle.round] = divide(before, supply, state.opening, line, rules)
     return found
 

@@ -31,7 +31,8 @@ def chance(game: Composition, *, nodes: int = 16) -> np.ndarray:
     """
     abscissas, quadrature = np.polynomial.legendre.leggauss(nodes)
     times, shares = np.float32((abscissas + 1) / 2), np.float32(quadrature / 2)
-    gradient = _mean_gradient_norm(game.staged, game.base, game.weights @ game.deltas, times, shares)
+    way = jnp.dot(game.weights, game.deltas, precision=jax.lax.Precision.HIGHEST)
+    gradient = _mean_gradient_norm(game.staged, game.base, way, times, shares)
     lengths = np.linalg.norm(np.asarray(game.deltas, np.float64), axis=1)
     return np.abs(np.asarray(game.weights, np.float64)) * lengths * float(gradient) / np.sqrt(game.base.size)
 

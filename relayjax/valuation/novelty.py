@@ -1,4 +1,4 @@
-"""What is new in a delta, beside everything accepted before and the siblings committed before it.
+"""What is new in a delta beside everything accepted before; earlier siblings are compared, too.
 
 Valuation alone does not stop a replay: what helped once may help again. So a delta is compared before it is
 valued. If it points (either way) where an earlier one pointed, it is an echo, and refused; what remains under
@@ -22,6 +22,9 @@ LEAST = 0.1
 LUCK = 4.0
 """… but at least this over √P: in few dimensions, strangers are alike."""
 
+MOST = 4.0
+"""A delta explains at most so many times its own length: a tiny one must not speak for a whole direction."""
+
 NOTHING = 1e-10
 """Share of a delta's squared length below which nothing is left of it but rounding."""
 
@@ -31,7 +34,8 @@ class Novelty:
     """One delta beside what was there before.
 
     Attributes:
-      echo: largest |cosine| with a remembered delta or with an earlier sibling, in [0, 1].
+      echo: largest |cosine| with a remembered delta or with an earlier sibling, in [0, 1]; 0 if strangers
+        in so few dimensions may be as alike.
       novel: the delta less its projection on the remembered ones that explain it, float32 [P].
     """
 
@@ -83,10 +87,12 @@ class Novelties:
             return Novelty(0.0, delta)
         cosines = self._cosines(delta, norm, 0)
         beside = [_cosine(sibling, delta, norm) for sibling in siblings]
-        novel = delta
-        for index, share in self._explained(cosines, max(self._least, LUCK / np.sqrt(delta.size))):
-            novel = novel - np.float32(share * norm / self._norms[index]) * self._deltas[index]
-        return Novelty(min(1.0, max(map(abs, [*cosines, *beside]), default=0.0)), novel)
+        luck, novel = LUCK / np.sqrt(delta.size), delta
+        for index, share in self._explained(cosines, max(self._least, luck)):
+            times = np.clip(share * norm / self._norms[index], -MOST, MOST)
+            novel = novel - np.float32(times) * self._deltas[index]
+        echo = min(1.0, max(map(abs, [*cosines, *beside]), default=0.0))
+        return Novelty(echo if echo > luck else 0.0, novel)
 
     def _explained(self, cosines: np.ndarray, least: float) -> list[tuple[int, float]]:
         """Which remembered deltas explain a delta, and how much of it: orthogonal matching pursuit.

@@ -15,7 +15,7 @@ from relayjax.mechanism.rules import COIN, MILLION, RelayJAXRules, Schedule
 from relayjax.mechanism.settlement import split
 from relayjax.mechanism.state import Phase, Role, Topology
 from relayjax.mechanism.transitions import expected_match
-from relayjax.records import Bid, Close, Score, Settle
+from relayjax.records import Bid, Close, Score, Settle, Value
 
 RULES = RelayJAXRules(tolerance=COIN)
 BRAIDS = Schedule(rounds=4, participants=4, validators=3, braid_rounds=(1, 2, 3, 4))
@@ -33,6 +33,11 @@ def paid(play, reason: str) -> dict[str, int]:
 def supply_of(play) -> int:
     """What its trainers are paid in the whole relay."""
     return (RULES.emission - RULES.emission // 10) * play.state.schedule.rounds
+
+
+def all_of(pairs, figure: int):
+    """The same figure under every name."""
+    return tuple((name, figure) for name, _ in pairs)
 
 
 def braid(player, values: dict[str, int], schedule: Schedule = BRAIDS, **options):
@@ -59,13 +64,104 @@ def test_a_value_within_the_noise_floor_is_not_paid(player):
 
 
 @pytest.mark.parametrize("order", [("p1", "p2"), ("p2", "p1")])
-def test_an_echo_is_refused_and_forfeits_its_deposit(player, order):
+def test_an_echo_is_refused_and_earns_nothing(player, order):
     limit = RULES.echo_limit
     play = braid(player, dict.fromkeys(EVEN, 9), echoes={order[0]: limit, order[1]: limit + 1})
     settle = play.said[-1]
     assert settle.refused == (order[1],)
-    assert (f"escrow:{order[1]}", "pot", RULES.deposit, "deposit forfeited") in settle.transfers
+    assert (f"escrow:{order[1]}", order[1], RULES.deposit, "deposit returned") in settle.transfers
     assert set(paid(play, "value")) == set(EVEN) - {order[1]}
+    assert order[1] not in play.state.licences
+
+
+def test_one_validator_cannot_move_what_guards_the_pay(player):
+    """v1 states no noise, no likeness and other values, v2 the contrary; v0 decides."""
+    play = player(BRAIDS, RULES)
+    play.echoes, play.noise = {"p3": RULES.echo_limit + 1}, {"p0": (30, 40), "p1": (30, 40)}
+    honest, lies = play.say, {"v1": (0, 0, 10), "v2": (MILLION, 10**6, -10)}
+
+    def say(record):
+        if isinstance(record, Score) and record.author in lies:
+            record = dataclasses.replace(record, echoes=all_of(record.echoes, lies[record.author][0]))
+        elif isinstance(record, Value) and record.author in lies:
+            _, noise, value = lies[record.author]
+            values = tuple((name, stated + value) for name, stated in record.values)
+            noises = all_of(record.stderr, noise)
+            record = dataclasses.replace(record, values=values, stderr=noises, chance=noises)
+        honest(record)
+
+    play.say = say
+    play.round(losses=EVEN, values={"p0": 150, "p1": 151, "p2": 20, "p3": 9})
+    settle = play.said[-1]
+    assert settle.refused == ("p3",)
+    assert set(paid(play, "value")) == {"p1", "p2"}
+    assert dict(play.state.versions[1].values) == {"p1": 151, "p2": 20}
+
+
+def test_of_two_that_disagree_the_stricter_counts(player):
+    play = player(dataclasses.replace(BRAIDS, validators=2), RULES)
+    honest = play.say
+
+    def say(record):
+        if isinstance(record, Score):
+            high = RULES.echo_limit + 1 if record.author == "v0" else 0
+            record = dataclasses.replace(record, echoes=((("p0", high), *record.echoes[1:])))
+        elif isinstance(record, Value) and record.author == "v0":
+            record = dataclasses.replace(record, stderr=all_of(record.stderr, 3))
+        honest(record)
+
+    play.say = say
+    play.round(losses=EVEN, values=dict.fromkeys(EVEN, 9) | {"p1": 10})
+    assert play.said[-1].refused == ("p0",)
+    assert set(paid(play, "value")) == {"p1"}
+
+
+@pytest.mark.parametrize("field", ["echoes", "stderr", "chance", "shapley_stderr"])
+@pytest.mark.parametrize("figure", [-1, -(10**15), MILLION + 1])
+def test_figures_that_cannot_be_are_refused(player, field, figure):
+    play = player(BRAIDS, RULES)
+    honest = play.say
+
+    def say(record):
+        if isinstance(record, Score | Value) and hasattr(record, field):
+            record = dataclasses.replace(record, **{field: all_of(getattr(record, field), figure)})
+        honest(record)
+
+    play.say = say
+    if field != "echoes" and figure > 0:
+        play.round(losses=EVEN, values=dict.fromkeys(EVEN, 9))  # an error has no upper end
+        return
+    with pytest.raises(ProtocolError, match="is not possible"):
+        play.round(losses=EVEN, values=dict.fromkeys(EVEN, 9))
+
+
+def test_who_lies_about_likeness_or_value_gets_no_wage(player):
+    play = player(BRAIDS, RULES)
+    honest, far = play.say, RULES.score_tolerance + 1
+
+    def say(record):
+        if isinstance(record, Score) and record.author == "v1":
+            record = dataclasses.replace(record, echoes=all_of(record.echoes, far))
+        elif isinstance(record, Value) and record.author == "v2":
+            record = dataclasses.replace(record, values=all_of(record.values, -far))
+        honest(record)
+
+    play.say = say
+    play.round(losses=EVEN, values=dict.fromkeys(EVEN, 1))
+    assert set(paid(play, "maintenance")) == {"v0"}
+
+
+def test_the_price_is_that_of_the_first_valued_round(player):
+    """A chain round at another loss, and a braid round that values nothing, do not fix it."""
+    play = player(dataclasses.replace(BRAIDS, braid_rounds=(2, 3)), RULES)
+    play.round(losses=EVEN)
+    play.parent_loss = 5 * NAT
+    play.round(losses=dict.fromkeys(EVEN, 5 * NAT), values=dict.fromkeys(EVEN, 0))
+    assert play.state.opening == 0
+    play.parent_loss = 4 * NAT
+    play.round(losses=dict.fromkeys(EVEN, 4 * NAT), values=dict.fromkeys(EVEN, 10_000))
+    assert play.state.opening == 4 * NAT
+    assert sum(paid(play, "value").values()) == supply_of(play) * 40_000 // (4 * NAT)
 
 
 def test_chain_rounds_report_no_echoes(player):
@@ -134,6 +230,15 @@ def test_what_is_left_at_the_end_is_shared_by_all_value_measured(player):
     assert paid(play, "remainder") == {
         name: rest * v // 40 for name, v in (("p0", 7), ("p1", 20), ("p2", 13))
     }
+
+
+def test_a_last_round_that_values_pays_by_the_remainder_alone(player):
+    play = player(dataclasses.replace(BRAIDS, rounds=2, braid_rounds=(1, 2)), RULES)
+    for values in ({"p0": 7, "p1": 3, "p2": 0, "p3": 0}, {"p0": 0, "p1": 4, "p2": 6, "p3": -1}):
+        play.round(losses=EVEN, values=values)
+    assert not paid(play, "value") and not paid(play, "royalty")
+    shares = paid(play, "remainder")
+    assert shares["p0"] == shares["p1"] == pytest.approx(shares["p2"] * 7 / 6, abs=2) and play.state.pot < 5
 
 
 def test_without_a_valued_version_the_pot_waits(player):

@@ -204,22 +204,22 @@ def test_the_attacker_earns_nothing(played: Played):
     assert ATTACKER not in state.licences
 
 
-def test_an_echo_is_refused_and_its_deposit_forfeited(played: Played):
+def test_an_echo_is_refused_and_its_deposit_returned(played: Played):
     rules = played.config.rules
     assert isinstance(rules, RelayJAXRules)
-    forfeited = 0
+    returned = 0
     for settled in played.history.rounds:
         settle, echoes = settled.settle, medians(score.echoes for score in settled.facts.scores.values())
-        moved = (ESCROW + ATTACKER, POT, rules.deposit, "deposit forfeited") in settle.transfers
-        forfeited += moved
+        back = (ESCROW + ATTACKER, ATTACKER, rules.deposit, "deposit returned") in settle.transfers
+        returned += back and ATTACKER in settle.refused
         if settled.number in played.begun and played.name in REFUSED:
             assert echoes[ATTACKER] > rules.echo_limit
         if settled.number in BRAIDS:
-            assert moved == (ATTACKER in settle.refused) == (echoes[ATTACKER] > rules.echo_limit)
+            assert back and (ATTACKER in settle.refused) == (echoes[ATTACKER] > rules.echo_limit)
             assert all(echoes[name] < rules.echo_limit for name in ("p0", "p1", "p2"))
             assert {"p0", "p1", "p2"} <= set(settle.accepted)
-    assert forfeited >= (len(played.begun) if played.name in REFUSED else 0)
-    assert played.history.state.balances[ATTACKER] == rules.endowment - forfeited * rules.deposit
+    assert returned >= (len(played.begun) if played.name in REFUSED else 0)
+    assert played.history.state.balances[ATTACKER] == rules.endowment
 
 
 def test_what_passes_is_valued_within_the_noise(played: Played):

@@ -34,7 +34,7 @@ def test_the_first_delta_is_new():
     np.testing.assert_array_equal(one.novel, delta)
 
 
-@pytest.mark.parametrize("scale", [1.0, -1.0, 1e-3, 50.0])
+@pytest.mark.parametrize("scale", [1.0, -1.0, 1e-3, 4.0])
 def test_a_replay_of_any_length_and_sign_has_nothing_new(scale: float):
     old, older = vectors(2)
     (one,) = knowing(older, old).compare([np.float32(scale) * old])
@@ -130,6 +130,18 @@ def test_of_two_alike_the_later_is_the_echo(order: tuple[int, int]):
     assert first.echo == 0 and between.echo < 0.3
     assert second.echo == pytest.approx(1, abs=1e-6)
     np.testing.assert_array_equal(second.novel, pair[1])  # what siblings explain is not taken out
+
+
+def test_a_tiny_delta_does_not_speak_for_a_whole_direction():
+    direction, rest = vectors(2)
+    (one,) = knowing(np.float32(1e-6) * direction).compare([direction + rest])
+    np.testing.assert_allclose(one.novel, direction + rest, atol=1e-4)
+
+
+def test_in_few_dimensions_strangers_are_no_echoes():
+    rng = np.random.default_rng(0)
+    known = knowing(*rng.normal(size=(20, 2)).astype(np.float32))
+    assert all(one.echo == 0 for one in known.compare(list(rng.normal(size=(20, 2)).astype(np.float32))))
 
 
 def test_zeros_resemble_nothing():

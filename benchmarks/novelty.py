@@ -1,0 +1,57 @@
+"""Does the check for echoes tell replays from honest work, and what do attacks earn that pass it?
+
+    python benchmarks/novelty.py --tasks=digits --seeds=0      # half a minute on 2 cores
+    python benchmarks/novelty.py --json=novelty.json --plot=novelty.png      # all of it: 10 to 15 minutes
+
+The default relay of a config runs without a ledger, its deltas through its codec. In each braid round, every
+attack of `echoing/attacks.py` takes the place of every participant's honest delta. It is refused where it
+is an echo; what passes is valued by what is new in it (Aumann–Shapley), and paid where that lies
+beyond the noise floor, all with the numbers of the default rules. A nat is paid the same in every round, so
+pay is nats: those of an attack over those of honest work in the same rounds. The trust region, which refuses
+what raises the loss by too much, is left out: it only makes an attack's life harder. `--least=1` takes
+out no more than the nearest accepted delta (see `relayjax/valuation/novelty.py`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from echoing import report
+from echoing.measure import measure
+from rich.console import Console
+from rich.progress import track
+
+from relayjax.valuation.novelty import LEAST
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="does the check for echoes tell replays from honest work?")
+    parser.add_argument("--tasks", default="digits,fashion_mnist", help="configs of ten participants")
+    parser.add_argument("--seeds", default="0,1,2,3,4", help="of data, model and order")
+    parser.add_argument("--least", type=float, default=LEAST, help="|cosine| that explains what others left")
+    parser.add_argument(
+        "--exact", action="store_true", help="each attack in a composition of its own; ten times as long"
+    )
+    parser.add_argument("--json", type=Path, help="write the figures to this file; what it holds is kept")
+    parser.add_argument("--plot", type=Path, help="draw ROC curve and likeness into this file")
+    arguments = parser.parse_args()
+    jobs = [(task, int(seed)) for task in arguments.tasks.split(",") for seed in arguments.seeds.split(",")]
+    rows = []
+    for task, seed in track(jobs, "relays", console=Console(stderr=True)):
+        rows += measure(task, seed, arguments.least, arguments.exact)
+        if arguments.json:
+            report.keep(arguments.json, rows)
+    if arguments.json:
+        rows = report.keep(arguments.json, rows)
+    Console().print(*report.tables(rows))
+    if arguments.plot:
+        report.draw(rows, arguments.plot)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,6 +1,6 @@
 """Does what is paid agree with what a participant was worth, and how many braid rounds does that take?
 
-    python benchmarks/agreement.py                       # Fashion-MNIST, 5 seeds: about 30 minutes on 2 cores
+    python benchmarks/agreement.py                       # Fashion-MNIST, 5 seeds: about 40 minutes on 2 cores
     python benchmarks/agreement.py --config=digits --seeds=2 --repeats=1
 
 The truth to agree with is leave-one-out retraining of the whole relay: what the loss on all validation
@@ -174,7 +174,7 @@ def main() -> int:
     parser.add_argument("--config", default="fashion_mnist", help="of ten participants")
     parser.add_argument("--seeds", type=int, default=5, help="seeds 0 … n − 1")
     parser.add_argument(
-        "--repeats", type=int, default=2, help="orders of the participants a truth is the mean of"
+        "--repeats", type=int, default=4, help="orders of the participants a truth is the mean of"
     )
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="relays side by side")
     parser.add_argument("--json", type=Path, help="write the figures to this file")

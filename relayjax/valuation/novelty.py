@@ -22,8 +22,9 @@ LEAST = 0.05
 LUCK = 4.0
 """… but at least this over √P: in few dimensions, strangers are alike."""
 
-MOST = 4.0
-"""A delta explains at most so many times its own length: a tiny one must not speak for a whole direction."""
+SHORT = 1e-3
+"""Of the median length: what is shorter is left out, for a tiny delta must not speak for a whole direction.
+What is long enough explains any length, or a replay would only have to be made longer."""
 
 NOTHING = 1e-10
 """Share of a delta's squared length below which nothing is left of it but rounding."""
@@ -85,12 +86,11 @@ class Novelties:
         norm = _norm(delta)
         if norm == 0:
             return Novelty(0.0, delta)
-        cosines = self._cosines(delta, norm, 0)
+        cosines = self._cosines(delta, norm, 0) * self._long()
         beside = [_cosine(sibling, delta, norm) for sibling in siblings]
         luck, novel = LUCK / np.sqrt(delta.size), delta
         for index, share in self._explained(cosines, max(self._least, luck)):
-            times = np.clip(share * norm / self._norms[index], -MOST, MOST)
-            novel = novel - np.float32(times) * self._deltas[index]
+            novel = novel - np.float32(share * norm / self._norms[index]) * self._deltas[index]
         echo = min(1.0, max(map(abs, [*cosines, *beside]), default=0.0))
         return Novelty(echo if echo > luck else 0.0, novel)
 
@@ -119,11 +119,16 @@ class Novelties:
             if found and remaining[index] < least * np.sqrt(left):
                 break
             found.append(index)
-            rows = np.stack([self._row(one) for one in found])
+            rows = np.stack([self._row(one) for one in found]) * self._long()
             shares = np.linalg.solve(rows[:, found], cosines[found])
             left = 1 - shares @ cosines[found]
             remaining = np.abs(cosines - shares @ rows)
         return list(zip(found, shares.tolist(), strict=True))
+
+    def _long(self) -> np.ndarray:
+        """Which remembered deltas are long enough to count, bool [M]."""
+        norms = np.array(self._norms, np.float64)
+        return norms >= SHORT * np.median(norms) if len(norms) else norms > 0
 
     def _row(self, index: int) -> np.ndarray:
         """Cosines of a remembered delta with all of them, float64 [M]."""

@@ -34,7 +34,7 @@ def test_the_first_delta_is_new():
     np.testing.assert_array_equal(one.novel, delta)
 
 
-@pytest.mark.parametrize("scale", [1.0, -1.0, 1e-3, 4.0])
+@pytest.mark.parametrize("scale", [1.0, -1.0, 1e-3, 50.0])
 def test_a_replay_of_any_length_and_sign_has_nothing_new(scale: float):
     old, older = vectors(2)
     (one,) = knowing(older, old).compare([np.float32(scale) * old])
@@ -133,9 +133,21 @@ def test_of_two_alike_the_later_is_the_echo(order: tuple[int, int]):
 
 
 def test_a_tiny_delta_does_not_speak_for_a_whole_direction():
-    direction, rest = vectors(2)
-    (one,) = knowing(np.float32(1e-6) * direction).compare([direction + rest])
-    np.testing.assert_allclose(one.novel, direction + rest, atol=1e-4)
+    """Whether it comes first or last: what counts is how long all others are."""
+    direction, rest, other, another = vectors(4)
+    tiny = np.float32(1e-6) * direction
+    for known in (knowing(tiny, other, another), knowing(other, another, tiny)):
+        one, along = known.compare([direction + rest, direction])
+        np.testing.assert_array_equal(one.novel, knowing(other, another).compare([direction + rest])[0].novel)
+        assert along.echo < 0.99  # and nobody is refused for its sake
+
+
+@pytest.mark.parametrize("scale", [1.0, 8.0, 30.0, 1000.0])
+def test_a_noised_replay_has_nothing_new_however_long_it_is(scale: float):
+    old, other, noise = vectors(3)
+    noise -= (noise @ old) / (old @ old) * old
+    (one,) = knowing(old, other).compare([np.float32(scale) * (old + np.float32(0.2) * noise)])
+    assert abs(one.novel @ old) < 1e-3 * scale * (old @ old)
 
 
 def test_in_few_dimensions_strangers_are_no_echoes():

@@ -5,11 +5,11 @@
 
 The default relay of a config runs without a ledger, its deltas through its codec. In each braid round, every
 attack of `echoing/attacks.py` takes the place of every participant's honest delta. It is refused where it
-is an echo; what passes is valued by what is new in it (Aumann–Shapley), and paid where that lies
-beyond the noise floor, all with the numbers of the default rules. A nat is paid the same in every round, so
-pay is nats: those of an attack over those of honest work in the same rounds. The trust region, which refuses
-what raises the loss by too much, is left out: it only makes an attack's life harder. `--least=1` takes
-out no more than the nearest accepted delta (see `relayjax/valuation/novelty.py`).
+is an echo; what passes, and does not raise the loss too much, is valued by what is new in it
+(Aumann–Shapley), and paid where that lies beyond the noise floor, all with the numbers of the config's rules.
+A nat is paid the same in every round, so pay is nats: those of an attack over those of honest work in the
+same rounds. `--least=1` takes out no more than the nearest accepted delta (see
+`relayjax/valuation/novelty.py`).
 """
 
 from __future__ import annotations

@@ -54,8 +54,8 @@ def _scaled(factor: float) -> Attack:
     return attack
 
 
-def _replay_noised(share: float) -> Attack:
-    return lambda scene, who, rng: _noised(_any_old(scene, who, rng), share, scene, rng)
+def _replay_noised(share: float, factor: float = 1) -> Attack:
+    return lambda scene, who, rng: _noised(_scaled(factor)(scene, who, rng), share, scene, rng)
 
 
 def _movement(which: int, noise: float) -> Attack:
@@ -112,6 +112,8 @@ ATTACKS: dict[str, Attack] = {
     "… × 3": _scaled(3),
     "… × −1": _scaled(-1),
     **{NOISED.format(share): _replay_noised(share) for share in NOISES},
+    "replay × 8, noise 0.2": _replay_noised(0.2, 8),
+    "replay × 30, noise 0.2": _replay_noised(0.2, 30),
     "the head's last movement": _movement(0, 0),
     "its movement over the last lap": _movement(1, 0),
     "… noise 1": _movement(1, 1),

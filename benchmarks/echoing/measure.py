@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -22,6 +23,7 @@ SHOWN = {HONEST, *(NOISED.format(share) for share in NOISES)}
 """Whose echoes are kept one by one, for the ROC curve."""
 
 Row = dict[str, Any]
+_losses = jax.jit(lambda losses, theta: losses(theta))
 
 
 def measure(task: str, seed: int, least: float, exact: bool) -> list[Row]:
@@ -105,6 +107,7 @@ class _Judge:
         length = np.linalg.norm(np.asarray(scene.siblings, np.float64), axis=1)
         self._units = np.asarray(scene.siblings, np.float64) / length[:, None]
         self._luck = float((chance(scene.game) / length).mean())
+        self._before = self._loss(np.zeros_like(scene.siblings[0]))
 
     def compare(self, deltas: Sequence[np.ndarray]) -> tuple[list[float], list[np.ndarray]]:
         """Echo and what is new of a delta in place of each participant's, all others being honest."""
@@ -123,7 +126,7 @@ class _Judge:
         novel: Sequence[np.ndarray],
         exact: bool = False,
     ) -> np.ndarray:
-        """Value of each beyond the floor, 0 for the refused, float64 [N], nats."""
+        """Value of each beyond the floor, 0 for what is an echo or does harm, float64 [N], nats."""
         game, directions = self._scene.game, jnp.asarray(np.stack(novel))
         if exact:
             games = [in_place_of(self._scene, who, delta) for who, delta in enumerate(deltas)]
@@ -137,4 +140,12 @@ class _Judge:
             values, stderr = estimate.values, estimate.stderr
         luck = self._luck * np.linalg.norm(np.asarray(deltas, np.float64), axis=1)
         counts = (values > FLOOR * np.hypot(stderr, luck)) & (np.array(echoes) <= LIMIT)
+        for who in np.flatnonzero(counts).tolist():
+            counts[who] = self._loss(deltas[who]) - self._before <= self._scene.tolerance
         return np.where(counts, values, 0.0)
+
+    def _loss(self, delta: np.ndarray) -> float:
+        """Mean validation loss of a candidate as a braid round tests it, nats."""
+        game = self._scene.game
+        moved = game.base + jnp.asarray(delta) / game.participants
+        return float(np.asarray(_losses(game.losses, moved), np.float64).mean())

@@ -17,6 +17,7 @@ from relayjax.learning.evaluate import Evaluator
 from relayjax.learning.placement import place
 from relayjax.learning.schemes import DEFAULT_BRAIDS, Setup, chain
 from relayjax.learning.task import examples
+from relayjax.mechanism.rules import MILLION
 from relayjax.valuation import Composition
 
 LEGS = 200
@@ -62,6 +63,7 @@ class Scene:
       siblings: its own, one of each participant, in the order of their numbers.
       movements: of the head in the round before and in the lap before, float32 [P] each; none at first.
       game: the composition of the siblings.
+      tolerance: by how much a candidate may raise the loss, nats.
       offsets: where each of the model's tensors starts in P; one more entry, the last is P.
     """
 
@@ -70,6 +72,7 @@ class Scene:
     siblings: list[np.ndarray]
     movements: list[np.ndarray]
     game: Composition
+    tolerance: float
     offsets: tuple[int, ...]
 
 
@@ -88,7 +91,7 @@ def scenes(name: str, seed: int) -> Iterator[Scene]:
     evaluator = Evaluator(task, layout)
     drawn = np.arange(min(examples(task.validation), settings.relay.draw_valued), dtype=np.int32)
     losses = evaluator.losses_on(place(dict(task.validation)), drawn)
-    weights = jnp.full(count, 1 / count, jnp.float32)
+    weights, tolerance = jnp.full(count, 1 / count, jnp.float32), settings.rules.tolerance / MILLION  # type: ignore[attr-defined]
     for lap in DEFAULT_BRAIDS:
         legs, past = setup.legs_run[lap * count : (lap + 1) * count], setup.legs_run[: lap * count]
         legs = sorted(legs, key=lambda leg: leg.who)
@@ -96,7 +99,7 @@ def scenes(name: str, seed: int) -> Iterator[Scene]:
         game = Composition(losses, jnp.asarray(base), jnp.asarray(np.stack(siblings)), weights)
         last_lap = [base - past[-count].parent] if past else []
         last_round = last_lap if past and past[-1].braid else [base - past[-1].parent] if past else []
-        yield Scene(lap, past, siblings, [*last_round, *last_lap], game, layout.offsets)
+        yield Scene(lap, past, siblings, [*last_round, *last_lap], game, tolerance, layout.offsets)
 
 
 def in_place_of(scene: Scene, who: int, delta: np.ndarray) -> Composition:

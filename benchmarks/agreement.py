@@ -109,7 +109,7 @@ def rows_of(found: list[Played], seeds: int) -> list[Row]:
                 {
                     "placement": name,
                     "seed": seed,
-                    **{figure: float(spearmanr(share, value)[0]) for figure, value in truth.items()},
+                    **{figure: float(spearmanr(share, value).statistic) for figure, value in truth.items()},
                     "positive": int((share > 0).sum()),
                     "accuracy": relay.test[1] if relay else None,
                     "bytes": (LAPS + len(laps)) / LAPS / 2 if relay else None,

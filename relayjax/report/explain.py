@@ -133,7 +133,7 @@ def _formula(payout: Payout, name: str, rules: RelayJAXRules) -> Iterator[str]:
     value, amount = dict(payout.values)[name], dict(payout.parts)[name]
     kept = f"{rules.royalty_share / MILLION:.1%} of it" if payout.royalty else "nothing (none is older)"
     yield (
-        f"  due {_coins(payout.due)}, {_coins(payout.due / (payout.total * NATS))} a nat; "
+        f"  due {_coins(payout.due)}, {_coins(round(payout.due / (payout.total * NATS)))} a nat; "
         f"set aside for older valued versions: {kept}"
     )
     yield (

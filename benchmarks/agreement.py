@@ -41,7 +41,8 @@ from agreeing.relay import EVERYBODY, Job, Played, paid, play
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
-from scipy.stats import spearmanr
+
+from relayjax.agreement import spearman
 
 LAPS = 20
 PLACEMENTS: dict[str, tuple[int, ...]] = {
@@ -109,7 +110,7 @@ def rows_of(found: list[Played], seeds: int) -> list[Row]:
                 {
                     "placement": name,
                     "seed": seed,
-                    **{figure: float(spearmanr(share, value).statistic) for figure, value in truth.items()},
+                    **{figure: spearman(share, value) for figure, value in truth.items()},
                     "positive": int((share > 0).sum()),
                     "accuracy": relay.test[1] if relay else None,
                     "bytes": (LAPS + len(laps)) / LAPS / 2 if relay else None,

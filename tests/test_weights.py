@@ -86,11 +86,17 @@ class Story:
         facts = Round(
             number, b"", pairs=dict.fromkeys(deltas, parent), submissions=submissions, scores={"v": score}
         )
-        self.rounds.append((topology, facts))
+        self.rounds.append((topology, facts, owners))
 
     def history(self, opening: History) -> History:
         state = dataclasses.replace(opening.state, versions=tuple(self.versions), heads=(4,))
-        rounds = (dataclasses.replace(opening.rounds[0], topology=t, facts=f) for t, f in self.rounds)
+        first = opening.rounds[0]
+        rounds = (
+            dataclasses.replace(
+                first, topology=t, facts=f, settle=dataclasses.replace(first.settle, accepted=o)
+            )
+            for t, f, o in self.rounds
+        )
         return dataclasses.replace(opening, state=state, rounds=tuple(rounds))
 
     def fetch(self, submission: Submit) -> bytes:

@@ -57,7 +57,7 @@ class Story:
         self.blobs: dict[str, bytes] = {}
         self.weights = {0: self.genesis}
         self.versions = [Version(0, digest(self.genesis), -1, 0, ())]
-        self.rounds: list[tuple[Topology, Round]] = []
+        self.rounds: list[tuple[Topology, Round, tuple[str, ...]]] = []
         deltas = [dice.normal(size=16).astype(np.float32) for _ in range(6)]
         self._round(Topology.BRAID, 0, {"a": deltas[0], "b": deltas[1], "refused": deltas[5]}, ("a", "b"))
         self._round(Topology.CHAIN, 1, {"b": deltas[2]}, ("b",))

@@ -62,7 +62,7 @@ def play(directory: Path, **overrides: str) -> History:
     return backend.verify(directory).audit.history
 
 
-def paid(past: History, name: str, reasons: tuple[str, ...] = ("value", "royalty")) -> int:
+def paid(past: History, name: str, reasons: tuple[str, ...] = ("value", "royalty", "remainder")) -> int:
     return sum(
         amount
         for settled in past.rounds

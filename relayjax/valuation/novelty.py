@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-LEAST = 0.05
+LEAST = 0.1
 """|cosine| from which on a further delta explains what nearer ones left."""
 
 LUCK = 4.0

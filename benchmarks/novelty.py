@@ -1,7 +1,7 @@
 """Does the check for echoes tell replays from honest work, and what do attacks earn that pass it?
 
     python benchmarks/novelty.py --tasks=digits --seeds=0      # half a minute on 2 cores
-    python benchmarks/novelty.py --json=novelty.json --plot=novelty.png      # all of it: 10 to 15 minutes
+    python benchmarks/novelty.py --json=novelty.json --plot=novelty.png      # all of it: 5 to 15 minutes
 
 The default relay of a config runs without a ledger, its deltas through its codec. In each braid round, every
 attack of `echoing/attacks.py` takes the place of every participant's honest delta. It is refused where it

@@ -2,11 +2,11 @@
 
 Valuation alone does not stop a replay: what helped once may help again. So a delta is compared before it is
 valued. If it points (either way) where an earlier one pointed, it is an echo, and refused; what remains under
-the limit is valued without the part that earlier ones explain: the nearest one, then the one nearest to what
-that leaves, and so on. Noise added to a replay or to a mixture of several lowers the likeness, but then the
-noise is all that is left to value.
+the limit is valued without the part that earlier work explains: the accepted delta, or movement of the head,
+that is nearest, then the one nearest to what that leaves, and so on. Noise added to a replay or to a mixture
+of several lowers the likeness, but then the noise is nearly all that is left to value.
 
-Shapes: P parameters, K deltas of one round, M deltas remembered, S of them that explain one delta.
+Shapes: P parameters, M deltas remembered, C candidates to explain a delta (at most 2 M), S of them that do.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 LEAST = 0.1
-"""|cosine| from which on a further delta explains what nearer ones left."""
+"""|cosine| from which on a further candidate explains what nearer ones left."""
 
 LUCK = 4.0
 """… but at least this over √P: in few dimensions, strangers are alike."""
@@ -37,7 +37,7 @@ class Novelty:
     Attributes:
       echo: largest |cosine| with a remembered delta or with an earlier sibling, in [0, 1]; 0 if strangers
         in so few dimensions may be as alike.
-      novel: the delta less its projection on the remembered ones that explain it, float32 [P].
+      novel: the delta less its projection on the remembered work that explains it, float32 [P].
     """
 
     echo: float
@@ -47,28 +47,26 @@ class Novelty:
 class Novelties:
     """The accepted deltas of a relay, remembered to compare new ones with.
 
-    Memory is 4 · P bytes a delta. To compare one takes M dot products of P numbers, and as many again for
-    each remembered delta that explains something for the first time.
+    Memory is 4 · P bytes a delta. Each that is remembered takes M dot products of P numbers, and each that is
+    compared.
     """
 
     def __init__(self, least: float = LEAST) -> None:
         """Remembers nothing yet.
 
         Args:
-          least: |cosine| from which on a further delta explains what nearer ones left, above 0; with 1 only
-            the nearest one does. The smaller, the less a noised mixture of old ones keeps, or honest work.
+          least: |cosine| from which on a further candidate explains what nearer ones left, above 0; with 1
+            only the nearest one does. The smaller, the less a noised mixture keeps, or honest work.
         """
         self._least = least
         self._deltas: list[np.ndarray] = []
-        self._norms: list[float] = []
-        self._rows: dict[int, np.ndarray] = {}
+        self._products = np.zeros((0, 0))
+        self._candidates = np.zeros((0, 0))
 
     def remember(self, delta: np.ndarray) -> None:
-        """Adds an accepted delta, float32 [P]; one of zeros resembles nothing and is left out."""
-        norm = _norm(delta)
-        if norm > 0:
+        """Adds an accepted delta, float32 [P], in the order of the rounds; zeros resemble nothing."""
+        if delta.any():
             self._deltas.append(delta)
-            self._norms.append(norm)
 
     def compare(self, deltas: Sequence[np.ndarray]) -> list[Novelty]:
         """The novelty of one round's deltas.
@@ -80,67 +78,84 @@ class Novelties:
         Returns:
           In the order given.
         """
+        self._catch_up()
         return [self._one(delta, deltas[:place]) for place, delta in enumerate(deltas)]
 
     def _one(self, delta: np.ndarray, siblings: Sequence[np.ndarray]) -> Novelty:
         norm = _norm(delta)
         if norm == 0:
             return Novelty(0.0, delta)
-        cosines = self._cosines(delta, norm, 0) * self._long()
+        along = np.array([_dot(old, delta) / norm for old in self._deltas], np.float64)
+        cosines = np.divide(along, self._norms, out=np.zeros_like(along), where=self._long)
         beside = [_cosine(sibling, delta, norm) for sibling in siblings]
         luck, novel = LUCK / np.sqrt(delta.size), delta
-        for index, share in self._explained(cosines, max(self._least, luck)):
-            novel = novel - np.float32(share * norm / self._norms[index]) * self._deltas[index]
+        for index, share in enumerate(self._explained(along, max(self._least, luck)) * norm):
+            if share:
+                novel = novel - np.float32(share) * self._deltas[index]
         echo = min(1.0, max(map(abs, [*cosines, *beside]), default=0.0))
         return Novelty(echo if echo > luck else 0.0, novel)
 
-    def _explained(self, cosines: np.ndarray, least: float) -> list[tuple[int, float]]:
-        """Which remembered deltas explain a delta, and how much of it: orthogonal matching pursuit.
+    def _explained(self, along: np.ndarray, least: float) -> np.ndarray:
+        """What remembered deltas explain of one of length 1: orthogonal matching pursuit over the candidates.
 
         The next one is always that with the largest |cosine| with what is left; then the delta is projected
         on all S together. Each sticks out of the span of those before by at least `least` of its length, so
         the S equations are well conditioned.
 
         Args:
-          cosines: of the delta with every remembered one, float64 [M].
+          along: its products with the remembered ones, float64 [M].
           least: |cosine| that the second and later ones must reach.
 
         Returns:
-          (index, share) each, all lengths being 1.
+          How many times each remembered delta is contained in it, float64 [M].
 
         References:
           Pati, Rezaiifar and Krishnaprasad, Orthogonal Matching Pursuit, Asilomar 1993.
         """
         found: list[int] = []
-        shares = np.zeros(0)
+        cosines, shares = self._candidates @ along, np.zeros(0)
         left, remaining = 1.0, np.abs(cosines)  # squared length, and cosines times length, of what is left
         while left > NOTHING and len(found) < len(cosines):
             index = int(remaining.argmax())
             if found and remaining[index] < least * np.sqrt(left):
                 break
             found.append(index)
-            rows = np.stack([self._row(one) for one in found]) * self._long()
+            rows = self._candidates[found] @ self._products @ self._candidates.T
             shares = np.linalg.solve(rows[:, found], cosines[found])
             left = 1 - shares @ cosines[found]
             remaining = np.abs(cosines - shares @ rows)
-        return list(zip(found, shares.tolist(), strict=True))
+        return shares @ self._candidates[found]
 
+    @property
+    def _norms(self) -> np.ndarray:
+        """Lengths of the remembered deltas, float64 [M]."""
+        return np.sqrt(np.diag(self._products))
+
+    @property
     def _long(self) -> np.ndarray:
-        """Which remembered deltas are long enough to count, bool [M]."""
-        norms = np.array(self._norms, np.float64)
-        return norms >= SHORT * np.median(norms) if len(norms) else norms > 0
+        """Which of them are long enough to count, bool [M]."""
+        return self._norms >= SHORT * np.median(self._norms) if self._deltas else np.zeros(0, bool)
 
-    def _row(self, index: int) -> np.ndarray:
-        """Cosines of a remembered delta with all of them, float64 [M]."""
-        known = self._rows.get(index, np.zeros(0))
-        fresh = self._cosines(self._deltas[index], self._norms[index], len(known))
-        self._rows[index] = np.concatenate([known, fresh])
-        return self._rows[index]
+    def _catch_up(self) -> None:
+        """Completes the products, [M, M], and the candidates, [C, M]: so many times each delta, of length 1.
 
-    def _cosines(self, delta: np.ndarray, norm: float, first: int) -> np.ndarray:
-        """Of a delta with the remembered ones from the `first` on, float64."""
-        lengths = zip(self._deltas[first:], self._norms[first:], strict=True)
-        return np.array([_dot(old, delta) / (length * norm) for old, length in lengths], np.float64)
+        Candidates are the deltas, and the sums of all from one on: where the head went since that leg. The
+        sum of a braid round points where the head went in it, but beside chain legs it counts for too much.
+        """
+        known, count = len(self._products), len(self._deltas)
+        if known == count:
+            return
+        products = np.zeros((count, count))
+        products[:known, :known] = self._products
+        for place in range(known, count):
+            row = [_dot(old, self._deltas[place]) for old in self._deltas[: place + 1]]
+            products[place, : place + 1] = products[: place + 1, place] = row
+        self._products = products
+        sums = np.triu(np.ones((count, count)))[:-1] * self._long
+        candidates = np.concatenate([np.eye(count)[self._long], sums])
+        lengths = np.sqrt(np.einsum("cm,mn,cn->c", candidates, products, candidates, optimize=True).clip(0))
+        there = lengths > SHORT * np.median(self._norms)  # legs may have undone each other
+        self._candidates = candidates[there] / lengths[there, None]
 
 
 def _cosine(other: np.ndarray, delta: np.ndarray, norm: float) -> float:

@@ -100,6 +100,9 @@ UNPAID: dict[str, Attack] = {
     "noise": lambda seen: noise(seen, 1.0),
     "replay in noise": replay(1.0, noised=0.5),
     "movement of the head": later(lambda seen: seen.moved),
+    "movement of the head in noise": later(
+        lambda seen: seen.moved + noise(seen, 2 * float(np.linalg.norm(seen.moved)))
+    ),
     "mixture": later(lambda seen: np.float32(0.5) * (seen.past["p0"] + seen.past["p2"])),
 }
 CHOSEN = ["replay in a little noise", "mixture"]

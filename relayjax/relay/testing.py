@@ -26,6 +26,7 @@ from relayjax.valuation.estimate import fixed_point
 from relayjax.valuation.games import Composition
 from relayjax.valuation.novelty import Novelties
 from relayjax.valuation.shapley import shapley
+from relayjax.valuation.sharing import parts
 from relayjax.weights import digest
 
 WORST = 10**15
@@ -201,14 +202,18 @@ class Validator:
           deltas: of each accepted trainer as it goes into the composition, float32 [P].
           weights: of each, in the order of the trainers' names, float32 [K].
           composed: weights of the composition, float32 [P].
-          known: the deltas accepted before; only what a delta adds to them is paid.
+          known: the deltas accepted before; only what a delta adds to them is paid, and siblings that are alike
+            share it (`valuation/sharing.py`).
         """
         trainers = sorted(deltas)
         moves = [self._parameters(deltas[trainer]) for trainer in trainers]
         losses, start = self.evaluator.losses_on(self.validation, drawn), jnp.asarray(self._parameters(base))
         game = Composition(losses, start, jnp.asarray(np.stack(moves)), jnp.asarray(weights))
         novel = np.stack([known.compare([move])[0].novel for move in moves])
+        whole = aumann_shapley(game, nodes=self.nodes)
         path = aumann_shapley(game, nodes=self.nodes, directions=jnp.asarray(novel))
+        lengths = np.linalg.norm(np.stack(moves).astype(np.float64), axis=1)
+        part = parts(whole.per_example, path.values, lengths)
         luck = chance(game, nodes=self.nodes)
         key = jax.random.fold_in(jax.random.key(0), round)
         fair = shapley(game, key, budget=self.budget)
@@ -217,9 +222,9 @@ class Validator:
             round,
             composed=digest(composed),
             loss=self._loss(composed, drawn),
-            values=_pairs(trainers, path.values),
-            stderr=_pairs(trainers, path.stderr),
-            chance=_pairs(trainers, luck),
+            values=_pairs(trainers, part * path.values),
+            stderr=_pairs(trainers, part * path.stderr),
+            chance=_pairs(trainers, part * luck),
             shapley=_pairs(trainers, fair.values),
             shapley_stderr=_pairs(trainers, fair.stderr),
         )

@@ -202,8 +202,8 @@ class Validator:
           deltas: of each accepted trainer as it goes into the composition, float32 [P].
           weights: of each, in the order of the trainers' names, float32 [K].
           composed: weights of the composition, float32 [P].
-          known: the deltas accepted before; only what a delta adds to them is paid, and siblings that are alike
-            share it (`valuation/sharing.py`).
+          known: the deltas accepted before; only what a delta adds to them is paid, and siblings that are
+            alike share it (`valuation/sharing.py`).
         """
         trainers = sorted(deltas)
         moves = [self._parameters(deltas[trainer]) for trainer in trainers]

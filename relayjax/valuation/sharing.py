@@ -1,10 +1,10 @@
-"""Siblings whose work does the same share its pay, and a delta that is longer than most is paid as if it weren't.
+"""Siblings whose work does the same share its pay; overlong deltas are paid as if they were shortened.
 
-A second place in a braid round would pay: every place weighs 1/N, whoever stands behind it. What two places of
-one trainer hand in can be made to look different, number by number, by noise that does next to nothing to the
-loss. What it does to the examples can't: so the likeness of two siblings is that of their effects on every
-single example. From a cosine of 0.8 on they begin to count as one, from 0.95 on they are one: k of them are
-paid what one would be, divided by k.
+A second place in a braid round would pay: every place weighs 1/N, whoever stands behind it. What two places
+of one trainer hand in can be made to look different, number by number, by noise that does next to nothing to
+the loss. What it does to the examples can't: so the likeness of two siblings is that of their effects on
+every single example. From a cosine of 0.8 on they begin to count as one, from 0.95 on they are one: k of them
+are paid what one would be, divided by k.
 
 Shapes: N participants, E validation examples.
 
@@ -21,8 +21,8 @@ import numpy as np
 APART, ONE = 0.8, 0.95
 """Cosines of effects up to which siblings are two, and from which on they are one; in between, partly.
 
-Honest participants with the same labels reach 0.75 in a relay's first round, in which most of the pay is earned;
-two legs on one participant's data, or a copy in noise, 0.96 to 1.00."""
+Honest participants with the same labels reach 0.75 in a relay's first round, in which most of the pay is
+earned; two legs on one participant's data, or a copy in noise, 0.96 to 1.00."""
 
 LONGEST = 1.5
 """Times the lower median of the lengths, from which on a delta is paid as if it were shortened to it."""
@@ -33,8 +33,8 @@ def parts(effects: np.ndarray, values: np.ndarray, lengths: np.ndarray) -> np.nd
 
         p_i = min(1, 1.5 m / l_i) / (1 + Σ_{j≠i} s_ij · min(1, max(0, v_j) / v_i))
 
-    with m the lower median of the lengths l and s_ij how far the effects of i and j are one. A sibling without a
-    value of its own takes nothing from others: who replays their old work does not share their pay.
+    with m the lower median of the lengths l and s_ij how far the effects of i and j are one. A sibling
+    without a value of its own takes nothing from others: who replays their old work does not share their pay.
 
     Args:
       effects: of each delta on each example's loss, float64 [N, E].

@@ -1,4 +1,4 @@
-"""Siblings that do the same share one pay; noise in the parameters does not hide it; strangers keep theirs."""
+"""Siblings that do the same share one pay, strangers keep theirs, overlong deltas are paid as if shortened."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_likeness_counts_by_and_by():
 
 
 def test_what_adds_nothing_takes_nothing_from_others():
-    """A replay of somebody's old work does to the examples what that somebody does, and is worth nothing new."""
+    """A replay of somebody's old work does to the examples what they do, and is worth nothing new."""
     own = effects(1)[0]
     share = parts(np.stack([own, own, own]), np.array([1.0, 0.0, -3.0]), np.ones(3))
     np.testing.assert_array_equal(share, 1.0)

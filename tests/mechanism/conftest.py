@@ -84,7 +84,7 @@ class Player:
       echoes: trainer → how much its delta resembles earlier work, ppm; 0 when not given.
       lies: validator → what it adds to every loss.
       stated: what a validator makes of a report before it pledges to it.
-      withheld: validators that show nothing of what they pledged to.
+      withheld: validators that show nothing of what they pledged to, if the relay can go on without.
     """
 
     def __init__(self, schedule: Schedule, rules: Rules, dice: random.Random | None = None, away: float = 0):
@@ -172,7 +172,9 @@ class Player:
 
     def show(self, phase: Phase) -> None:
         if self.state.round.phase is phase:
-            for name in self.quorum(self.reports.keys() - self.withheld):
+            willing = self.reports.keys() - self.withheld
+            enough = 2 * len(willing) > len(self.rules.maintainers(self.state))
+            for name in self.quorum(willing if enough else self.reports):
                 self.say(self.reports[name])
             self.close(phase)
 

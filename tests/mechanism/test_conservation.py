@@ -42,9 +42,12 @@ thorough = settings(max_examples=60, deadline=None, suppress_health_check=[Healt
 
 
 def played(player, schedule: Schedule, rules: Rules, seed: int, away: float):
-    """A player after all rounds, or as many as the relay lived."""
+    """A player after all rounds, or as many as the relay lived; some validators lie or withhold reports."""
     play = player(schedule, rules, random.Random(seed), away)
     while not play.state.finished:
+        maintainers = play.rules.maintainers(play.state)
+        play.lies = {name: play.dice.choice((0, 0, COIN, -9 * COIN)) for name in maintainers}
+        play.withheld = {name for name in maintainers if play.dice.random() < 0.2}
         play.round()
     return play
 

@@ -18,7 +18,7 @@ class SettledRound:
 
     Attributes:
       topology: how it connected trainers and versions.
-      facts: bids, pairs, submissions, scores and values.
+      facts: bids, pairs, submissions, pledges, scores and values.
       settle: how it ended.
       maintainers: who were to score it.
       licences: name → the newest version its licence covers, after it.

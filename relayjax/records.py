@@ -14,7 +14,9 @@ BLAKE3, 64 lower-case hexadecimal digits. Lists of pairs stand for maps, sorted 
 | deposit    | `Deposit`                                                       |
 | commit     | `Commit`                                                        |
 | reveal     | `Submit`                                                        |
-| testing    | `Draw` (derived), `Score`                                       |
+| testing    | `Draw` (derived), `Pledge` to a score                           |
+| scoring    | `Score`                                                         |
+| appraisal  | `Pledge` to a value (braid rounds only)                         |
 | valuation  | `Value` (braid rounds only)                                     |
 | settlement | `Settle` (derived)                                              |
 | any        | `Close`: the ordering maintainer ends a phase for those who stay away |
@@ -164,10 +166,20 @@ class Draw(Record):
 
 
 @dataclass(frozen=True)
+class Pledge(Record):
+    """Binds a maintainer to its report of this phase before anybody's is seen (see `report_commitment`)."""
+
+    KIND = "pledge"
+    round: int
+    commitment: str
+
+
+@dataclass(frozen=True)
 class Score(Record):
     """One validator's measured losses on the drawn examples, and how new the candidates are.
 
     Attributes:
+      salt: hides the report until it is shown, hexadecimal.
       parents: (version number as text, loss) of every parent of the round.
       children: (trainer, loss) of every candidate.
       echoes: (trainer, largest |cosine| of its delta with one accepted before or committed earlier, ppm) of
@@ -176,6 +188,7 @@ class Score(Record):
 
     KIND = "score"
     round: int
+    salt: str
     parents: Pairs
     children: Pairs
     echoes: Pairs
@@ -186,6 +199,7 @@ class Value(Record):
     """One validator's valuation of a braid round, over the accepted candidates.
 
     Attributes:
+      salt: hides the report until it is shown, hexadecimal.
       composed: digest of the composed weights.
       loss: their loss on the drawn examples.
       values: (trainer, Aumann–Shapley value of what is new in its delta); `stderr` their standard errors.
@@ -195,6 +209,7 @@ class Value(Record):
 
     KIND = "value"
     round: int
+    salt: str
     composed: str
     loss: int
     values: Pairs
@@ -229,7 +244,7 @@ class Settle(Record):
 
 KINDS: dict[str, type[Record]] = {
     cls.KIND: cls
-    for cls in (Genesis, Join, Bid, Match, Deposit, Commit, Submit, Close, Draw, Score, Value, Settle)
+    for cls in (Genesis, Join, Bid, Match, Deposit, Commit, Submit, Close, Draw, Pledge, Score, Value, Settle)
 }
 
 
@@ -281,6 +296,16 @@ def commitment(salt: bytes, delta: str, parent: str, round: int, author: str) ->
         author.encode(),
     ):
         hasher.update(len(part).to_bytes(8, "big")).update(part)
+    return hasher.hexdigest()
+
+
+def report_commitment(report: Score | Value) -> str:
+    """What a pledge states: BLAKE3 of the report's canonical bytes, hexadecimal.
+
+    Its salt, author and round are among them: the salt hides the figures, the others stop anybody from
+    pledging to somebody else's report.
+    """
+    hasher = blake3(encode(report), derive_key_context="relayjax 2026 report commitment v1")
     return hasher.hexdigest()
 
 

@@ -16,7 +16,7 @@ from relayjax.measured import NATS, Leg, Valuation, head_losses, legs, valuation
 from relayjax.mechanism.rules import RelayJAXRules
 from relayjax.mechanism.settlement import ESCROW
 from relayjax.mechanism.state import Role
-from relayjax.records import Join, Settle
+from relayjax.records import Genesis, Join, Settle
 
 COINS = 1e-6
 """Coins in a micro-coin."""
@@ -40,6 +40,7 @@ class Account:
       deposited: put into escrow, over all rounds.
       returned: got back from escrow.
       escrow: still in escrow, in the round that is not settled yet.
+      slashed: taken from it for reports that it withheld or that were not borne out.
     """
 
     endowment: int = 0
@@ -47,6 +48,7 @@ class Account:
     deposited: int = 0
     returned: int = 0
     escrow: int = 0
+    slashed: int = 0
 
     @property
     def earned(self) -> int:
@@ -60,13 +62,13 @@ class Account:
 
     @property
     def net(self) -> int:
-        """What taking part brought: income less forfeited deposits."""
-        return self.earned - self.forfeited
+        """What taking part brought: income less forfeited deposits and what was slashed."""
+        return self.earned - self.forfeited - self.slashed
 
     @property
     def balance(self) -> int:
         """The sum of it all, which the agreed state must agree with."""
-        return self.endowment + self.earned - self.deposited + self.returned
+        return self.endowment + self.earned - self.deposited + self.returned - self.slashed
 
 
 @dataclass(frozen=True)
@@ -201,18 +203,19 @@ def account(history: History, name: str) -> Account:
         deposited=escrow + sum(settled.facts.deposits.get(name, 0) for settled in history.rounds),
         returned=sum(amount for source, _, amount, _ in moves if source.startswith(ESCROW)),
         escrow=escrow,
+        slashed=sum(move[2] for settle in settles for move in settle.transfers if move[0] == name),
     )
 
 
 def net_by_round(history: History, name: str) -> list[int]:
-    """What a member had earned, less what it had forfeited, by the end of each settled round."""
+    """What a member had earned, less forfeits and what was slashed, by the end of each settled round."""
     sums, total = [], 0
     for settled in history.rounds:
         for source, target, amount, _ in settled.settle.transfers:
             escrow = source.startswith(ESCROW)
             if target == name and not escrow:
                 total += amount
-            elif source == ESCROW + name and target != name:
+            elif source in (name, ESCROW + name) and target != name:
                 total -= amount
         sums.append(total)
     return sums
@@ -271,13 +274,13 @@ def _total(measured: Iterable[tuple[int, int]]) -> Estimate | None:
 
 
 def _endowment(history: History, name: str) -> int:
-    """What the rules grant a participant that joins before the first round is settled."""
+    """What the rules grant a participant or maintainer that joins before the first round is settled."""
     rules = history.state.rules
-    if not isinstance(rules, RelayJAXRules) or history.state.members[name].role is not Role.PARTICIPANT:
+    if not isinstance(rules, RelayJAXRules) or history.state.members[name].role is Role.OBSERVER:
         return 0
     for record in history.records:
         if isinstance(record, Settle):
             return 0
-        if isinstance(record, Join) and record.author == name:
+        if isinstance(record, Genesis | Join) and record.author == name:
             return rules.endowment
     return 0

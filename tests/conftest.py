@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,7 +25,20 @@ from relayjax.mechanism.rules import DeRelayLRules, RelayJAXRules, Rules, Schedu
 from relayjax.mechanism.rulesets import mechanism
 from relayjax.mechanism.state import Phase, State, Topology
 from relayjax.mechanism.transitions import expected_draw, expected_match, expected_settlement
-from relayjax.records import Bid, Close, Commit, Deposit, Genesis, Join, Record, Score, Submit, Value
+from relayjax.records import (
+    Bid,
+    Close,
+    Commit,
+    Deposit,
+    Genesis,
+    Join,
+    Pledge,
+    Record,
+    Score,
+    Submit,
+    Value,
+    report_commitment,
+)
 from relayjax.relay.members import Members, salt
 
 if TYPE_CHECKING:
@@ -94,12 +107,17 @@ class Player:
             self._say(submit)
         if self.state.round.phase is Phase.TESTING:
             self._say(expected_draw(self.state))
-            for name in rules.maintainers(self.state):
-                self._say(self._score(number, name, trainers))
-        if self.state.round.phase is Phase.VALUATION:
-            for name in rules.maintainers(self.state):
-                self._say(self._value(number, name, sorted(rules.accepted(self.state))))
+            self._report([self._score(number, name, trainers) for name in rules.maintainers(self.state)])
+        if self.state.round.phase is Phase.APPRAISAL:
+            accepted = sorted(rules.accepted(self.state))
+            self._report([self._value(number, name, accepted) for name in rules.maintainers(self.state)])
         self._settle(number)
+
+    def _report(self, reports: Sequence[Score] | Sequence[Value]) -> None:
+        for report in reports:
+            self._say(Pledge(report.author, report.round, report_commitment(report)))
+        for report in reports:
+            self._say(report)
 
     def _settle(self, number: int) -> None:
         settle, values = expected_settlement(self.state), self.state.round.values
@@ -123,7 +141,10 @@ class Player:
         }
         braid = mechanism(self.state.rules).topology(self.state) is Topology.BRAID
         echoes = tuple((trainer, 0) for trainer in sorted(trainers)) if braid else ()
-        return Score(name, number, tuple(sorted(parents.items())), tuple(sorted(children.items())), echoes)
+        hidden = salt(SEED, name, number, "score").hex()
+        return Score(
+            name, number, hidden, tuple(sorted(parents.items())), tuple(sorted(children.items())), echoes
+        )
 
     def _value(self, number: int, name: str, trainers: list[str]) -> Value:
         measured = {trainer: self.value(number, trainer) for trainer in trainers}
@@ -132,7 +153,8 @@ class Player:
         shapley = tuple((trainer, value * 9 // 10) for trainer, value in values)
         loss = self.losses[self.state.head.number] - sum(value for _, value in values)
         none = tuple((trainer, 0) for trainer in trainers)
-        return Value(name, number, _digest(f"braid {number}"), loss, values, errors, none, shapley, errors)
+        hidden, digest = salt(SEED, name, number, "value").hex(), _digest(f"braid {number}")
+        return Value(name, number, hidden, digest, loss, values, errors, none, shapley, errors)
 
     def _say(self, record: Record) -> None:
         self.state = apply(self.state, record)
@@ -161,11 +183,11 @@ def _value(round: int, name: str) -> tuple[int, int]:
 
 @pytest.fixture(scope="session")
 def played_entries() -> list[bytes]:
-    """A log under the `relayjax` rules: 4 participants, 2 validators, 8 rounds, rounds 1 and 5 braided.
+    """A log under the `relayjax` rules: 4 participants, 3 validators, 8 rounds, rounds 1 and 5 braided.
 
     p3 is idle; the leg of round 3 is refused, in round 7 nothing is revealed; v1 lies in round 2.
     """
-    schedule = Schedule(rounds=8, participants=4, validators=2, braid_rounds=(1, 5))
+    schedule = Schedule(rounds=8, participants=4, validators=3, braid_rounds=(1, 5))
     lie = lambda round, name: 5_000 if (round, name) == (2, "v1") else 0  # noqa: E731
     return Player(schedule, RelayJAXRules(), _rise, _value, lie).play()
 

@@ -82,7 +82,8 @@ class Story:
             theta = children[owners[0]]
         self.weights[number] = theta
         self.versions.append(Version(number, digest(theta), parent, number, owners))
-        score = Score("v", number, ((str(parent), 0),), tuple((name, 0) for name in sorted(deltas)), ())
+        children = tuple((name, 0) for name in sorted(deltas))
+        score = Score("v", number, "00" * 16, ((str(parent), 0),), children, ())
         facts = Round(
             number, b"", pairs=dict.fromkeys(deltas, parent), submissions=submissions, scores={"v": score}
         )

@@ -15,7 +15,7 @@ from relayjax.mechanism.phases import advance
 from relayjax.mechanism.rules import Rules, Schedule
 from relayjax.mechanism.rulesets import mechanism
 from relayjax.mechanism.state import Role, Round, State, Version
-from relayjax.mechanism.transitions import TRANSITIONS, check_digests, enlist
+from relayjax.mechanism.transitions import TRANSITIONS, check_digests, endowment, enlist
 from relayjax.records import Genesis, Join, Record, Settle, encode
 
 
@@ -31,14 +31,15 @@ def start(genesis: Genesis) -> State:
     transcript = _extend(b"", encode(genesis))
     orderer = enlist(genesis, Role.MAINTAINER, schedule)
     check_digests(genesis)
+    grant = endowment(rules)
     return State(
         schedule=schedule,
         rules=rules,
         orderer=genesis.author,
         members={genesis.author: orderer},
-        balances={genesis.author: 0},
+        balances={genesis.author: grant},
         pot=0,
-        minted=0,
+        minted=grant,
         burned=0,
         versions=(Version(0, genesis.weights, -1, 0, ()),),
         heads=(0,),

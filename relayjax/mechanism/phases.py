@@ -2,7 +2,7 @@
 
 A phase ends when everybody who is expected to act has acted, or when the ordering maintainer closes
 it without those who stay away. Commitments are complete before anything is revealed, and everything is
-revealed before the test is drawn.
+revealed before the test is drawn. Likewise all pledges to reports are made before any report is shown.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from typing import Any
 from relayjax.mechanism.base import Mechanism
 from relayjax.mechanism.rulesets import mechanism
 from relayjax.mechanism.state import Phase, State, Topology
-from relayjax.records import Record
 
 
 def advance(state: State) -> State:
@@ -35,22 +34,28 @@ def _complete(state: State, rules: Mechanism) -> bool:
         case Phase.REVEAL:
             return set(now.submissions) >= set(now.commitments)
         case Phase.TESTING:
-            return not now.submissions or (bool(now.scores) and _all_in(now.scores, state, rules))
+            return not now.submissions or (bool(now.pledges) and _all_in(now.pledges, state, rules))
+        case Phase.SCORING:
+            return set(now.scores) >= set(now.pledges)
+        case Phase.APPRAISAL:
+            return bool(now.appraisals) and _all_in(now.appraisals, state, rules)
         case Phase.VALUATION:
-            return bool(now.values) and _all_in(now.values, state, rules)
+            return set(now.values) >= set(now.appraisals)
     return False
 
 
 def next_phase(state: State, rules: Mechanism) -> State:
     following = Phase(state.round.phase + 1)
-    if following is Phase.VALUATION:
-        valued = rules.topology(state) is Topology.BRAID and state.round.scores and rules.accepted(state)
-        following = Phase.VALUATION if valued else Phase.SETTLEMENT
+    if following is Phase.SCORING and not state.round.submissions:
+        following = Phase.SETTLEMENT
+    if following is Phase.APPRAISAL:
+        valued = rules.topology(state) is Topology.BRAID and rules.accepted(state)
+        following = Phase.APPRAISAL if valued else Phase.SETTLEMENT
     return in_round(state, phase=following)
 
 
-def _all_in(reports: Mapping[str, Record], state: State, rules: Mechanism) -> bool:
-    return set(reports) >= set(rules.maintainers(state))
+def _all_in(pledges: Mapping[str, str], state: State, rules: Mechanism) -> bool:
+    return set(pledges) >= set(rules.maintainers(state))
 
 
 def trains(state: State, name: str) -> bool:

@@ -1,7 +1,8 @@
 """The `relayjax` rules: bounded supply, trust region, payout by measured value, decaying royalty.
 
 The supply is fixed: so many coins a round. The validators' part is minted round by round, for those whose
-scores lie near the median; all that trainers will be paid is minted at the start. A braid round pays for
+figures lie near the median; who lies far from it or withholds its report is slashed (`truth.py`). All that
+trainers will be paid is minted at the start. A braid round pays for
 measured value at one price a nat (`payout.py`); refused work forfeits its deposit to the pot; the relay's
 last round shares out what is left in proportion to all value measured.
 
@@ -21,11 +22,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import median_high, median_low
 
-from relayjax.mechanism.base import child_losses, echoes, loss_rises, medians, opening_loss, parent_losses
+from relayjax.mechanism.base import echoes, loss_rises, medians, opening_loss, parent_losses
 from relayjax.mechanism.payout import divide, remainder
 from relayjax.mechanism.rules import MILLION, RelayJAXRules
 from relayjax.mechanism.settlement import ESCROW, MINT, POT, Settlement, Transfer, book
 from relayjax.mechanism.state import Role, Round, State, Topology, Version
+from relayjax.mechanism.truth import Verdict, composition, judge
 from relayjax.records import Pairs
 
 
@@ -70,37 +72,21 @@ class RelayJAX:
 
     def settle(self, state: State) -> Settlement:
         accepted = self.accepted(state) if state.round.scores else ()
-        truthful = self._truthful(state)
+        verdict = judge(state.round, len(self.maintainers(state)), self.rules.score_tolerance)
         version = self._version(state, accepted)
         heads = (version.number,) if version else state.heads
         line = [*([version] if version else []), *state.lineage(state.head.number)]
         lineage = [v for v in line if v.values]
         contributors = {name for ancestor in lineage for name, _ in ancestor.values}
-        licensed = sorted({*contributors, *truthful}) if version else []
+        licensed = sorted({*contributors, *verdict.truthful}) if version else []
         return Settlement(
             accepted=tuple(sorted(accepted)),
             refused=tuple(sorted(set(state.round.pairs) - set(accepted))),
-            transfers=tuple(self._transfers(state, accepted, truthful, version, lineage)),
+            transfers=tuple(self._transfers(state, accepted, verdict, version, lineage)),
             versions=(version,) if version else (),
             heads=heads,
             licences=tuple((name, heads[0]) for name in licensed),
         )
-
-    def _truthful(self, state: State) -> list[str]:
-        """Validators all of whose scores and values lie within the tolerance of the median."""
-        children, parents, alike = child_losses(state), parent_losses(state), echoes(state.round)
-        values = medians(value.values for value in state.round.values.values())
-        return [
-            name
-            for name, score in sorted(state.round.scores.items())
-            if self._near(score.children, children)
-            and self._near(score.parents, parents)
-            and self._near(score.echoes, alike)
-            and (name not in state.round.values or self._near(state.round.values[name].values, values))
-        ]
-
-    def _near(self, stated: Pairs, agreed: Mapping[str, int]) -> bool:
-        return all(abs(loss - agreed[name]) <= self.rules.score_tolerance for name, loss in stated)
 
     def _version(self, state: State, accepted: tuple[str, ...]) -> Version | None:
         """The version this round makes: the accepted child, or the composition if it is no worse."""
@@ -110,13 +96,10 @@ class RelayJAX:
         if self.topology(state) is Topology.CHAIN:
             trainer = accepted[0]
             return Version(number, state.round.submissions[trainer].child, parent, round, (trainer,))
-        values = state.round.values.values()
         before = parent_losses(state)[str(parent)]
-        digests = sorted(value.composed for value in values)
-        composed = max(digests, key=digests.count)
-        loss = median_low(value.loss for value in values)
-        majority = 2 * digests.count(composed) > len(self.maintainers(state))
-        if not majority or loss - before > self.rules.tolerance:
+        composed = composition(state.round, len(self.maintainers(state)))
+        loss = median_low(value.loss for value in state.round.values.values())
+        if composed is None or loss - before > self.rules.tolerance:
             return None
         owners = tuple(sorted(accepted))
         return Version(number, composed, parent, round, owners, self._above_noise(state.round, owners))
@@ -143,7 +126,7 @@ class RelayJAX:
         self,
         state: State,
         accepted: tuple[str, ...],
-        truthful: list[str],
+        verdict: Verdict,
         version: Version | None,
         lineage: list[Version],
     ) -> list[Transfer]:
@@ -155,7 +138,9 @@ class RelayJAX:
             else:
                 moves.append((ESCROW + name, POT, amount, "deposit forfeited"))
         wage = self.rules.wages // max(1, len(state.round.scores))
-        moves += [(POT, name, wage, "maintenance") for name in truthful]
+        moves += [(POT, name, wage, "maintenance") for name in verdict.truthful]
+        lost = {name: min(self.rules.slash, state.balances[name]) for name in verdict.slashed}
+        moves += [(name, POT, amount, "slashed") for name, amount in lost.items() if amount]
         pot = book(state, moves).pot
         if state.round.number == state.schedule.rounds:
             moves += [(POT, name, part, "remainder") for name, part in remainder(pot, lineage) if part]

@@ -86,12 +86,13 @@ class Rules(Settings):
 class RelayJAXRules(Rules):
     """Bounded supply, acceptance by trust region, payout by measured value, decaying royalty.
 
-    The supply after all R rounds is `participants · endowment + R · emission`, whatever anybody does.
+    The supply after all R rounds is `(participants + validators) · endowment + R · emission`, whatever
+    anybody does.
     """
 
     endowment: int = setting(
         10 * COIN,
-        "granted to each founding participant, so that it can deposit",
+        "granted to each founding participant and validator, so that it has something to lose",
         unit="micro-coins",
         low=0,
         high=10**12,
@@ -136,6 +137,14 @@ class RelayJAXRules(Rules):
         1_000,
         "largest distance from the median score that is paid",
         unit="micro-nats",
+        low=0,
+        high=10**12,
+    )
+
+    slash: int = setting(
+        COIN,
+        "lost by a validator that shows no report it pledged to, or one beyond score_tolerance",
+        unit="micro-coins",
         low=0,
         high=10**12,
     )

@@ -1,6 +1,6 @@
 """What a round's end decides, and the one place where coins move.
 
-A transfer is (source, target, amount, reason). Sources: `mint`, `pot`, `escrow:NAME`. Targets: a
+A transfer is (source, target, amount, reason). Sources: `mint`, `pot`, `escrow:NAME`, a name. Targets: a
 name, `pot`, `burn`. Booking them conserves coins: what was minted less what was burned always equals
 balances + escrow + pot.
 """
@@ -79,11 +79,17 @@ def book(state: State, transfers: Iterable[Transfer]) -> Accounts:
             minted += amount
         elif source == POT:
             pot -= amount
-        else:
+        elif source.startswith(ESCROW):
             name = source.removeprefix(ESCROW)
             escrow[name] = escrow.get(name, 0) - amount
             if escrow[name] < 0:
                 raise ProtocolError(f"{reason}: escrow of {name} holds less than {amount} micro-coins")
+        elif source in balances:
+            balances[source] -= amount
+            if balances[source] < 0:
+                raise ProtocolError(f"{reason}: {source} holds less than {amount} micro-coins")
+        else:
+            raise ProtocolError(f"{reason}: there is no account {source!r}")
         if target == POT:
             pot += amount
         elif target == BURN:

@@ -33,8 +33,10 @@ class Phase(enum.IntEnum):
     COMMIT = 2
     REVEAL = 3
     TESTING = 4
-    VALUATION = 5
-    SETTLEMENT = 6
+    SCORING = 5
+    APPRAISAL = 6
+    VALUATION = 7
+    SETTLEMENT = 8
 
 
 class Role(enum.StrEnum):
@@ -83,6 +85,8 @@ class Round:
     Attributes:
       beacon: hash of everything before the round; lots are drawn with it.
       seed: of the test draw, empty until drawn.
+      pledges: validator → what binds it to its score.
+      appraisals: validator → what binds it to its value.
     """
 
     number: int
@@ -94,7 +98,9 @@ class Round:
     commitments: Mapping[str, str] = field(default_factory=dict)
     submissions: Mapping[str, Submit] = field(default_factory=dict)
     seed: str = ""
+    pledges: Mapping[str, str] = field(default_factory=dict)
     scores: Mapping[str, Score] = field(default_factory=dict)
+    appraisals: Mapping[str, str] = field(default_factory=dict)
     values: Mapping[str, Value] = field(default_factory=dict)
 
 

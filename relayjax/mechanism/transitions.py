@@ -6,14 +6,14 @@ A record that the rules do not allow raises `ProtocolError` and changes nothing.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from relayjax.errors import ProtocolError
 from relayjax.identity import PublicKeys
 from relayjax.mechanism.base import Mechanism, opening_loss
 from relayjax.mechanism.phases import in_round, next_phase, trains
-from relayjax.mechanism.rules import MILLION, RelayJAXRules, Schedule
+from relayjax.mechanism.rules import MILLION, RelayJAXRules, Rules, Schedule
 from relayjax.mechanism.rulesets import mechanism
 from relayjax.mechanism.settlement import BURN, MINT, POT, book
 from relayjax.mechanism.state import Member, Phase, Role, State, Topology
@@ -27,12 +27,14 @@ from relayjax.records import (
     Join,
     Match,
     Pairs,
+    Pledge,
     Record,
     Score,
     Settle,
     Submit,
     Value,
     commitment,
+    report_commitment,
 )
 
 
@@ -73,14 +75,18 @@ def _join(state: State, record: Join, _: Mechanism) -> State:
     _require(record.role in list(Role), record, f"the role must be one of {', '.join(Role)}")
     member = enlist(record, Role(record.role), state.schedule)
     _require(_has_place(state, member.role), record, f"every place of a {member.role} is taken")
-    founding = member.role is Role.PARTICIPANT and state.round.number == 1
-    grant = state.rules.endowment if founding and isinstance(state.rules, RelayJAXRules) else 0
+    grant = endowment(state.rules) if member.role is not Role.OBSERVER and state.round.number == 1 else 0
     return dataclasses.replace(
         state,
         members={**state.members, record.author: member},
         balances={**state.balances, record.author: grant},
         minted=state.minted + grant,
     )
+
+
+def endowment(rules: Rules) -> int:
+    """What a founding participant or maintainer is granted, micro-coins."""
+    return rules.endowment if isinstance(rules, RelayJAXRules) else 0
 
 
 def _has_place(state: State, role: Role) -> bool:
@@ -160,11 +166,31 @@ def _draw(state: State, record: Draw, _: Mechanism) -> State:
     return in_round(state, seed=record.seed)
 
 
-def _score(state: State, record: Score, rules: Mechanism) -> State:
-    _in_phase(state, record, Phase.TESTING)
-    _require(bool(state.round.seed), record, "the test is not drawn yet")
+def _pledge(state: State, record: Pledge, rules: Mechanism) -> State:
+    now = state.round
+    fits = now.phase in (Phase.TESTING, Phase.APPRAISAL)
+    _require(fits, record, f"belongs to the testing and appraisal phases, this is {now.phase.name.lower()}")
+    _require(bool(now.seed), record, "the test is not drawn yet")
     _require(record.author in rules.maintainers(state), record, "does not maintain this round")
+    _require(_is_hex(record.commitment, 32), record, "a commitment is 64 hexadecimal digits")
+    field = "pledges" if now.phase is Phase.TESTING else "appraisals"
+    made: dict[str, str] = {**getattr(now, field)}
+    _require(record.author not in made, record, "has pledged already")
+    return in_round(state, **{field: {**made, record.author: record.commitment}})
+
+
+def _pledged(record: Score | Value, pledges: Mapping[str, str]) -> None:
+    """Refuses a report that its author was not bound to before anybody's was shown."""
+    _require(record.author in pledges, record, "made no pledge, so it may have copied what others showed")
+    _require(_is_hex(record.salt, 16), record, "a salt is 32 hexadecimal digits")
+    made = report_commitment(record)
+    _require(made == pledges[record.author], record, "is not what was pledged: show the very same report")
+
+
+def _score(state: State, record: Score, rules: Mechanism) -> State:
+    _in_phase(state, record, Phase.SCORING)
     _require(record.author not in state.round.scores, record, "has scored already")
+    _pledged(record, state.round.pledges)
     _covers(record, record.children, state.round.submissions)
     parents = {str(state.round.pairs[trainer]) for trainer in state.round.submissions}
     _covers(record, record.parents, parents)
@@ -176,8 +202,8 @@ def _score(state: State, record: Score, rules: Mechanism) -> State:
 
 def _value(state: State, record: Value, rules: Mechanism) -> State:
     _in_phase(state, record, Phase.VALUATION)
-    _require(record.author in rules.maintainers(state), record, "does not maintain this round")
     _require(record.author not in state.round.values, record, "has valued already")
+    _pledged(record, state.round.appraisals)
     _require(_is_hex(record.composed, 32), record, "a digest is 64 hexadecimal digits")
     accepted = rules.accepted(state)
     for pairs in (
@@ -194,15 +220,22 @@ def _value(state: State, record: Value, rules: Mechanism) -> State:
 
 
 def _close(state: State, record: Close, rules: Mechanism) -> State:
-    """Goes on without those who stay away; a test or valuation needs a majority of the maintainers."""
+    """Goes on without those who stay away; pledges and reports need a majority of the maintainers."""
     phase = state.round.phase
     _require(record.author == state.orderer, record, "only the ordering maintainer closes a phase")
     _require(record.phase == phase.name.lower(), record, f"the present phase is {phase.name.lower()}")
     _require(phase not in (Phase.AUCTION, Phase.SETTLEMENT), record, "this phase ends with a derived record")
-    if phase in (Phase.TESTING, Phase.VALUATION):
-        done = state.round.scores if phase is Phase.TESTING else state.round.values
-        quorum = 2 * len(done) > len(rules.maintainers(state))
-        _require(quorum, record, "no majority of the maintainers has reported")
+    now = state.round
+    done: dict[Phase, tuple[Mapping[str, Any], str]] = {
+        Phase.TESTING: (now.pledges, "pledged"),
+        Phase.SCORING: (now.scores, "reported"),
+        Phase.APPRAISAL: (now.appraisals, "pledged"),
+        Phase.VALUATION: (now.values, "reported"),
+    }
+    if phase in done:
+        those, what = done[phase]
+        quorum = 2 * len(those) > len(rules.maintainers(state))
+        _require(quorum, record, f"no majority of the maintainers has {what}")
     return next_phase(state, rules)
 
 
@@ -235,6 +268,7 @@ TRANSITIONS: dict[type[Record], Callable[[State, Any, Mechanism], State]] = {
     Commit: _commit,
     Submit: _submit,
     Draw: _draw,
+    Pledge: _pledge,
     Score: _score,
     Value: _value,
     Close: _close,

@@ -73,7 +73,14 @@ class Members:
             keys.save(directory)
 
 
-def salt(seed: int, name: str, round: int) -> bytes:
-    """The salt of a member's commitment in a local relay, 16 bytes; a real participant draws it at random."""
+def salt(seed: int, name: str, round: int, kind: str = "commitment") -> bytes:
+    """A member's salt in a local relay, 16 bytes; a real member draws it at random.
+
+    Args:
+      seed: of the run.
+      name: of the member.
+      round: that it is for.
+      kind: what it is for: a `commitment` to a delta, or the report, `score` or `value`, that is pledged.
+    """
     material = b"%d\0%s\0%d" % (seed, name.encode(), round)
-    return blake3(material, derive_key_context="relayjax 2026 local commitment salt").digest(length=16)
+    return blake3(material, derive_key_context=f"relayjax 2026 local {kind} salt").digest(length=16)

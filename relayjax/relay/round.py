@@ -1,7 +1,7 @@
 """One round of the protocol, phase by phase, with every member in this process.
 
 The order of the phases is what makes the protocol safe: deposits before training, all commitments
-before any delta is shown, all deltas before the test is drawn.
+before any delta is shown, all deltas before the test is drawn, all pledges before any report is shown.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from relayjax.mechanism.state import Phase, State, Topology
 from relayjax.mechanism.transitions import expected_draw, expected_match, expected_settlement
 from relayjax.merging import MERGES, compose
 from relayjax.pack import ModelVersion
-from relayjax.records import Bid, Close, Deposit, Score, Value
+from relayjax.records import Bid, Close, Deposit, Pledge, Score, Value, report_commitment
 from relayjax.relay.crew import Crew
 from relayjax.relay.events import HandedOff, Matched, Settled, Trained
 from relayjax.relay.members import salt
@@ -154,7 +154,7 @@ def _value(
 ) -> np.ndarray | None:
     """In a braid round, composes the accepted deltas and has every maintainer value them."""
     state = crew.state
-    if state.round.phase is not Phase.VALUATION:
+    if state.round.phase is not Phase.APPRAISAL:
         return None
     base, places = heads[state.head.number], len(state.round.pairs)
     with crew.clock.stage("encode"):
@@ -172,10 +172,22 @@ def _value(
 
 
 def _report(crew: Crew, measured: Score | Value) -> None:
-    """Every maintainer signs what was measured: here they share one machine, which measures once for all."""
+    """Every maintainer pledges to what was measured, then shows it.
+
+    Here they share one machine, which measures once for all.
+    """
+    number, say, keys = measured.round, crew.transcript.say, crew.members.by_name
     with crew.clock.stage("ledger"):
-        for name in crew.rules.maintainers(crew.state):
-            crew.transcript.say(crew.members.by_name[name], dataclasses.replace(measured, author=name))
+        reports = {
+            name: dataclasses.replace(
+                measured, author=name, salt=salt(crew.seed, name, number, measured.KIND).hex()
+            )
+            for name in crew.rules.maintainers(crew.state)
+        }
+        for name, report in reports.items():
+            say(keys[name], Pledge(name, number, report_commitment(report)))
+        for name, report in reports.items():
+            say(keys[name], report)
 
 
 def _settle(crew: Crew) -> SettledRound:

@@ -168,6 +168,7 @@ class Validator:
         return Score(
             "",
             round,
+            salt="",
             parents=tuple(sorted((str(n), self._loss(theta, drawn)) for n, theta in parents.items())),
             children=tuple(sorted((t, self._loss(theta, drawn)) for t, theta in children.items())),
             echoes=echoes,
@@ -220,6 +221,7 @@ class Validator:
         return Value(
             "",
             round,
+            salt="",
             composed=digest(composed),
             loss=self._loss(composed, drawn),
             values=_pairs(trainers, part * path.values),

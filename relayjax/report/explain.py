@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from statistics import fmean, median_low
+from statistics import fmean
 
 from relayjax.errors import WorkdirError
 from relayjax.history import History, SettledRound
@@ -13,6 +13,7 @@ from relayjax.mechanism.payout import Payout, measured
 from relayjax.mechanism.rules import MILLION, DeRelayLRules, RelayJAXRules
 from relayjax.mechanism.settlement import ESCROW
 from relayjax.mechanism.state import Role
+from relayjax.mechanism.truth import Reports, Verdict, distance, judge
 from relayjax.records import Join
 from relayjax.report.payouts import payouts
 from relayjax.summary import COINS, account, ordered
@@ -196,20 +197,31 @@ def _maintenance(history: History, name: str) -> Iterator[str]:
         yield "Each round pays a fee to the writers of its four blocks, drawn by lot among the maintainers."
         return
     yield (
-        f"The validators whose scores lie within {_nats(rules.score_tolerance)} nats of the median share "
-        f"{rules.maintainer_share / MILLION:.1%} of the emission of {_coins(rules.emission)}."
+        f"The validators whose figures lie within {_nats(rules.score_tolerance)} nats of the median share "
+        f"{rules.maintainer_share / MILLION:.1%} of the emission of {_coins(rules.emission)}; who lies "
+        f"beyond it, or does not show what it pledged to, is slashed {_coins(rules.slash)} coins."
     )
-    for settled in scored:
-        distance = _distance(settled, name)
-        if distance > rules.score_tolerance:
-            yield f"round {settled.number}: not paid, a score lay {_nats(distance)} nats from the median"
+    for settled in history.rounds:
+        verdict = judge(settled.facts, len(settled.maintainers), rules.score_tolerance)
+        if name in settled.facts.pledges and name not in verdict.truthful:
+            lost = sum(a for s, _, a, why in settled.settle.transfers if (s, why) == (name, "slashed"))
+            what = f"slashed {_coins(lost)} coins" if name in verdict.slashed else "not paid"
+            yield f"round {settled.number}: {what}, {_doubt(settled, verdict, name)}"
 
 
-def _distance(settled: SettledRound, name: str) -> int:
-    """Largest distance of a validator's scores from the median, micro-nats."""
-    scores = [dict(score.children) for score in settled.facts.scores.values()]
-    own = dict(settled.facts.scores[name].children)
-    return max(abs(loss - median_low(s[trainer] for s in scores)) for trainer, loss in own.items())
+def _doubt(settled: SettledRound, verdict: Verdict, name: str) -> str:
+    """Why a validator's work in a round earned no wage."""
+    if name in verdict.withheld:
+        return "it did not show the report that it had pledged to"
+    both: tuple[Reports, ...] = (settled.facts.scores, settled.facts.values)
+    far = max(distance(reports, name) for reports in both if name in reports)
+    if name in verdict.outliers and far:
+        return f"a figure lay {_nats(far)} nats from the median"
+    if name in verdict.outliers:
+        return "it stated other composed weights than the majority"
+    if settled.facts.values and name not in settled.facts.values:
+        return "it stated no values"
+    return "half of the validators contradict the other half, so nobody can tell who is right"
 
 
 def _licence(history: History, name: str) -> Iterator[str]:
@@ -239,6 +251,7 @@ def _account(history: History, name: str) -> Iterator[str]:
     sheet, balance = account(history, name), history.state.balances[name]
     rows = [("endowment", sheet.endowment), *sheet.income.items()]
     rows += [("deposits paid", -sheet.deposited), ("deposits returned", sheet.returned)]
+    rows += [("slashed", -sheet.slashed)]
     for label, amount in rows:
         if amount:
             yield f"{label:<20}{_coins(amount):>18}"

@@ -88,6 +88,7 @@ def render(
     return environment.get_template("report.html").render(
         summary=summary,
         reasons=list(reasons),
+        slashed=any(member.account.slashed for member in summary.members),
         pictures=list(pictures(history, metrics, summary)),
         config=list(flatten(history.genesis.config)),
         rules=type(history.state.rules).__name__,

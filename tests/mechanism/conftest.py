@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import pytest
 
@@ -23,16 +23,20 @@ from relayjax.records import (
     Genesis,
     Join,
     Pairs,
+    Pledge,
     Record,
     Score,
     Submit,
     Value,
     commitment,
+    report_commitment,
 )
 
 NAT = 1_000_000
 SALT = "00" * 16
 COMPOSED = "cc" * 32
+
+Report = Score | Value
 
 
 @functools.lru_cache(maxsize=1024)
@@ -79,6 +83,8 @@ class Player:
       noise: trainer → (standard error of its value, that of random directions); 0 when not given.
       echoes: trainer → how much its delta resembles earlier work, ppm; 0 when not given.
       lies: validator → what it adds to every loss.
+      stated: what a validator makes of a report before it pledges to it.
+      withheld: validators that show nothing of what they pledged to, if the relay can go on without.
     """
 
     def __init__(self, schedule: Schedule, rules: Rules, dice: random.Random | None = None, away: float = 0):
@@ -91,6 +97,9 @@ class Player:
         self.noise: dict[str, tuple[int, int]] = {}
         self.echoes: dict[str, int] = {}
         self.lies: dict[str, int] = {}
+        self.stated: Callable[[Report], Report] = lambda report: report
+        self.withheld: set[str] = set()
+        self.reports: dict[str, Report] = {}
         self.composed: dict[str, str] = {}
         self.composed_loss: int | None = None
         self.parent_loss = 2 * NAT
@@ -148,11 +157,26 @@ class Player:
             self.say(self.submission(name))
         self.close(Phase.REVEAL)
 
-    def quorum(self) -> list[str]:
-        """The maintainers that report: those present, but never fewer than the relay needs to go on."""
-        everybody = self.rules.maintainers(self.state)
-        here = self.present(everybody)
-        return here if 2 * len(here) > len(everybody) else list(everybody)
+    def quorum(self, expected: Iterable[str]) -> list[str]:
+        """Of some maintainers, those present, but never fewer than the relay needs to go on."""
+        here = self.present(expected)
+        enough = 2 * len(here) > len(self.rules.maintainers(self.state))
+        return here if enough else sorted(expected)
+
+    def pledge(self, phase: Phase, make: Callable[[str], Report]) -> None:
+        self.reports = {}
+        for name in self.quorum(self.rules.maintainers(self.state)):
+            self.reports[name] = self.stated(make(name))
+            self.say(Pledge(name, self.state.round.number, report_commitment(self.reports[name])))
+        self.close(phase)
+
+    def show(self, phase: Phase) -> None:
+        if self.state.round.phase is phase:
+            willing = self.reports.keys() - self.withheld
+            enough = 2 * len(willing) > len(self.rules.maintainers(self.state))
+            for name in self.quorum(willing if enough else self.reports):
+                self.say(self.reports[name])
+            self.close(phase)
 
     def score(self, name: str) -> Score:
         now, lie = self.state.round, self.lies.get(name, 0)
@@ -160,6 +184,7 @@ class Player:
         return Score(
             name,
             now.number,
+            SALT,
             tuple((parent, self.parent_loss) for parent in parents),
             tuple((trainer, self.losses[trainer] + lie) for trainer in sorted(now.submissions)),
             self.echoes_of(sorted(now.submissions)),
@@ -170,17 +195,23 @@ class Player:
         return tuple((trainer, self.echoes.get(trainer, 0)) for trainer in trainers) if braid else ()
 
     def test(self) -> None:
+        self.draw_and_pledge()
+        self.show(Phase.SCORING)
+
+    def draw_and_pledge(self) -> None:
         if self.state.round.phase is not Phase.TESTING:
             return
         for trainer in sorted(self.state.round.submissions):
             self.losses.setdefault(trainer, self.parent_loss + self.dice.randint(-NAT, NAT))
         self.say(expected_draw(self.state))
-        for name in self.quorum():
-            self.say(self.score(name))
-        self.close(Phase.TESTING)
+        self.pledge(Phase.TESTING, self.score)
 
     def value(self) -> None:
-        if self.state.round.phase is not Phase.VALUATION:
+        self.appraise()
+        self.show(Phase.VALUATION)
+
+    def appraise(self) -> None:
+        if self.state.round.phase is not Phase.APPRAISAL:
             return
         accepted = sorted(self.rules.accepted(self.state))
         for trainer in accepted:
@@ -192,10 +223,12 @@ class Player:
         none = tuple((trainer, 0) for trainer in accepted)
         noise = [self.noise.get(trainer, (0, 0)) for trainer in accepted]
         stderr, chance = (tuple(zip(accepted, column, strict=True)) for column in zip(*noise, strict=True))
-        for name in self.quorum():
-            digest = self.composed.get(name, COMPOSED)
-            self.say(Value(name, self.state.round.number, digest, loss, pairs, stderr, chance, pairs, none))
-        self.close(Phase.VALUATION)
+
+        def valued(name: str) -> Value:
+            number, digest = self.state.round.number, self.composed.get(name, COMPOSED)
+            return Value(name, number, SALT, digest, loss, pairs, stderr, chance, pairs, none)
+
+        self.pledge(Phase.APPRAISAL, valued)
 
     def settle(self) -> None:
         self.say(expected_settlement(self.state))
@@ -216,7 +249,16 @@ class Player:
 
     def until(self, phase: Phase) -> Player:
         """Plays on within the round until a phase is reached."""
-        steps = (self.auction, self.deposit, self.commit, self.reveal, self.test, self.value)
+        steps = (
+            self.auction,
+            self.deposit,
+            self.commit,
+            self.reveal,
+            self.draw_and_pledge,
+            lambda: self.show(Phase.SCORING),
+            self.appraise,
+            lambda: self.show(Phase.VALUATION),
+        )
         self.losses, self.values = {}, {}
         for step in steps[: phase - Phase.AUCTION]:
             step()

@@ -28,6 +28,7 @@ RELAYJAX = st.builds(
     royalty_decay=st.integers(0, 999_999),
     tolerance=st.integers(0, 2 * COIN),
     score_tolerance=st.integers(0, COIN),
+    slash=st.integers(0, 4 * COIN),
 )
 DERELAYL = st.builds(
     DeRelayLRules,
@@ -41,9 +42,12 @@ thorough = settings(max_examples=60, deadline=None, suppress_health_check=[Healt
 
 
 def played(player, schedule: Schedule, rules: Rules, seed: int, away: float):
-    """A player after all rounds, or as many as the relay lived."""
+    """A player after all rounds, or as many as the relay lived; some validators lie or withhold reports."""
     play = player(schedule, rules, random.Random(seed), away)
     while not play.state.finished:
+        maintainers = play.rules.maintainers(play.state)
+        play.lies = {name: play.dice.choice((0, 0, COIN, -9 * COIN)) for name in maintainers}
+        play.withheld = {name for name in maintainers if play.dice.random() < 0.2}
         play.round()
     return play
 
@@ -57,7 +61,7 @@ def test_relayjax_keeps_its_books_and_never_stops(player, rules, seed, away, cou
     play = played(player, schedule, rules, seed, away)
     state = play.state
     assert state.round.number == 9
-    assert state.minted == count * rules.endowment + 8 * rules.emission and state.burned == 0
+    assert state.minted == (count + validators) * rules.endowment + 8 * rules.emission and state.burned == 0
     assert replayed(play.said) == state
 
 
@@ -95,11 +99,11 @@ def test_a_relay_that_nobody_joins_does_nothing_and_does_not_crash(player, rules
 
 def test_amounts_stay_exact_at_the_far_end_of_every_range(player):
     """The largest supply that the ranges allow is still an integer that a record can carry."""
-    top = {
-        name: Schedule.__dataclass_fields__[name].metadata["spec"].high for name in ("rounds", "participants")
-    }
+    names = ("rounds", "participants", "validators")
+    top = {name: Schedule.__dataclass_fields__[name].metadata["spec"].high for name in names}
     high = {name: f.metadata["spec"].high for name, f in RelayJAXRules.__dataclass_fields__.items()}
-    assert top["participants"] * high["endowment"] + top["rounds"] * high["emission"] < 2**53
+    granted = (top["participants"] + top["validators"]) * high["endowment"]
+    assert granted + top["rounds"] * high["emission"] < 2**53
     paper = {name: f.metadata["spec"].high for name, f in DeRelayLRules.__dataclass_fields__.items()}
     cases = Schedule.__dataclass_fields__["draw"].metadata["spec"].high
     assert top["participants"] // 2 * top["rounds"] * paper["lineage_reward"] < 2**53

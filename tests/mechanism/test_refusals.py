@@ -12,11 +12,11 @@ from relayjax.mechanism.apply import apply, start
 from relayjax.mechanism.rules import COIN, DeRelayLRules, RelayJAXRules, Schedule
 from relayjax.mechanism.state import Phase, Role
 from relayjax.mechanism.transitions import expected_draw, expected_match
-from relayjax.records import Bid, Close, Deposit, Genesis, Record, Settle
+from relayjax.records import Bid, Close, Deposit, Genesis, Pledge, Record, Settle, report_commitment
 
 BRAID = Schedule(rounds=3, participants=4, validators=3, braid_rounds=(1,))
 RULES = RelayJAXRules(tolerance=10 * COIN)
-ACTS = {"bid", "deposit", "commit", "submit", "score", "value"}
+ACTS = {"bid", "deposit", "commit", "submit", "pledge", "score", "value"}
 
 
 def refused(state, record: Record, *words: str) -> None:
@@ -55,12 +55,17 @@ def test_every_record_is_good_once_and_in_its_place_only(player, rules):
 
 def _expected(state, record) -> set[str]:
     """Authors whose record of this kind may still be good in this state."""
+    now = state.round
+    pledged = dict(state.members)
+    if now.seed:
+        pledged = {Phase.TESTING: now.pledges, Phase.APPRAISAL: now.appraisals}.get(now.phase, pledged)
     facts = {
         "bid": (Phase.AUCTION, state.round.bids),
         "deposit": (Phase.DEPOSIT, state.round.deposits),
         "commit": (Phase.COMMIT, state.round.commitments),
         "submit": (Phase.REVEAL, state.round.submissions),
-        "score": (Phase.TESTING, state.round.scores if state.round.seed else dict(state.members)),
+        "pledge": (now.phase, pledged),
+        "score": (Phase.SCORING, state.round.scores),
         "value": (Phase.VALUATION, state.round.values),
     }
     phase, done = facts[record.KIND]
@@ -176,22 +181,26 @@ def test_the_test_is_drawn_after_every_reveal_and_scores_follow_it(player):
     early = player(BRAID, RULES).until(Phase.REVEAL)
     refused(early.state, dataclasses.replace(draw, seed=early.state.transcript.hex()), "testing phase")
     play.losses = dict.fromkeys(play.state.round.submissions, 0)
-    refused(play.state, play.score("v0"), "not drawn yet")
+    refused(play.state, Pledge("v0", 1, report_commitment(play.score("v0"))), "not drawn yet")
+    refused(play.state, play.score("v0"), "scoring phase")
     refused(apply(play.state, draw), draw, "drawn already")
+
+
+def bound(state, report):
+    """A state in which a report's author has pledged to it, and the report."""
+    field = "pledges" if report.KIND == "score" else "appraisals"
+    pledges = {**getattr(state.round, field), report.author: report_commitment(report)}
+    return dataclasses.replace(state, round=dataclasses.replace(state.round, **{field: pledges})), report
 
 
 @pytest.mark.parametrize("field", ["parents", "children"])
 def test_a_score_covers_every_model_exactly(player, field):
-    play = at(player, Phase.TESTING)
-    play.losses = dict.fromkeys(play.state.round.submissions, 0)
-    play.say(expected_draw(play.state))
-    good = play.score("v0")
+    play = at(player, Phase.SCORING)
+    good = play.reports["v0"]
     pairs = getattr(good, field)
-    for wrong in (pairs[1:], (*pairs, pairs[-1]), (*pairs, ("x", 1)), (("x", 1), *pairs[1:]), ()):
-        refused(play.state, dataclasses.replace(good, **{field: wrong}), "must state exactly")
-    if len(pairs) > 1:
-        refused(play.state, dataclasses.replace(good, **{field: pairs[::-1]}), "must state exactly")
-    refused(play.state, dataclasses.replace(good, author="p0"), "does not maintain")
+    wrongs = [pairs[1:], (*pairs, pairs[-1]), (*pairs, ("x", 1)), (("x", 1), *pairs[1:]), ()]
+    for wrong in wrongs + ([pairs[::-1]] if len(pairs) > 1 else []):
+        refused(*bound(play.state, dataclasses.replace(good, **{field: wrong})), "must state exactly")
 
 
 def test_a_value_covers_the_accepted_exactly(player):
@@ -204,8 +213,9 @@ def test_a_value_covers_the_accepted_exactly(player):
     before, good = next((b, r) for b, r in seen if r.KIND == "value")
     assert [name for name, _ in good.values] == ["p1", "p2", "p3"]
     for field in ("values", "stderr", "shapley", "shapley_stderr"):
-        refused(before, dataclasses.replace(good, **{field: (("p0", 1), *getattr(good, field))}), "exactly")
-    refused(before, dataclasses.replace(good, composed="x"), "digest")
+        wrong = dataclasses.replace(good, **{field: (("p0", 1), *getattr(good, field))})
+        refused(*bound(before, wrong), "exactly")
+    refused(*bound(before, dataclasses.replace(good, composed="x")), "digest")
 
 
 def test_only_the_orderer_closes_the_present_phase(player):
@@ -219,22 +229,35 @@ def test_only_the_orderer_closes_the_present_phase(player):
     refused(at(player, Phase.SETTLEMENT).state, Close("v0", 1, "settlement"), "derived record")
 
 
-def test_a_test_and_a_valuation_are_closed_with_a_majority_of_the_maintainers_only(player):
+def test_pledging_and_reporting_are_closed_with_a_majority_of_the_maintainers_only(player):
     play = player(dataclasses.replace(BRAID, validators=4), RULES).until(Phase.TESTING)
-    play.losses = dict.fromkeys(play.state.round.submissions, 0)
-    close = Close("v0", 1, "testing")
-    refused(play.state, close, "majority")
-    play.say(expected_draw(play.state))
-    for name in ("v0", "v2", "v3"):
-        refused(play.state, close, "majority")
-        play.say(play.score(name))
-    play.say(close)
-    assert play.state.round.phase is Phase.VALUATION
-    close = Close("v0", 1, "valuation")
-    play.watch = lambda before, record: record == close or refused(before, close, "majority")
-    play.quorum = lambda: ["v1", "v2", "v3"]
-    play.value()
+    present = ["v0", "v2", "v3"]
+    play.quorum = lambda expected: present
+    seen = []
+    play.watch = lambda before, record: seen.append((before, record))
+    refused(play.state, Close("v0", 1, "testing"), "majority", "pledged")
+    for step in (play.draw_and_pledge, play.test, play.appraise, play.value):
+        step()
     assert play.state.round.phase is Phase.SETTLEMENT
+    assert [set(part) for part in (play.state.round.pledges, play.state.round.values)] == [set(present)] * 2
+    closed = [record.phase for _, record in seen if record.KIND == "close"]
+    assert closed == ["testing", "appraisal"]  # all who pledged have reported: those phases end by themselves
+    for before, record in seen:
+        if record.KIND in ("pledge", "score", "value"):
+            phase = before.round.phase.name.lower()
+            what = "pledged" if record.KIND == "pledge" else "reported"
+            refused(before, Close("v0", 1, phase), f"no majority of the maintainers has {what}")
+
+
+def test_reporting_is_closed_without_who_withholds_once_a_majority_has_reported(player):
+    play = player(BRAID, RULES).until(Phase.SCORING)
+    close = Close("v0", 1, "scoring")
+    for name in ("v2", "v1"):
+        refused(play.state, close, "majority", "reported")
+        play.say(play.reports[name])
+    play.say(close)
+    assert play.state.round.phase is Phase.APPRAISAL
+    refused(play.state, play.reports["v0"], "scoring phase, this is appraisal")
 
 
 def test_a_settlement_before_its_time_is_refused(player):

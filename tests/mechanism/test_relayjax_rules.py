@@ -78,19 +78,19 @@ def test_one_validator_cannot_move_what_guards_the_pay(player):
     """v1 states no noise, no likeness and other values, v2 the contrary; v0 decides."""
     play = player(BRAIDS, RULES)
     play.echoes, play.noise = {"p3": RULES.echo_limit + 1}, {"p0": (30, 40), "p1": (30, 40)}
-    honest, lies = play.say, {"v1": (0, 0, 10), "v2": (MILLION, 10**6, -10)}
+    lies = {"v1": (0, 0, 10), "v2": (MILLION, 10**6, -10)}
 
-    def say(record):
-        if isinstance(record, Score) and record.author in lies:
-            record = dataclasses.replace(record, echoes=all_of(record.echoes, lies[record.author][0]))
-        elif isinstance(record, Value) and record.author in lies:
-            _, noise, value = lies[record.author]
-            values = tuple((name, stated + value) for name, stated in record.values)
-            noises = all_of(record.stderr, noise)
-            record = dataclasses.replace(record, values=values, stderr=noises, chance=noises)
-        honest(record)
+    def stated(report):
+        if report.author not in lies:
+            return report
+        echo, noise, value = lies[report.author]
+        if isinstance(report, Score):
+            return dataclasses.replace(report, echoes=all_of(report.echoes, echo))
+        values = tuple((name, figure + value) for name, figure in report.values)
+        noises = all_of(report.stderr, noise)
+        return dataclasses.replace(report, values=values, stderr=noises, chance=noises)
 
-    play.say = say
+    play.stated = stated
     play.round(losses=EVEN, values={"p0": 150, "p1": 151, "p2": 20, "p3": 9})
     settle = play.said[-1]
     assert settle.refused == ("p3",)
@@ -100,17 +100,14 @@ def test_one_validator_cannot_move_what_guards_the_pay(player):
 
 def test_of_two_that_disagree_the_stricter_counts(player):
     play = player(dataclasses.replace(BRAIDS, validators=2), RULES)
-    honest = play.say
 
-    def say(record):
-        if isinstance(record, Score):
-            high = RULES.echo_limit + 1 if record.author == "v0" else 0
-            record = dataclasses.replace(record, echoes=((("p0", high), *record.echoes[1:])))
-        elif isinstance(record, Value) and record.author == "v0":
-            record = dataclasses.replace(record, stderr=all_of(record.stderr, 3))
-        honest(record)
+    def stated(report):
+        if isinstance(report, Score):
+            high = RULES.echo_limit + 1 if report.author == "v0" else 0
+            return dataclasses.replace(report, echoes=((("p0", high), *report.echoes[1:])))
+        return dataclasses.replace(report, stderr=all_of(report.stderr, 3 if report.author == "v0" else 0))
 
-    play.say = say
+    play.stated = stated
     play.round(losses=EVEN, values=dict.fromkeys(EVEN, 9) | {"p1": 10})
     assert play.said[-1].refused == ("p0",)
     assert set(paid(play, "value")) == {"p1"}
@@ -120,14 +117,13 @@ def test_of_two_that_disagree_the_stricter_counts(player):
 @pytest.mark.parametrize("figure", [-1, -(10**15), MILLION + 1])
 def test_figures_that_cannot_be_are_refused(player, field, figure):
     play = player(BRAIDS, RULES)
-    honest = play.say
 
-    def say(record):
-        if isinstance(record, Score | Value) and hasattr(record, field):
-            record = dataclasses.replace(record, **{field: all_of(getattr(record, field), figure)})
-        honest(record)
+    def stated(report):
+        if not hasattr(report, field):
+            return report
+        return dataclasses.replace(report, **{field: all_of(getattr(report, field), figure)})
 
-    play.say = say
+    play.stated = stated
     if field != "echoes" and figure > 0:
         play.round(losses=EVEN, values=dict.fromkeys(EVEN, 9))  # an error has no upper end
         return
@@ -136,17 +132,16 @@ def test_figures_that_cannot_be_are_refused(player, field, figure):
 
 
 def test_who_lies_about_likeness_or_value_gets_no_wage(player):
-    play = player(BRAIDS, RULES)
-    honest, far = play.say, RULES.score_tolerance + 1
+    play, far = player(BRAIDS, RULES), RULES.score_tolerance + 1
 
-    def say(record):
-        if isinstance(record, Score) and record.author == "v1":
-            record = dataclasses.replace(record, echoes=all_of(record.echoes, far))
-        elif isinstance(record, Value) and record.author == "v2":
-            record = dataclasses.replace(record, values=all_of(record.values, -far))
-        honest(record)
+    def stated(report):
+        if isinstance(report, Score) and report.author == "v1":
+            return dataclasses.replace(report, echoes=all_of(report.echoes, far))
+        if isinstance(report, Value) and report.author == "v2":
+            return dataclasses.replace(report, values=all_of(report.values, -far))
+        return report
 
-    play.say = say
+    play.stated = stated
     play.round(losses=EVEN, values=dict.fromkeys(EVEN, 1))
     assert set(paid(play, "maintenance")) == {"v0"}
 
@@ -397,7 +392,7 @@ def test_a_majority_counts_all_maintainers_not_those_who_came(player):
     play.losses = EVEN
     play.test()
     play.composed, play.composed_loss, play.values = {"v2": "dd" * 32}, 0, dict.fromkeys(EVEN, 1)
-    play.quorum = lambda: ["v0", "v1", "v2"]
+    play.quorum = lambda expected: ["v0", "v1", "v2"]
     play.value()
     play.settle()
     assert play.state.head.number == 0

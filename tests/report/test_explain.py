@@ -42,7 +42,8 @@ def test_what_each_kind_of_member_is_told(played_run: History, played_derelayl: 
     assert "its licence covers version 6 and all earlier ones" in explain(played_run, "p2")
     assert "only a positive value earns" in idle
     assert "none: no valued version in the lineage" in idle
-    assert "round 2: not paid, a score lay 0.005000 nats from the median" in liar
+    assert "round 2: slashed 1.000000 coins, a figure lay 0.005000 nats from the median" in liar
+    assert f"{'slashed':<20}{'−1.000000':>18}" in liar
     assert "an observer contributes nothing" in observer
     assert "it revealed nothing" in explain(played_run, silent)
     assert "2.000000 coins: 2 × 1.000000" in explain(played_derelayl, "p00")
@@ -71,5 +72,5 @@ def test_a_value_within_the_noise_floor_says_so(played_run: History) -> None:
 
 
 def test_unknown_name_lists_the_members(played_run: History) -> None:
-    with pytest.raises(WorkdirError, match=r"'nobody'.*p0, p1, p2, p3, v0, v1, observer"):
+    with pytest.raises(WorkdirError, match=r"'nobody'.*p0, p1, p2, p3, v0, v1, v2, observer"):
         explain(played_run, "nobody")

@@ -45,7 +45,16 @@ def test_equal_runs_write_equal_bytes(played_run: History, page: str, tmp_path: 
 
 def test_report_has_everything(page: str) -> None:
     assert page.count("<svg") == 6
-    for shown in ("90.0%", "93.1%", "35.0%", LEDGER["root"], "relayjax verify", "rules.royalty_decay", "v1"):
+    for shown in (
+        "90.0%",
+        "93.1%",
+        "35.0%",
+        LEDGER["root"],
+        "relayjax verify",
+        "rules.royalty_decay",
+        "v1",
+        "<th>slashed</th>",
+    ):
         assert str(shown) in page
 
 

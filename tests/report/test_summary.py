@@ -41,7 +41,7 @@ def test_parts_of_payouts_are_the_recorded_transfers(played_run: History) -> Non
 def test_members_and_totals(played_run: History) -> None:
     summary = summarize(played_run, [{"round": 8, "metrics": {"accuracy": 0.9}}])
     by_name = {member.name: member for member in summary.members}
-    assert list(by_name) == ["p0", "p1", "p2", "p3", "v0", "v1", "observer"]
+    assert list(by_name) == ["p0", "p1", "p2", "p3", "v0", "v1", "v2", "observer"]
     assert (summary.legs, summary.accepted, summary.versions, summary.braid_rounds) == (14, 12, 6, 2)
     assert sum(member.refused for member in summary.participants) == 2
     assert by_name["p0"].value is not None
@@ -49,7 +49,9 @@ def test_members_and_totals(played_run: History) -> None:
     assert by_name["p0"].value.stderr == pytest.approx(0.003 + 0.003)
     assert by_name["p3"].account.earned == 0
     assert by_name["p3"].licence is None
-    assert by_name["v1"].account.income == {"maintenance": 3_000_000}
+    assert by_name["v1"].account.income == {"maintenance": 6 * 333_333}
+    assert by_name["v1"].account.slashed == 1_000_000
+    assert by_name["v1"].account.net == 6 * 333_333 - 1_000_000
     assert by_name["observer"].value is None
     assert summary.accuracy == 0.9
     assert (summary.pooled, summary.alone) == (None, None)

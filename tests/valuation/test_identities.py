@@ -114,7 +114,7 @@ def scored(rules: RelayJAXRules, echoes: Mapping[str, float]) -> State:
     """Their candidates leave the loss where it is and echo that much."""
     state = opened(rules, sorted(echoes))
     alike = tuple((name, round(1e6 * echoes[name])) for name in sorted(echoes))
-    score = Score("v", 1, (("0", 10**6),), tuple((name, 10**6) for name in sorted(echoes)), alike)
+    score = Score("v", 1, "00" * 16, (("0", 10**6),), tuple((name, 10**6) for name in sorted(echoes)), alike)
     deposits = dict.fromkeys(echoes, rules.deposit)
     balances = {name: amount - deposits.get(name, 0) for name, amount in state.balances.items()}
     now = dataclasses.replace(
@@ -134,7 +134,7 @@ def valued(state: State, accepted: list[str], estimate: Estimate, luck: np.ndarr
         return tuple(zip(accepted, fixed_point(values), strict=True))
 
     values, stderr = pairs(estimate.values), pairs(estimate.stderr)
-    value = Value("v", 1, "22" * 32, 0, values, stderr, pairs(luck), values, stderr)
+    value = Value("v", 1, "00" * 16, "22" * 32, 0, values, stderr, pairs(luck), values, stderr)
     return dataclasses.replace(state, round=dataclasses.replace(state.round, values={"v": value}))
 
 

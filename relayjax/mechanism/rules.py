@@ -154,9 +154,9 @@ class RelayJAXRules(Rules):
 class DeRelayLRules(Rules):
     """The rules of the paper's authors (arXiv 2605.02935), as their program has them.
 
-    A trainer bids one coin for each version it lies behind, and `bid_margin` coins more: in the first round the
-    newest version is 0, in the next one 1. Whoever owns the genesis version is paid `genesis_shares` times for
-    each accepted model, since their program pays the owner of a model's parent once more at the lineage's end.
+    A trainer bids one coin for each version it lies behind, and `bid_margin` coins more; in the first round
+    version 0 is on offer. The owner of the genesis version is paid `genesis_shares` times for each accepted
+    model: their program takes it for its own parent, too.
     """
 
     accepted_share: int = setting(500_000, "of the candidates that survive", unit="ppm", low=0, high=MILLION)

@@ -14,7 +14,11 @@ _COUNTABLE = 2**62
 
 @dataclass(frozen=True)
 class Population(Settings):
-    """Everything that determines a simulation: the same settings give the same coins, to the unit."""
+    """Everything that determines a simulation: the same settings give the same coins, to the unit.
+
+    `rules` are those of a live relay. A training's gain is added to its parent's performance; as only the
+    order of the models counts, its unit makes no difference. Gains measured in a relay are in nats.
+    """
 
     participants: int = setting(256, "participants", low=4, high=10_000_000)
     rounds: int = setting(5_000, "rounds", low=1, high=1_000_000)

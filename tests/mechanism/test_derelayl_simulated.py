@@ -119,7 +119,9 @@ def test_everybody_has_the_same_coins_after_every_round(live: Live):
     assert (expected.minted, expected.forfeited) == (live.play.state.minted, live.play.state.burned)
 
     members, versions, counts = populations.start(population)
-    curves = Curves(np.zeros((rounds, LAGS), np.int64), *(np.zeros(rounds, t) for t in (float, float, int, int)))
+    curves = Curves(
+        np.zeros((rounds, LAGS), np.int64), *(np.zeros(rounds, t) for t in (float, float, int, int))
+    )
     scratch = populations.new_scratch(population.participants)
     for number in range(rounds):
         drawn = Draws(*(array[number : number + 1] for array in draws))

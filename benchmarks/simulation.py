@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, StrMethodFormatter
 
 from relayjax.files import write_atomic
 from relayjax.report.style import COLOURS, MUTED, WIDTH, legend_above, saved
@@ -67,7 +68,8 @@ def slope(sizes: Sequence[float], seconds: Sequence[float]) -> float:
     points = [(size, taken) for size, taken in zip(sizes, seconds, strict=True) if taken >= SHORT]
     if len(points) < 2:
         return float("nan")
-    return float(np.polyfit(*np.log(np.array(points)).T, 1)[0])
+    across, up = np.log(np.array(points)).T
+    return float(np.polyfit(across, up, 1)[0])
 
 
 def draw(figures: Mapping[str, Any]) -> Figure:
@@ -88,7 +90,10 @@ def _panel(axes: Axes, growth: Mapping[str, Any], label: str) -> None:
     (linear,) = axes.loglog(sizes, proportional, ":", color=MUTED, label="slope 1")
     axes.set_xlabel(label)
     axes.set_ylabel("processor time (s)")
-    axes.grid(axis="both", which="major")
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))  # plain digits: no mathematical text here
+    axes.minorticks_off()
+    axes.grid(axis="both")
     legend_above(axes, [measured, linear])
 
 

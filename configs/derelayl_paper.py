@@ -1,7 +1,8 @@
 """The authors' simulation of DeRelayL: 256 participants who play its rules for 5 000 rounds.
 
 Reproduces: both figures of the paper (arXiv 2605.02935), the shares of participants by version and the
-coins of everybody, from 40 populations instead of one.
+coins of everybody, from 40 populations instead of one. The rules are those of a live relay
+(`configs/digits.py:derelayl`): bids count rounds from 0, the owner of the genesis version is paid twice.
 
     relayjax simulate --config=configs/derelayl_paper.py --plot=derelayl.svg
 

@@ -9,7 +9,7 @@ Expected: test accuracy 0.97–0.99 (pooled 0.97–0.99, alone about 0.4), under
 
 Variants: `smoke` (a few seconds); `plain` (the plain relay: no anchor, schedule, clipping or prior
 correction, everything accepted; it forgets and collapses); `idle` (p3 returns its parent unchanged);
-`derelayl` (the rules of the paper).
+`derelayl` (the rules of the paper, as its authors' program plays them).
 """
 
 from __future__ import annotations

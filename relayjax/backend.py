@@ -20,27 +20,26 @@ Looking needs no accelerator stack, so what does is imported when it is called f
 from __future__ import annotations
 
 import json
-import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from relayjax import history
 from relayjax.archive import Archive
 from relayjax.audit import Audit, audit, local_keys, read_ledger
-from relayjax.errors import AccessError, FormatError, WorkdirError
+from relayjax.errors import AccessError, WorkdirError
 from relayjax.files import write_atomic
 from relayjax.history import History
 from relayjax.identity import Keys
 from relayjax.ledger.log import Log
 from relayjax.ledger.proof import Receipt
+from relayjax.measured import Trainings, trainings
 from relayjax.mechanism.state import State
 from relayjax.records import Submit
 from relayjax.summary import MemberSummary, Summary, summarize
-from relayjax.weights import CARRIED
-from relayjax.workdir import Workdir
+from relayjax.workdir import Baselines, Workdir
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,10 +49,10 @@ if TYPE_CHECKING:
     from relayjax.relay.events import Event
     from relayjax.rescore import Rescore
     from relayjax.retraining import Retraining
+    from relayjax.simulation.course import Course
+    from relayjax.simulation.settings import Population
 
 Listener = Callable[["Event"], None]
-Baselines = Mapping[str, Any]
-"""`{"pooled": {metric: figure}, "alone": [{metric: figure} of each participant]}`, on the test set."""
 
 
 class Run:
@@ -143,7 +142,7 @@ class Run:
 
         config, workdir = self._relay.config, self._relay.workdir
         if workdir.baselines.exists():
-            return read_baselines(workdir)
+            return workdir.read_baselines()
         legs = sum(len(settled.facts.pairs) for settled in self.history().rounds)
         setup = Setup(self._relay.task, config.leg, legs, config.seed)
         figures = {
@@ -215,7 +214,7 @@ def read_history(workdir: str | Path) -> History:
 def read_summary(workdir: str | Path) -> Summary:
     """A run in figures: its totals, its members, and the baselines where they were trained."""
     directory, past = Workdir(Path(workdir)), read_history(workdir)
-    return summarize(past, directory.read_metrics(len(past.rounds)), read_baselines(directory))
+    return summarize(past, directory.read_metrics(len(past.rounds)), directory.read_baselines())
 
 
 def verify(
@@ -301,6 +300,32 @@ def retraining(workdir: str | Path, *, config: Config | None = None) -> Retraini
     return Retraining(Archive(directory), past, config)
 
 
+def simulate(
+    population: Population, progress: Callable[[int], None] = lambda rounds: None, *, engine: str = "numba"
+) -> list[Course]:
+    """Plays the `derelayl` rules with populations that train nothing; see `simulation.population.simulate`.
+
+    Raises:
+      ConfigError: there is no such engine, or the population is too large for it.
+    """
+    from relayjax.simulation.population import simulate
+
+    return simulate(population, progress, engine=engine)
+
+
+def read_trainings(workdir: str | Path) -> Trainings:
+    """How a run's legs outside braid rounds turned out, from its ledger: what a simulation can draw from.
+
+    Raises:
+      WorkdirError: there is no run, or no such leg in it was revealed.
+      IntegrityError: the ledger is wrong; `verify` says more.
+    """
+    found = trainings(read_history(workdir))
+    if not found.gains:
+        raise WorkdirError(f"{workdir}: no leg outside braid rounds has been revealed; let the relay run on")
+    return found
+
+
 def open_head(workdir: str | Path, keys: Keys) -> dict[str, np.ndarray]:
     """Opens the newest model checkpoint with a licence holder's keys.
 
@@ -319,37 +344,9 @@ def open_head(workdir: str | Path, keys: Keys) -> dict[str, np.ndarray]:
             f"{directory.path}: no model checkpoint; none was due yet, or the relay died before one was"
         )
     pack = archive.open_model(model, keys)
-    import numpy as np
+    from relayjax.handoff import parameters
 
-    from relayjax.handoff import unpack
-
-    with tempfile.TemporaryDirectory() as scratch:
-        theta = np.asarray(unpack(pack, model.version, Path(scratch)))
-    sizes = np.cumsum([int(np.prod(leaf["shape"])) for leaf in model.version.layout])
-    parts = np.split(theta, sizes[:-1])
-    return {
-        leaf["name"]: part.reshape(leaf["shape"])
-        for leaf, part in zip(model.version.layout, parts, strict=True)
-        if not leaf["name"].startswith(CARRIED)
-    }
-
-
-def read_baselines(workdir: Workdir) -> Baselines:
-    """The baselines' figures, or nothing where they were not trained.
-
-    Raises:
-      FormatError: the file is damaged.
-    """
-    if not workdir.baselines.exists():
-        return {}
-    try:
-        match json.loads(workdir.baselines.read_bytes()):
-            case {"pooled": dict(), "alone": list(alone)} as figures:
-                if all(isinstance(one, dict) for one in alone):
-                    return figures
-        raise ValueError("not the figures of pooled training and of each participant alone")
-    except (ValueError, RecursionError) as error:
-        raise FormatError(f"{workdir.baselines}: {error}; delete it and run again") from error
+    return parameters(pack, model.version)
 
 
 def _receipts(log: Log, past: History, name: str) -> list[Receipt]:

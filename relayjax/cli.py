@@ -205,6 +205,7 @@ def _define_simulate(values: flags.FlagValues, arguments: Sequence[str]) -> None
     _string(
         values, "engine", "numba", "numba: on the processor; jax: on an accelerator, with the same results"
     )
+    _string(values, "measured", None, "train as well as in this run: gains and success rate from its ledger")
     _string(values, "plot", None, "draw versions and coins over rounds in this .png or .svg file")
     _string(values, "json", None, "write the figures to this file")
     from relayjax import config
@@ -217,11 +218,14 @@ def _simulate(values: flags.FlagValues, arguments: list[str]) -> None:
     _no_arguments(arguments)
     from relayjax import config
     from relayjax.simulation.settings import Population
-    from relayjax.simulation_console import run
+    from relayjax.simulation_console import measured, run
 
-    chosen = settings.override(config.load_as(values.config, Population), _given_settings(values))
+    given, console = _given_settings(values), Console()
+    chosen = settings.override(config.load_as(values.config, Population), given)
+    if values.measured:
+        chosen = measured(chosen, Path(values.measured), given, console)
     plot, data = (Path(name) if name else None for name in (values.plot, values.json))
-    run(chosen, Console(), engine=values.engine, plot=plot, data=data)
+    run(chosen, console, engine=values.engine, plot=plot, data=data)
 
 
 def _define_open(values: flags.FlagValues, _: Sequence[str]) -> None:

@@ -137,7 +137,7 @@ def write_report(workdir: Workdir) -> Path:
     write_html(
         past,
         workdir.read_metrics(len(past.rounds)),
-        backend.read_baselines(workdir),
+        workdir.read_baselines(),
         ledger=ledger_facts(workdir),
         path=workdir.report,
     )

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+import tempfile
 from pathlib import Path
 
 import jax
@@ -22,7 +23,7 @@ from jax.sharding import Sharding, SingleDeviceSharding
 
 from relayjax.errors import IntegrityError
 from relayjax.pack import ModelVersion, encode_pack, verify_pack
-from relayjax.weights import digest
+from relayjax.weights import CARRIED, digest
 
 _MULTIPLE = 256
 
@@ -99,6 +100,22 @@ def unpack(data: bytes, version: ModelVersion, scratch: Path, sharding: Sharding
     if digest(np.asarray(theta)) != version.weights:
         raise IntegrityError(where, "restored other weights")
     return theta
+
+
+def parameters(data: bytes, version: ModelVersion) -> dict[str, np.ndarray]:
+    """Checks a pack and gives its parameters by name, float32, without what optimizers carry.
+
+    Raises:
+      FormatError, IntegrityError: see `unpack`.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        theta = np.asarray(unpack(data, version, Path(scratch)))
+    sizes = np.cumsum([int(np.prod(leaf["shape"])) for leaf in version.layout])
+    return {
+        leaf["name"]: part.reshape(leaf["shape"])
+        for leaf, part in zip(version.layout, np.split(theta, sizes[:-1]), strict=True)
+        if not leaf["name"].startswith(CARRIED)
+    }
 
 
 def _checkpointer() -> ocp.Checkpointer:

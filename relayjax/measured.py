@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from itertools import accumulate
-from statistics import median_high, median_low
+from statistics import fmean, median_high, median_low, pstdev
 
 from relayjax.history import History, SettledRound
 from relayjax.mechanism.base import child_loss, loss_rise, medians
@@ -62,9 +62,44 @@ class Valuation:
     shapley_stderr: int
 
 
+@dataclass(frozen=True)
+class Trainings:
+    """How a run's legs turned out.
+
+    Attributes:
+      matched: how many legs there were.
+      gains: what each leg that was revealed took off the validation loss of its parent, nats per example;
+        negative where it raised the loss.
+    """
+
+    matched: int
+    gains: tuple[float, ...]
+
+    @property
+    def success_rate(self) -> float:
+        """Share of the legs that were revealed; 0 without any."""
+        return len(self.gains) / self.matched if self.matched else 0.0
+
+    @property
+    def mean(self) -> float:
+        """Of the gains, nats; there has to be one."""
+        return fmean(self.gains)
+
+    @property
+    def deviation(self) -> float:
+        """Standard deviation of the gains, nats; there has to be one."""
+        return pstdev(self.gains)
+
+
 def legs(history: History) -> tuple[Leg, ...]:
     """Every leg of the settled rounds, in order."""
     return tuple(leg for settled in history.rounds for leg in legs_of(history.state, settled))
+
+
+def trainings(history: History) -> Trainings:
+    """How the legs outside braid rounds turned out; in those only a share of a leg's delta is tested."""
+    own = [leg for leg in legs(history) if leg.topology is not Topology.BRAID]
+    return Trainings(len(own), tuple(-leg.change * NATS for leg in own if leg.change is not None))
 
 
 def valuations(history: History) -> tuple[Valuation, ...]:

@@ -5,9 +5,10 @@ S: populations, R: rounds.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from relayjax import backend
+from relayjax.errors import ConfigError
 from relayjax.files import write_atomic
 from relayjax.mechanism.rules import COIN
 from relayjax.report.population_figures import CoinCurves, write_population
@@ -25,11 +28,43 @@ from relayjax.settings import encode
 from relayjax.simulation import paper
 from relayjax.simulation.course import Course
 from relayjax.simulation.paper import Compared
-from relayjax.simulation.population import simulate
 from relayjax.simulation.settings import Population
 
 _PIPE = 160
 """Characters of a line where the output goes to no terminal."""
+
+MEASURED = ("gains", "gain_mean", "gain_deviation", "success_rate")
+"""Settings whose place a live relay's figures take."""
+
+
+def measured(population: Population, workdir: Path, given: Collection[str], console: Console) -> Population:
+    """A population that trains as well as a live relay's participants; says what it takes from there.
+
+    A gain is what a leg took off the validation loss, in nats. Only the order of the models counts in these
+    rules, so that the unit makes no difference: gains ten times as large give the same coins.
+
+    Args:
+      population: the settings.
+      workdir: of the live relay.
+      given: names of the settings that somebody chose.
+      console: where to print.
+
+    Raises:
+      ConfigError: one of `MEASURED` was chosen, too.
+      WorkdirError: there is no run, or it has no legs to take anything from.
+      IntegrityError: its ledger is wrong.
+    """
+    if both := [name for name in MEASURED if name in given]:
+        raise ConfigError(f"--measured and --config.{both[0]} exclude each other; give one of them")
+    found = backend.read_trainings(workdir)
+    console.print(
+        f"gains of {len(found.gains):,} legs measured in {workdir}: mean {found.mean:.6f}, "
+        f"s.d. {found.deviation:.6f} nats; {found.success_rate:.1%} of {found.matched:,} legs were revealed",
+        soft_wrap=True,
+        highlight=False,
+        markup=False,
+    )
+    return dataclasses.replace(population, gains=found.gains, success_rate=found.success_rate)
 
 
 def run(
@@ -45,7 +80,7 @@ def run(
     Args:
       population: the settings.
       console: where to print.
-      engine: what computes it; see `simulate`.
+      engine: what computes it; see `backend.simulate`.
       plot: file for the figures, .png or .svg.
       data: file for all figures as JSON.
     """
@@ -62,7 +97,7 @@ def run(
         disable=not console.is_terminal,
     ) as progress:
         task = progress.add_task("", total=population.rounds * population.repetitions)
-        courses = simulate(population, lambda rounds: progress.advance(task, rounds), engine=engine)
+        courses = backend.simulate(population, lambda rounds: progress.advance(task, rounds), engine=engine)
     lasting = [course for course in courses if course.ended is None]
     print_courses(population, courses, lasting, console)
     if plot and lasting:

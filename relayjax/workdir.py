@@ -14,7 +14,7 @@ from __future__ import annotations
 import fcntl
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,9 @@ from typing import Any
 
 from relayjax.errors import FormatError, WorkdirError
 from relayjax.files import is_temporary, write_atomic
+
+Baselines = Mapping[str, Any]
+"""`{"pooled": {metric: figure}, "alone": [{metric: figure} of each participant]}`, on the test set."""
 
 
 @dataclass(frozen=True)
@@ -153,3 +156,20 @@ class Workdir:
     def rewrite_metrics(self, figures: list[dict[str, Any]]) -> None:
         """Replaces all figures, so that a resumed run goes on from the last settled round."""
         write_atomic(self.metrics, "".join(json.dumps(line) + "\n" for line in figures).encode())
+
+    def read_baselines(self) -> Baselines:
+        """The baselines' figures, or nothing where they were not trained.
+
+        Raises:
+          FormatError: the file is damaged.
+        """
+        if not self.baselines.exists():
+            return {}
+        try:
+            match json.loads(self.baselines.read_bytes()):
+                case {"pooled": dict(), "alone": list(alone)} as figures:
+                    if all(isinstance(one, dict) for one in alone):
+                        return figures
+            raise ValueError("not the figures of pooled training and of each participant alone")
+        except (ValueError, RecursionError) as error:
+            raise FormatError(f"{self.baselines}: {error}; delete it and run again") from error

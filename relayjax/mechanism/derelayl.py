@@ -2,9 +2,13 @@
 
 Owners are the winners of the round before, trainers are drawn so that both together are half of all
 participants, the rest maintain. Owners, best model first, take the highest bidding trainers, a few
-each. The best `⌊s·m⌋` of m candidates survive; each mints one coin for the owner of every ancestor.
-Everybody else's deposit is lost. It is the baseline: supply grows with the square of the rounds, and
-the relay ends for good in a round in which nothing survives.
+each. The best `⌊s·m⌋` of m candidates survive; each mints one coin for the owner of every ancestor, two
+for that of the genesis. Everybody else's deposit is lost. It is the baseline: supply grows with the
+square of the rounds, and the relay ends for good in a round in which nothing survives.
+
+It plays what the authors' program plays, to the unit; `relayjax/simulation/` plays the same for
+populations (tests/mechanism/test_derelayl_simulated.py). One thing differs on purpose: who writes a block
+is drawn without replacement here, so that one maintainer writes two only where there are fewer than four.
 """
 
 from __future__ import annotations
@@ -50,8 +54,8 @@ class DeRelayL:
         balance = state.balances[name]
         if name in self.owners(state):
             return min(balance, self.rules.owner_bid) // self.rules.places
-        held = state.holdings.get(name, 0)
-        return min(balance, (state.round.number - held + 1) * COIN)
+        behind = state.round.number - 1 - state.holdings.get(name, 0)
+        return min(balance, (behind + self.rules.bid_margin) * COIN)
 
     def match(self, state: State) -> Mapping[str, int]:
         """Each owner in turn takes the best bidders left, at most `places` of them."""
@@ -62,7 +66,7 @@ class DeRelayL:
             if owner in bids:
                 taken, queue = queue[: self.rules.places], queue[self.rules.places :]
                 pairs |= dict.fromkeys(taken, number)
-        return dict(sorted(pairs.items()))
+        return pairs
 
     def deposits(self, state: State) -> Mapping[str, int]:
         bids, owner_of = state.round.bids, {number: owner for owner, number in self.owners(state).items()}
@@ -73,8 +77,9 @@ class DeRelayL:
         return due
 
     def accepted(self, state: State) -> tuple[str, ...]:
-        losses = child_losses(state)
-        ranked = sorted(state.round.submissions, key=lambda n: (losses[n], state.lot(n)))
+        """Of equal candidates the one that was matched first comes first."""
+        losses, order = child_losses(state), {name: place for place, name in enumerate(self.match(state))}
+        ranked = sorted(state.round.submissions, key=lambda n: (losses[n], order[n]))
         return tuple(ranked[: len(ranked) * self.rules.accepted_share // MILLION])
 
     def settle(self, state: State) -> Settlement:
@@ -118,15 +123,19 @@ class DeRelayL:
         for trainer in accepted:
             for ancestor in state.lineage(state.round.pairs[trainer]):
                 (owner,) = ancestor.owners or _genesis_owner(state)
-                rewards[owner] = rewards.get(owner, 0) + self.rules.lineage_reward
+                shares = 1 if ancestor.owners else self.rules.genesis_shares
+                rewards[owner] = rewards.get(owner, 0) + shares * self.rules.lineage_reward
         moves += [(MINT, name, amount, "lineage") for name, amount in sorted(rewards.items())]
         return moves + self._fees(state)
 
     def _fees(self, state: State) -> list[Transfer]:
-        """Pays the writer of each of the four blocks, drawn by lot among the maintainers."""
+        """Pays the writer of each of the four blocks, drawn by lot among the maintainers.
+
+        The deposit block holds one item a pair, with both of its bids.
+        """
         writers = sorted(self.maintainers(state), key=state.lot)
         pairs, models, cases = len(state.round.pairs), len(state.round.submissions), state.schedule.draw
-        items = (2 * pairs, models, cases + models, models + models * cases)
+        items = (pairs, models, cases + models, models + models * cases)
         if not writers or not pairs:
             return []
         return [

@@ -161,7 +161,12 @@ class RelayJAXRules(Rules):
 
 @dataclass(frozen=True)
 class DeRelayLRules(Rules):
-    """The rules of the paper's authors (arXiv 2605.02935), as their simulation has them."""
+    """The rules of the paper's authors (arXiv 2605.02935), as their program has them.
+
+    A trainer bids one coin for each version it lies behind, and `bid_margin` coins more; in the first round
+    version 0 is on offer. The owner of the genesis version is paid `genesis_shares` times for each accepted
+    model: their program takes it for its own parent, too.
+    """
 
     accepted_share: int = setting(500_000, "of the candidates that survive", unit="ppm", low=0, high=MILLION)
     places: int = setting(4, "trainers an owner may take", low=1, high=1_000)
@@ -171,6 +176,12 @@ class DeRelayLRules(Rules):
         unit="micro-coins",
         low=0,
         high=10**7,
+    )
+    genesis_shares: int = setting(
+        2, "rewards to the owner of the genesis version for an accepted model", low=0, high=1_000
+    )
+    bid_margin: int = setting(
+        1, "a bid's excess over the versions a trainer lies behind", unit="coins", low=0, high=1_000
     )
     fee: int = setting(
         1_000, "minted for maintainers per item of a block", unit="micro-coins", low=0, high=10**6

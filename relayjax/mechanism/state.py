@@ -115,8 +115,7 @@ class State:
       versions: all versions, by number.
       heads: numbers of the versions the next leg starts from, best first.
       last_matched: trainer → the last round it had a place in.
-      holdings: trainer → the round that made the newest model it has held: one it was matched with, or one
-        it trained, accepted or not.
+      holdings: trainer → the last round in which it trained a model, accepted or not.
       licences: name → the newest version its licence covers (earlier ones included).
       opening: loss of the head that the first valued round started from, micro-nats; 0 before it.
       transcript: hash over all records applied so far.

@@ -113,13 +113,9 @@ def _match(state: State, record: Match, _: Mechanism) -> State:
     _in_phase(state, record, Phase.AUCTION)
     _derived(record, expected_match(state))
     pairs = dict(record.pairs)
-    received = {
-        name: max(state.holdings.get(name, 0), state.versions[number].round) for name, number in pairs.items()
-    }
     return dataclasses.replace(
         in_round(state, pairs=pairs, phase=Phase.DEPOSIT),
         last_matched={**state.last_matched, **dict.fromkeys(pairs, record.round)},
-        holdings={**state.holdings, **received},
     )
 
 

@@ -180,7 +180,8 @@ def _lineage(history: History, name: str) -> Iterator[str]:
             yield (
                 f"round {settled.number}: {_coins(amount)} coins: "
                 f"{amount // max(1, rules.lineage_reward)} × {_coins(rules.lineage_reward)}, "
-                "once for each ancestor of an accepted version that it owns"
+                "once for each ancestor of an accepted version that it owns, "
+                f"{rules.genesis_shares} × for the genesis"
             )
 
 

@@ -35,36 +35,6 @@ class Curves(NamedTuple):
     high: np.ndarray
 
 
-class Scratch(NamedTuple):
-    """Room for what a round works with.
-
-    Attributes:
-      busy: bool [N], owners.
-      keys: int64 [N], what is sorted.
-      others: int64 [N], who owns nothing, lowest lot first: trainers, then maintainers.
-      stakes: int64 [N], an owner's deposit for one trainer, by rank.
-      trainers: int64 [N / 2], of the models trained in the round, in the order of the match.
-      ranks: int64 [N / 2], of the models' owners.
-      bids: int64 [N / 2], of the models' trainers.
-      levels: float64 [N / 2], what the models perform.
-      weights: int64 [N / 2 + 1], accepted descendants of a generation's versions.
-      above: int64 [N / 2 + 1], those of the generation before.
-      moved: int64 [N / 2 + 1], where a generation's versions have moved to.
-    """
-
-    busy: np.ndarray
-    keys: np.ndarray
-    others: np.ndarray
-    stakes: np.ndarray
-    trainers: np.ndarray
-    ranks: np.ndarray
-    bids: np.ndarray
-    levels: np.ndarray
-    weights: np.ndarray
-    above: np.ndarray
-    moved: np.ndarray
-
-
 class Numbers(NamedTuple):
     """The rules' numbers; amounts in micro-coins, the share in parts per million."""
 
@@ -87,7 +57,7 @@ def numbers_of(population: Population) -> Numbers:
         rules.lineage_reward,
         rules.fee,
         rules.owner_bid,
-        population.bid_margin,
+        rules.bid_margin,
         population.cases,
         COIN,
     )

@@ -81,7 +81,7 @@ def play(
         np.zeros(rounds, np.int64),
         np.zeros(rounds, np.int64),
     )
-    source, numbers, scratch = Source(population, seed), numbers_of(population), _scratch(n)
+    source, numbers, scratch = Source(population, seed), numbers_of(population), new_scratch(n)
     chunk = chunk or max(1, min(_DRAWN // n, -(-rounds // 20)))
     for begin in range(0, rounds, chunk):
         draws = source.draw(min(chunk, rounds - begin))
@@ -108,7 +108,7 @@ def start(population: Population) -> tuple[Members, Versions, np.ndarray]:
     n, rounds = population.participants, population.rounds
     members = Members(*(np.zeros(n, np.int64) for _ in Members._fields))
     members.seen[1:] = -1
-    members.trunk[0] = population.genesis_shares - 1
+    members.trunk[0] = population.rules.genesis_shares - 1
     room = 4 * n
     versions = Versions(
         np.zeros(room, np.int32),
@@ -123,7 +123,7 @@ def start(population: Population) -> tuple[Members, Versions, np.ndarray]:
     return members, versions, counts
 
 
-def _scratch(n: int) -> Scratch:
+def new_scratch(n: int) -> Scratch:
     """Allocated once: for a large population the first touch of its pages costs more than a round."""
     half = n // 2
     return Scratch(

@@ -104,7 +104,7 @@ class Reference:
                 self.coins[name] += deposit[name]
                 self.outcome.forfeited -= deposit[name]
             while parent:
-                shares = 1 if parent.parent else self.population.genesis_shares
+                shares = 1 if parent.parent else rules.genesis_shares
                 self._mint(parent.trainer, shares * rules.lineage_reward)
                 parent = parent.parent
 
@@ -112,7 +112,7 @@ class Reference:
         """In round r, counted from 0, version r is on offer."""
         model = self.models[trainer]
         behind = round - (model.version if model else 0)
-        return min(self.coins[trainer], (behind + self.population.bid_margin) * COIN)
+        return min(self.coins[trainer], (behind + self.population.rules.bid_margin) * COIN)
 
     def _mint(self, name: int, amount: int) -> None:
         self.coins[name] += amount

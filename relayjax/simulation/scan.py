@@ -119,7 +119,7 @@ def start(population: Population) -> Carry:
         seen=jnp.full(n, -1, jnp.int64).at[0].set(0),
         heads=jnp.full(half, n, jnp.int64).at[0].set(0),
         levels=jnp.zeros(half, jnp.float64),
-        lineage=jnp.zeros((half, n), jnp.float64).at[0, 0].set(population.genesis_shares),
+        lineage=jnp.zeros((half, n), jnp.float64).at[0, 0].set(population.rules.genesis_shares),
         minted=none,
         forfeited=none,
         ended=none,

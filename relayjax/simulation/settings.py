@@ -14,17 +14,15 @@ _COUNTABLE = 2**62
 
 @dataclass(frozen=True)
 class Population(Settings):
-    """Everything that determines a simulation: the same settings give the same coins, to the unit."""
+    """Everything that determines a simulation: the same settings give the same coins, to the unit.
+
+    `rules` are those of a live relay. A training's gain is added to its parent's performance; as only the
+    order of the models counts, its unit makes no difference. Gains measured in a relay are in nats.
+    """
 
     participants: int = setting(256, "participants", low=4, high=10_000_000)
     rounds: int = setting(5_000, "rounds", low=1, high=1_000_000)
     rules: DeRelayLRules = setting(DeRelayLRules, "the mechanism's numbers")
-    bid_margin: int = setting(
-        1, "a bid's excess over the versions a trainer lies behind", unit="coins", low=0, high=1_000
-    )
-    genesis_shares: int = setting(
-        2, "rewards to the owner of the genesis version for an accepted model", low=0, high=1_000
-    )
     cases: int = setting(100, "test cases of a round", low=0, high=1_000_000)
     success_rate: float = setting(0.9, "probability that a training gives a model", low=0.0, high=1.0)
     gain_mean: float = setting(1.0, "of a model's gain over its parent", low=-1e6, high=1e6)
@@ -44,7 +42,7 @@ class Population(Settings):
     def most_coins(self) -> int:
         """What can be minted at most, micro-coins: were each trainer's model accepted in each round."""
         models, rules = self.participants // 2 * self.rounds, self.rules
-        lineages = models * rules.lineage_reward * (self.rounds + self.genesis_shares)
+        lineages = models * rules.lineage_reward * (self.rounds + rules.genesis_shares)
         return lineages + rules.fee * (models * (4 + self.cases) + self.rounds * self.cases)
 
     @property

@@ -37,6 +37,8 @@ DERELAYL = st.builds(
     lineage_reward=st.integers(0, 2 * COIN),
     fee=st.integers(0, 5_000),
     owner_bid=st.integers(0, 5_000),
+    genesis_shares=st.integers(0, 3),
+    bid_margin=st.integers(0, 3),
 )
 thorough = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
@@ -106,5 +108,6 @@ def test_amounts_stay_exact_at_the_far_end_of_every_range(player):
     assert granted + top["rounds"] * high["emission"] < 2**53
     paper = {name: f.metadata["spec"].high for name, f in DeRelayLRules.__dataclass_fields__.items()}
     cases = Schedule.__dataclass_fields__["draw"].metadata["spec"].high
-    assert top["participants"] // 2 * top["rounds"] * paper["lineage_reward"] < 2**53
+    lineage = top["rounds"] + paper["genesis_shares"]
+    assert top["participants"] // 2 * lineage * paper["lineage_reward"] < 2**53
     assert top["participants"] // 2 * (cases + 1) * paper["fee"] < 2**53

@@ -71,7 +71,7 @@ def test_bids_follow_the_gap_between_versions(player):
     for name in play.rules.trainers(state):
         held = state.holdings.get(name, 0)
         assert play.rules.suggested_bid(state, name) == min(
-            state.balances[name], (state.round.number - held + 1) * COIN
+            state.balances[name], (state.round.number - 1 - held + 1) * COIN
         )
     for name in play.rules.owners(state):
         assert play.rules.suggested_bid(state, name) == min(state.balances[name], 1_000) // 4
@@ -118,7 +118,7 @@ def test_every_ancestor_is_paid_a_coin_for_every_accepted_model(player):
         for _, _, parent in settle.versions:
             for version in play.state.lineage(parent):
                 owner = version.owners[0] if version.owners else "p00"
-                due[owner] = due.get(owner, 0) + COIN
+                due[owner] = due.get(owner, 0) + (COIN if version.owners else 2 * COIN)
         assert {t: a for s, t, a, why in settle.transfers if why == "lineage"} == due
 
 
@@ -150,7 +150,7 @@ def test_maintainers_are_paid_per_item_of_each_block(player):
             if record.KIND == "submit" and record.round == play.state.round.number - 1
         )
         fees = [amount for _, _, amount, why in play.said[-1].transfers if why == "maintenance"]
-        assert fees == [1_000 * n for n in (2 * pairs, models, 100 + models, models + models * 100)]
+        assert fees == [1_000 * n for n in (pairs, models, 100 + models, models + models * 100)]
 
 
 def test_the_relay_dies_when_nothing_is_accepted(player):

@@ -46,7 +46,7 @@ def test_what_each_kind_of_member_is_told(played_run: History, played_derelayl: 
     assert f"{'slashed':<20}{'−1.000000':>18}" in liar
     assert "an observer contributes nothing" in observer
     assert "it revealed nothing" in explain(played_run, silent)
-    assert "2.000000 coins: 2 × 1.000000" in explain(played_derelayl, "p00")
+    assert "4.000000 coins: 4 × 1.000000" in explain(played_derelayl, "p00")
 
 
 def test_a_value_within_the_noise_floor_says_so(played_run: History) -> None:

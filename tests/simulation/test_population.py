@@ -20,13 +20,13 @@ SMALL = Population(participants=24, rounds=80)
 CASES = {
     "the paper's": SMALL,
     "all accepted": dataclasses.replace(SMALL, rules=DeRelayLRules(places=2, accepted_share=1_000_000)),
-    "odd": dataclasses.replace(SMALL, participants=31, success_rate=0.8, bid_margin=3),
+    "odd": dataclasses.replace(SMALL, participants=31, success_rate=0.8, rules=DeRelayLRules(bid_margin=3)),
     "few accepted": dataclasses.replace(
         SMALL, participants=90, rules=DeRelayLRules(accepted_share=250_000, places=9)
     ),
     "equal gains": dataclasses.replace(SMALL, gain_deviation=0.0),
     "measured gains": dataclasses.replace(SMALL, gains=(0.5, -1.0, 2.0)),
-    "no genesis": dataclasses.replace(SMALL, genesis_shares=0, cases=0),
+    "no genesis": dataclasses.replace(SMALL, rules=DeRelayLRules(genesis_shares=0), cases=0),
     "very few": dataclasses.replace(SMALL, participants=9, success_rate=1.0),
     "ends": dataclasses.replace(SMALL, participants=5),
 }

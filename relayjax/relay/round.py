@@ -89,7 +89,8 @@ def _auction(crew: Crew) -> None:
 
 def _deposit(crew: Crew) -> None:
     for name, amount in sorted(crew.rules.deposits(crew.state).items()):
-        if crew.conduct.deposits(crew.state.round.number, name):
+        affordable = amount <= crew.state.balances[name]  # not so if an owner of the paper's rules overbids
+        if affordable and crew.conduct.deposits(crew.state.round.number, name):
             crew.transcript.say(crew.members.by_name[name], Deposit(name, crew.state.round.number, amount))
     _close(crew, Phase.DEPOSIT)
 

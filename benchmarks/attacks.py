@@ -1,7 +1,7 @@
 """Does dishonesty pay in relays that really train, and what does it cost the others?
 
-    python benchmarks/attacks.py --seeds=0          # 4 minutes on 2 cores
-    python benchmarks/attacks.py --json=attacks.json --plot=attacks.png      # five seeds: 20 minutes
+    python benchmarks/attacks.py --seeds=0          # 3 minutes on 2 cores
+    python benchmarks/attacks.py --json=attacks.json --plot=attacks.png      # five seeds: 15 minutes
     python benchmarks/attacks.py --config=fashion_mnist
 
 One participant (`--attacker`) deviates as `relayjax/relay/deviations.py` says, or one of the validators, in
@@ -9,6 +9,8 @@ the default relay of a config, ledger and all. What it earned, for all reasons a
 beside what it earns in the honest relay of the same seed; the accuracy of the last head beside that of a
 relay from which it is absent. Who has two places is compared with one honest place alone, the other being
 empty; a validator with the honest relay; a validator that favours the attacker is counted together with it.
+Who trains when and what is tested is drawn by lot, and another relay draws other lots: what is compared with
+is the mean of several (`--lots`).
 
 Fails where an attack earns at least as much as honest work, or costs more than a point of accuracy, on the
 mean of the seeds.
@@ -45,6 +47,7 @@ def main() -> int:
     parser.add_argument("--attacks", default="", help="names as in the table; all")
     parser.add_argument("--attacker", type=int, default=3, help="participant that deviates")
     parser.add_argument("--validator", type=int, default=1, help="validator that deviates")
+    parser.add_argument("--lots", type=int, default=3, help="plays of each relay that is compared with")
     parser.add_argument("--workers", type=int, default=2, help="relays side by side")
     parser.add_argument("--json", type=Path, help="write the figures to this file; what it holds is kept")
     parser.add_argument("--plot", type=Path, help="draw them into this file")
@@ -59,10 +62,10 @@ def main() -> int:
         )
     played = [attack for attack in known if attack.name in wanted]
     needed = {name for attack in played for name in (attack.compared, attack.without)}
-    relays = {name: experiment for name, experiment in references(cast).items() if name in needed}
-    relays |= {attack.name: attack.experiment for attack in played}
+    relays = {at: one for at, one in references(cast, arguments.lots).items() if at[0] in needed}
+    relays |= {(attack.name, 0): attack.experiment for attack in played}
     seeds = [int(seed) for seed in arguments.seeds.split(",")]
-    jobs = [Job(arguments.config, seed, *relay) for seed in seeds for relay in relays.items()]
+    jobs = [Job(arguments.config, seed, *at, one) for seed in seeds for at, one in relays.items()]
     rows, console = [], Console(stderr=True)
     with ProcessPoolExecutor(arguments.workers, get_context("spawn")) as pool:
         for row in track(pool.map(measure, jobs), "relays", total=len(jobs), console=console):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from relayjax.config import Config, Experiment
@@ -82,10 +81,22 @@ def attacks(config: Config, cast: Cast) -> list[Attack]:
     return found
 
 
-def references(cast: Cast) -> dict[str, Experiment]:
-    """The relays that attacks are compared with, by name."""
-    absent: Callable[[int], Experiment] = lambda number: Experiment(deviation="absent", deviants=(number,))  # noqa: E731
-    return {HONEST: Experiment(), WITHOUT: absent(cast.trainer), ALONE: absent(cast.places[1])}
+def references(cast: Cast, lots: int) -> dict[tuple[str, int], Experiment]:
+    """The relays that attacks are compared with, by name and lot.
+
+    Every setting is part of what lots and tests are drawn from. The strength of a deviation that has none
+    changes nothing else, so it gives the same relay with other lots.
+
+    Args:
+      cast: who attacks.
+      lots: how often each is played.
+    """
+    absent = {WITHOUT: cast.trainer, ALONE: cast.places[1]}
+    return {(HONEST, lot): Experiment(strength=1 + lot) for lot in range(lots)} | {
+        (name, lot): Experiment(deviation="absent", deviants=(number,), strength=1 + lot)
+        for name, number in absent.items()
+        for lot in range(lots)
+    }
 
 
 def _by_trainer(name: str, deviation: str, cast: Cast, after: int = 0) -> Attack:

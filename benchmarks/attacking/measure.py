@@ -12,17 +12,18 @@ from relayjax.config import Experiment
 from relayjax.summary import account
 
 Row = dict[str, Any]
-"""`config`, `seed`, `relay`, `accuracy` (test set, 0–1), and by member's name, where not 0: `net` (coins less
-endowment), `refused` (rounds), `forfeited`, `slashed` (micro-coins)."""
+"""`config`, `seed`, `relay`, `lot`, `accuracy` (test set, 0–1), and by member's name, where not 0: `net`
+(micro-coins less endowment), `refused` (rounds), `forfeited`, `slashed` (micro-coins)."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """One relay: its config, seed and name, and who deviates in it."""
+    """One relay: its config, seed, name and lot, and who deviates in it."""
 
     config: str
     seed: int
     relay: str
+    lot: int
     experiment: Experiment
 
 
@@ -51,4 +52,5 @@ def measure(job: Job) -> Row:
         },
     }
     told = {figure: {name: n for name, n in by_name.items() if n} for figure, by_name in figures.items()}
-    return {"config": job.config, "seed": job.seed, "relay": job.relay, "accuracy": accuracy, **told}
+    place = {"config": job.config, "seed": job.seed, "relay": job.relay, "lot": job.lot}
+    return {**place, "accuracy": accuracy, **told}

@@ -28,7 +28,8 @@ class Outcome:
 
     Attributes:
       attack: which one.
-      earned, honest: coins less endowment, the attacker's and those of the same members when honest.
+      earned, honest: coins less endowment, the attacker's and those of the same members when honest, by seed;
+        what it is compared with is the mean over the lots.
       refused: rounds in which its work was not accepted, mean over the seeds.
       lost: coins forfeited and slashed, mean over the seeds.
       accuracy, without: of the last head, and of that of the relay to compare with.
@@ -65,18 +66,22 @@ def outcomes(rows: Sequence[Row], attacks: Sequence[Attack]) -> list[Outcome]:
       rows: relays of one config.
       attacks: those to look at.
     """
-    known = {(row["relay"], row["seed"]): row for row in rows}
+    known: dict[tuple[str, int], list[Row]] = {}
+    for row in rows:
+        known.setdefault((row["relay"], row["seed"]), []).append(row)
     seeds = sorted({row["seed"] for row in rows})
     found = []
     for attack in attacks:
         names = {f"{letter}{number}" for letter, number in attack.earners}
 
         def total(relay: str, *figures: str, names: set[str] = names) -> list[float]:
-            own = [known[relay, seed] for seed in seeds]
-            return [sum(row[figure].get(name, 0) for figure in figures for name in names) for row in own]
+            def of(row: Row) -> float:
+                return sum(row[figure].get(name, 0) for figure in figures for name in names)
+
+            return [statistics.fmean(map(of, known[relay, seed])) for seed in seeds]
 
         def accuracy(relay: str) -> tuple[float, ...]:
-            return tuple(known[relay, seed]["accuracy"] for seed in seeds)
+            return tuple(statistics.fmean(row["accuracy"] for row in known[relay, seed]) for seed in seeds)
 
         found.append(
             Outcome(
@@ -176,5 +181,5 @@ def _spread(figures: Sequence[float], spec: str) -> str:
     return f"{mean:{spec}} [{least:{spec}}, {most:{spec}}]" if len(figures) > 1 else f"{mean:{spec}}"
 
 
-def _place(row: Row) -> tuple[str, int, str]:
-    return row["config"], row["seed"], row["relay"]
+def _place(row: Row) -> tuple[str, int, str, int]:
+    return row["config"], row["seed"], row["relay"], row["lot"]

@@ -53,5 +53,5 @@ def get_config(variant: str = "") -> Config:
             relay = dataclasses.replace(RELAY, braid_rounds=(), draw=100)
             return dataclasses.replace(config, relay=relay, rules=DeRelayLRules())
         case "idle":
-            return dataclasses.replace(config, experiment=Experiment(idle=(3,)))
+            return dataclasses.replace(config, experiment=Experiment(deviation="free_rider", deviants=(3,)))
     raise unknown_variant(variant, ("smoke", "plain", "derelayl", "idle"))

@@ -37,11 +37,95 @@ class ValuationSettings(Settings):
     )
 
 
+TRAINERS = (
+    "absent",
+    "chain_idle",
+    "copy",
+    "duplicate",
+    "free_rider",
+    "label_flip",
+    "late",
+    "leaves",
+    "no_deposit",
+    "noise",
+    "overbid",
+    "replay",
+    "replay_other",
+    "scaled",
+    "scaled_parent",
+    "second_leg",
+    "sign_flip",
+    "stale",
+    "underbid",
+    "withhold",
+)
+"""What a participant may do in place of honest work; `relay/deviations.py` says what each is."""
+
+VALIDATORS = ("constant", "favour", "lie", "silent")
+"""What a validator may do in place of reporting what it measured."""
+
+HONEST = "none"
+SHARED = ("duplicate", "second_leg")
+"""Several places, of which the first one works honestly and whose data all of them have."""
+
+_FROM_THE_START = (*SHARED, "label_flip")
+"""Deviations in the data, which are fixed before the relay begins."""
+
+_CHAINED = ("chain_idle", "copy", "replay", "replay_other", "stale")
+"""Deviations that go by braid rounds, or by the one line of versions; the derelayl rules have neither."""
+
+
 @dataclass(frozen=True)
 class Experiment(Settings):
-    """What only an experiment can do, because it sees everybody's data."""
+    """Who does not do what the protocol asks; only an experiment can have that, for it plays everybody."""
 
-    idle: tuple[int, ...] = setting((), "participants, by number, that return their parent unchanged", low=0)
+    deviation: str = setting(
+        HONEST, "what some do in place of what they should", choices=(HONEST, *TRAINERS, *VALIDATORS)
+    )
+    deviants: tuple[int, ...] = setting(
+        (), "who does so: participants by number, or validators, whosever deviation it is", low=0
+    )
+    strength: float = setting(1.0, "how much of it, times what is usual for it", low=0.0, high=1e6)
+    after: int = setting(0, "rounds that deviants play honestly first; that `late` stays away from", low=0)
+    favoured: int = setting(0, "participant whom `favour` helps, by number", low=0)
+
+    def check(self) -> None:
+        named, who = self.deviation, self.deviants
+        if (named == HONEST) != (not who):
+            raise ConfigError(
+                f"deviation={named}, deviants={who}: name both a deviation and who deviates, or neither"
+            )
+        if list(who) != sorted(set(who)):
+            raise ConfigError(f"deviants={who}: must be ascending, each once")
+        if named in SHARED and len(who) < 2:
+            raise ConfigError(f"deviants={who}: {named} needs two places or more, the honest one first")
+        if named in ("late", "leaves") and not self.after:
+            raise ConfigError(f"after={self.after}: say how many rounds {named} lets pass first")
+        if named in _FROM_THE_START and self.after:
+            raise ConfigError(f"after={self.after}: {named} is in the data from the start; set it to 0")
+
+    def fits(self, relay: Schedule, rules: Rules) -> None:
+        """Refuses deviants whom the relay does not have, and what its rules do not know.
+
+        Raises:
+          ConfigError: says which.
+        """
+        named, who = self.deviation, self.deviants
+        there = relay.validators if named in VALIDATORS else relay.participants
+        if any(number >= there for number in who):
+            kind = "validators" if named in VALIDATORS else "participants"
+            raise ConfigError(f"experiment.deviants={who}: must be < {there}, the {kind} there are")
+        if self.favoured >= relay.participants:
+            raise ConfigError(f"experiment.favoured={self.favoured}: must be < {relay.participants}")
+        if named == "silent" and 2 * len(who) >= relay.validators:
+            raise ConfigError(
+                f"experiment.deviants={who}: a majority of the {relay.validators} validators has to report, "
+                "or no round can be settled"
+            )
+        if isinstance(rules, DeRelayLRules) and named in (*_CHAINED, *VALIDATORS):
+            raise ConfigError(
+                f"experiment.deviation={named}: the derelayl rules do not know it; choose another"
+            )
 
 
 @dataclass(frozen=True)
@@ -70,8 +154,7 @@ class Config(Settings):
                 f"valuation.budget={self.valuation.budget}: a braid round of {relay.participants} "
                 f"participants takes {enough} or more"
             )
-        if any(number >= relay.participants for number in self.experiment.idle):
-            raise ConfigError(f"experiment.idle={self.experiment.idle}: must be < {relay.participants}")
+        self.experiment.fits(relay, self.rules)
 
 
 def load(source: str) -> Config:

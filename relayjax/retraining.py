@@ -13,6 +13,7 @@ N: participants, P: parameters, C: numbers carried beside them, E: drawn example
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import time
 from collections.abc import Callable, Collection
@@ -39,7 +40,9 @@ from relayjax.mechanism.base import loss_rises
 from relayjax.mechanism.rules import RelayJAXRules
 from relayjax.mechanism.state import Role, Topology
 from relayjax.merging import MERGES, compose
+from relayjax.relay.conduct import Conduct
 from relayjax.relay.testing import WORST, draws, step_of
+from relayjax.relay.turn import Handed
 from relayjax.rescore import rebuilt
 from relayjax.valuation.estimate import fixed_point
 from relayjax.weights import digest
@@ -130,7 +133,8 @@ class Retraining:
             for frozen in task.frozen:
                 frozen.place(mesh, settings.sharding)
         self._leg = Leg(task, settings, mesh)
-        self._shards = dict(zip(self.participants, place_shards(task, mesh), strict=True))
+        own = dataclasses.replace(task, shards=self._conduct().shards(task))
+        self._shards = dict(zip(self.participants, place_shards(own, mesh), strict=True))
         self._evaluator = Evaluator(task, self._leg.baton.params)
         self._validation = place(dict(task.validation))
         self._everything = np.arange(examples(task.validation), dtype=np.int32)
@@ -193,11 +197,11 @@ class Retraining:
         if repeat:
             key = jax.random.fold_in(key, _OTHER_BATCHES + repeat)
         momentum = RelayMomentum(self._config.leg.relay_momentum, self._leg.baton.params.size)
-        head, losses = self._genesis, []
+        head, losses, conduct = self._genesis, [], self._conduct()
         for settled in rounds:
             present = self._present(settled, absent)
             if present:
-                head = self._round(settled, present, head, momentum, key, turn)
+                head = self._round(settled, present, head, momentum, conduct, key, turn)
             if self._ends_lap(settled):
                 losses.append(self._mean_loss(head))
         final = self._mean_loss(head)
@@ -209,6 +213,7 @@ class Retraining:
         present: list[str],
         head: np.ndarray,
         momentum: RelayMomentum,
+        conduct: Conduct,
         key: jax.Array,
         turn: Callable[[], None],
     ) -> np.ndarray:
@@ -217,24 +222,31 @@ class Retraining:
         at = (schedule.legs_before(settled.number), schedule.legs)
         key = jax.random.fold_in(key, settled.number)
         payloads: dict[str, bytes] = {}
-        for name in present:
-            trained = head
-            if (index := self.participants.index(name)) not in self._config.experiment.idle:
-                own_key = jax.random.fold_in(key, index)
-                delta, _ = self._leg(head, self._shards[name], own_key, *at)
-                trained = pushed(head + np.asarray(delta), momentum.push(name, head, at[0]))
-            with suppress(NonFiniteError):  # who diverges has nothing to hand on, here as in the run
-                payloads[name] = self._codec.encode(head, trained)
+        braid = settled.topology is Topology.BRAID
+        for name in conduct.order(present):
+            own_key = jax.random.fold_in(key, self.participants.index(name))
+
+            def train(theta: np.ndarray, name: str = name, own_key: jax.Array = own_key) -> Handed:
+                delta, loss = self._leg(theta, self._shards[name], own_key, *at)
+                return pushed(theta + np.asarray(delta), momentum.push(name, theta, at[0])), float(loss)
+
+            if conduct.deposits(settled.number, name) and conduct.reveals(settled.number, name):
+                trained, _ = conduct.hand_in(settled.number, name, braid, head, train)
+                with suppress(NonFiniteError):  # who diverges has nothing to hand on, here as in the run
+                    payloads[name] = self._codec.encode(head, trained)
             turn()
-        following = self._accepted(settled, payloads, len(present), head)
+        following, accepted = self._accepted(settled, payloads, len(present), head)
+        if conduct.remembers:
+            for name in accepted:
+                conduct.remember(name, head, self._codec.decode(payloads[name], head))
         for name in present:
             momentum.remember(name, following, at[0])
         return following
 
     def _accepted(
         self, settled: SettledRound, payloads: dict[str, bytes], places: int, head: np.ndarray
-    ) -> np.ndarray:
-        """The head that a round leads to, float32 [P + C]: the old one, if nothing is accepted."""
+    ) -> tuple[np.ndarray, list[str]]:
+        """The next head, float32 [P + C], and whose work is in it: the old one, if nobody's."""
         # All of them, where the run's own round came to no test.
         drawn = jnp.asarray(self._draws.get(settled.number, self._everything))
         deltas = {name: self._codec.decode(payload, head) for name, payload in payloads.items()}
@@ -247,12 +259,17 @@ class Retraining:
         out = self._refused_otherwise(settled)
         passed = sorted(n for n, rise in rises.items() if rise <= self._tolerance and n not in out)
         if not passed:
-            return head
+            return head, []
         if settled.topology is Topology.CHAIN:
-            return steps[passed[0]]
+            return steps[passed[0]], passed[:1]
         weights, merged = self._merge([deltas[n] for n in passed], [rises[n] for n in passed], places)
         composed = compose(head, weights, merged)
-        return composed if self._loss(composed, drawn) - before <= self._tolerance else head
+        worse = self._loss(composed, drawn) - before > self._tolerance
+        return (head, []) if worse else (composed, passed)
+
+    def _conduct(self) -> Conduct:
+        experiment, state = self._config.experiment, self._past.state
+        return Conduct(experiment, self.participants, state.named(Role.MAINTAINER), self._config.seed)
 
     def _refused_otherwise(self, settled: SettledRound) -> set[str]:
         """Whom the run refused in a round though it was within the trust region: as a copy, say."""

@@ -57,7 +57,7 @@ def test_an_unknown_verb_is_refused(capsys: pytest.CaptureFixture[str]):
         ("--config.rules.royalty_share=2000000", ["rules.royalty_share", "2000000", "≤ 1000000"]),
         ("--config.relay.codec=zip", ["relay.codec", "zip", "mxint8", "lossless"]),
         ("--config.relay.braid_rounds=2,1", ["relay.braid_rounds", "ascending"]),
-        ("--config.experiment.idle=10", ["experiment.idle", "10"]),
+        ("--config.experiment.deviation=idler", ["experiment.deviation", "idler", "free_rider"]),
         ("--seed=-1", ["seed", "-1", "≥ 0"]),
         ("--seed=x", ["seed", "x"]),
         ("--config=nowhere.py", ["nowhere.py"]),

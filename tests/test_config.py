@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -41,7 +42,7 @@ def test_overrides_and_seed_replace_what_the_file_says() -> None:
         ("task.alpha", "nan", ["task.alpha=nan", "> 0"]),
         ("rules.royalty_share", "1000001", ["rules.royalty_share=1000001", "≥ 0 and ≤ 1000000"]),
         ("leg.momentum", "1", ["leg.momentum=1.0", "≥ 0 and < 1"]),
-        ("experiment.idle", "10", ["experiment.idle=(10,)", "< 10"]),
+        ("experiment.deviation", "idler", ["experiment.deviation='idler'", "one of none, absent"]),
         ("valuation.budget", "1", ["valuation.budget=1", "≥ 2"]),
         ("relay.draw", "1", ["relay.draw=1", "≥ 2"]),
         ("seed", "-1", ["seed=-1", "≥ 0 and ≤ 2147483647"]),
@@ -74,9 +75,33 @@ def test_the_derelayl_rules_need_four_and_no_braid() -> None:
         Config(rules=DeRelayLRules(), relay=Schedule(participants=3, braid_rounds=()))
 
 
-def test_only_participants_can_be_idle() -> None:
-    with pytest.raises(ConfigError, match=r"experiment\.idle=\(0, 10\): must be < 10"):
-        Config(experiment=Experiment(idle=(0, 10)))
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"deviation": "copy"}, "name both a deviation and who deviates"),
+        ({"deviants": (1,)}, "name both a deviation and who deviates"),
+        ({"deviation": "copy", "deviants": (3, 1)}, "ascending"),
+        ({"deviation": "copy", "deviants": (1, 1)}, "ascending"),
+        ({"deviation": "duplicate", "deviants": (1,)}, "two places"),
+        ({"deviation": "late", "deviants": (1,)}, "how many rounds late"),
+        ({"deviation": "label_flip", "deviants": (1,), "after": 3}, "from the start"),
+        ({"deviation": "copy", "deviants": (0, 10)}, r"deviants=\(0, 10\): must be < 10, the participants"),
+        ({"deviation": "lie", "deviants": (3,)}, r"deviants=\(3,\): must be < 3, the validators"),
+        ({"deviation": "favour", "deviants": (1,), "favoured": 10}, "favoured=10: must be < 10"),
+        ({"deviation": "silent", "deviants": (1, 2)}, "a majority of the 3 validators"),
+    ],
+)
+def test_a_deviation_that_cannot_be_is_refused(fields: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        Config(experiment=Experiment(**fields))
+
+
+@pytest.mark.parametrize("deviation", ["copy", "lie"])
+def test_the_derelayl_rules_know_fewer_deviations(deviation: str) -> None:
+    overrides = {"experiment.deviation": deviation, "experiment.deviants": "1"}
+    with pytest.raises(ConfigError, match="derelayl rules do not know it"):
+        resolve("digits:derelayl", overrides)
+    assert resolve("digits:derelayl", overrides | {"experiment.deviation": "withhold"})
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,12 @@ def test_with_everybody_the_smoke_run_comes_out_again(smoke: Path):
     [
         {"rules.tolerance": "5000"},
         {"rules.tolerance": "0", "leg.relay_momentum": "0.5"},
-        {"relay.merge": "value_weighted", "experiment.idle": "1", "relay.codec": "lossless"},
+        {
+            "relay.merge": "value_weighted",
+            "experiment.deviation": "free_rider",
+            "experiment.deviants": "1",
+            "relay.codec": "lossless",
+        },
         {"leg.optimizer_state": "carried", "relay.merge": "sign_consensus"},
     ],
     ids=["refusals", "momentum", "value-weighted", "carried"],

@@ -13,6 +13,7 @@ from relayjax.learning.relay_momentum import RelayMomentum
 from relayjax.learning.task import Batch
 from relayjax.mechanism.base import Mechanism
 from relayjax.mechanism.state import State
+from relayjax.relay.conduct import Conduct
 from relayjax.relay.events import Event
 from relayjax.relay.members import Members
 from relayjax.relay.testing import Rotation, Validator
@@ -29,7 +30,7 @@ class Crew:
 
     Attributes:
       members: everybody's keys.
-      idle: names of participants that return their parent unchanged.
+      conduct: how they behave.
       shards: each participant's data, by name.
       trainer, validator: what every participant and validator runs.
       rules: the mechanism.
@@ -48,7 +49,7 @@ class Crew:
     """
 
     members: Members
-    idle: frozenset[str]
+    conduct: Conduct
     shards: Mapping[str, Shard]
     trainer: Trainer
     validator: Validator

@@ -30,6 +30,7 @@ from relayjax.measured import NATS, head_loss
 from relayjax.mechanism.rulesets import mechanism
 from relayjax.mechanism.state import State
 from relayjax.records import Genesis, Join
+from relayjax.relay.conduct import Conduct
 from relayjax.relay.crew import Crew
 from relayjax.relay.events import Event, Settled
 from relayjax.relay.members import Members
@@ -76,6 +77,12 @@ class Relay:
         self._momentum = RelayMomentum(config.leg.relay_momentum, leg.baton.params.size)
         self._novelties, self._rotation = Novelties(), Rotation(examples(self.task.validation))
         self._members = Members.derive(config.relay, config.seed)
+        self._conduct = Conduct(
+            config.experiment,
+            [keys.name for keys in self._members.participants],
+            [keys.name for keys in self._members.validators],
+            config.seed,
+        )
         self._archive = Archive(workdir)
         self._heads: Heads = {0: genesis}
         self._torn = False
@@ -204,16 +211,20 @@ class Relay:
         if len(rounds) < max(state.schedule.valued, default=0):
             for delta in past.deltas():
                 self._novelties.remember(delta[: self.baton.params.size])
+        if self._conduct.remembers:
+            for name, head, delta in past.accepted():
+                self._conduct.remember(name, head, delta)
 
     def _assemble(self, transcript: Transcript, leg: Leg, mesh: Mesh | None) -> Crew:
         config, clock = self.config, Stopwatch()
         evaluator = Evaluator(self.task, self.baton.params)
         delta_codec = codec.get(config.relay.codec)
         names = [keys.name for keys in self._members.participants]
+        own = dataclasses.replace(self.task, shards=self._conduct.shards(self.task))
         return Crew(
             members=self._members,
-            idle=frozenset(names[index] for index in config.experiment.idle),
-            shards=dict(zip(names, place_shards(self.task, mesh), strict=True)),
+            conduct=self._conduct,
+            shards=dict(zip(names, place_shards(own, mesh), strict=True)),
             trainer=Trainer(leg, delta_codec, clock),
             validator=Validator(
                 evaluator,

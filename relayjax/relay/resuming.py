@@ -48,11 +48,15 @@ class Past:
 
     def deltas(self) -> Iterator[np.ndarray]:
         """Every delta that became part of a version, in order, float32 [P]."""
+        return (delta for _, _, delta in self.accepted())
+
+    def accepted(self) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+        """The same with whose it is and the weights that it started from, float32 [P]."""
         parent = self.archive.genesis(self.history)
         for version, theta in lineage.walk(self.history, parent, self._open, self.codec):
             for name in version.owners:
                 submission = self.history.rounds[version.round - 1].facts.submissions[name]
-                yield self.codec.decode(self._open(submission), parent)
+                yield name, parent, self.codec.decode(self._open(submission), parent)
             parent = theta
 
     def last_turns(self) -> dict[str, tuple[int, int]]:

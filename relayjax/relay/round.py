@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +22,7 @@ from relayjax.identity import PublicKeys
 from relayjax.learning.relay_momentum import pushed
 from relayjax.measured import NATS, head_loss, legs_of, valuations_of
 from relayjax.mechanism.base import loss_rises
+from relayjax.mechanism.phases import trains
 from relayjax.mechanism.state import Phase, State, Topology
 from relayjax.mechanism.transitions import expected_draw, expected_match, expected_settlement
 from relayjax.merging import MERGES, compose
@@ -52,7 +54,7 @@ def play(crew: Crew, heads: Heads) -> Heads:
         _deposit(crew)
     candidates = _train(crew, heads)
     with crew.clock.stage("ledger"):
-        _commit_and_reveal(crew, candidates)
+        candidates = _commit_and_reveal(crew, candidates)
     drawn = _test(crew, heads, candidates)
     composed = _value(crew, heads, candidates, drawn)
     settled = _settle(crew)
@@ -63,6 +65,8 @@ def play(crew: Crew, heads: Heads) -> Heads:
                 parent = heads[settled.facts.pairs[name]]
                 delta = crew.codec.decode(candidates[name].payload, parent)
                 crew.novelties.remember(delta[: crew.evaluator.size])
+    if crew.conduct.remembers:
+        _remember(crew, heads, candidates, settled)
     if settled.head in following:
         for name in settled.facts.pairs:
             crew.momentum.remember(
@@ -74,7 +78,8 @@ def play(crew: Crew, heads: Heads) -> Heads:
 
 def _auction(crew: Crew) -> None:
     for name in crew.rules.bidders(crew.state):
-        amount = crew.rules.suggested_bid(crew.state, name)
+        honest = crew.rules.suggested_bid(crew.state, name)
+        amount = crew.conduct.bid(crew.state.round.number, name, crew.state.balances[name], honest)
         if amount is not None:
             crew.transcript.say(crew.members.by_name[name], Bid(name, crew.state.round.number, amount))
     crew.transcript.say(crew.members.orderer, expected_match(crew.state))
@@ -84,7 +89,17 @@ def _auction(crew: Crew) -> None:
 
 def _deposit(crew: Crew) -> None:
     for name, amount in sorted(crew.rules.deposits(crew.state).items()):
-        crew.transcript.say(crew.members.by_name[name], Deposit(name, crew.state.round.number, amount))
+        affordable = amount <= crew.state.balances[name]  # not so if an owner of the paper's rules overbids
+        if affordable and crew.conduct.deposits(crew.state.round.number, name):
+            crew.transcript.say(crew.members.by_name[name], Deposit(name, crew.state.round.number, amount))
+    _close(crew, Phase.DEPOSIT)
+
+
+def _close(crew: Crew, phase: Phase) -> None:
+    """Ends a phase without those who stay away, if somebody does."""
+    number, orderer = crew.state.round.number, crew.members.orderer
+    if crew.state.round.phase is phase:
+        crew.transcript.say(orderer, Close(orderer.name, number, phase.name.lower()))
 
 
 def _train(crew: Crew, heads: Heads) -> dict[str, Candidate]:
@@ -97,15 +112,14 @@ def _train(crew: Crew, heads: Heads) -> dict[str, Candidate]:
     place = (schedule.legs_before(number), schedule.legs)
     key = jax.random.fold_in(jax.random.key(crew.seed), number)
     order = {name: index for index, name in enumerate(sorted(crew.shards))}
+    braid = crew.rules.topology(state) is Topology.BRAID
     with ThreadPoolExecutor(1, "relayjax-encoder") as encoder:
         outcomes = {}
-        for name, version in state.round.pairs.items():
+        for name in crew.conduct.order(name for name in state.round.pairs if trains(state, name)):
+            version = state.round.pairs[name]
             parent, theta = state.versions[version], heads[version]
-            trained, loss = theta, 0.0  # the deviation of returning the parent unchanged
-            if name not in crew.idle:
-                own_key = jax.random.fold_in(key, order[name])
-                trained, loss = crew.trainer.train(theta, crew.shards[name], own_key, place)
-                trained = pushed(trained, crew.momentum.push(name, theta, place[0]))
+            train = partial(_train_honestly, crew, name, jax.random.fold_in(key, order[name]), place)
+            trained, loss = crew.conduct.hand_in(number, name, braid, theta, train)
             outcomes[name] = encoder.submit(crew.trainer.encode, name, parent, theta, trained, loss)
     found = {name: outcome.result() for name, outcome in outcomes.items()}
     candidates = {name: outcome for name, outcome in found.items() if isinstance(outcome, Candidate)}
@@ -114,15 +128,25 @@ def _train(crew: Crew, heads: Heads) -> dict[str, Candidate]:
     return candidates
 
 
-def _commit_and_reveal(crew: Crew, candidates: Mapping[str, Candidate]) -> None:
+def _train_honestly(
+    crew: Crew, name: str, key: jax.Array, place: tuple[int, int], theta: np.ndarray
+) -> tuple[np.ndarray, float]:
+    trained, loss = crew.trainer.train(theta, crew.shards[name], key, place)
+    return pushed(trained, crew.momentum.push(name, theta, place[0])), loss
+
+
+def _commit_and_reveal(crew: Crew, candidates: Mapping[str, Candidate]) -> dict[str, Candidate]:
+    """Returns what was revealed."""
     number, say, keys = crew.state.round.number, crew.transcript.say, crew.members.by_name
     salts = {name: salt(crew.seed, name, number) for name in candidates}
     for name, candidate in candidates.items():
         say(keys[name], candidate.commit(number, salts[name]))
-    if crew.state.round.phase is Phase.COMMIT:
-        say(crew.members.orderer, Close(crew.members.orderer.name, number, "commit"))
-    for name, candidate in candidates.items():
+    _close(crew, Phase.COMMIT)
+    revealed = {n: candidate for n, candidate in candidates.items() if crew.conduct.reveals(number, n)}
+    for name, candidate in revealed.items():
         say(keys[name], candidate.submit(number, salts[name], crew.codec.name))
+    _close(crew, Phase.REVEAL)
+    return revealed
 
 
 def _test(crew: Crew, heads: Heads, candidates: Mapping[str, Candidate]) -> jax.Array:
@@ -172,22 +196,25 @@ def _value(
 
 
 def _report(crew: Crew, measured: Score | Value) -> None:
-    """Every maintainer pledges to what was measured, then shows it.
+    """Every maintainer pledges to its report, then shows it.
 
-    Here they share one machine, which measures once for all.
+    Here they share one machine, which measures once for all. Who stays silent is left out of both phases.
     """
     number, say, keys = measured.round, crew.transcript.say, crew.members.by_name
+    pledging = crew.state.round.phase
     with crew.clock.stage("ledger"):
-        reports = {
-            name: dataclasses.replace(
-                measured, author=name, salt=salt(crew.seed, name, number, measured.KIND).hex()
-            )
-            for name in crew.rules.maintainers(crew.state)
-        }
+        reports = {}
+        for name in crew.rules.maintainers(crew.state):
+            salted = salt(crew.seed, name, number, measured.KIND).hex()
+            stated = crew.conduct.report(dataclasses.replace(measured, author=name, salt=salted))
+            if stated is not None:
+                reports[name] = stated
         for name, report in reports.items():
             say(keys[name], Pledge(name, number, report_commitment(report)))
+        _close(crew, pledging)
         for name, report in reports.items():
             say(keys[name], report)
+        _close(crew, Phase(pledging + 1))
 
 
 def _settle(crew: Crew) -> SettledRound:
@@ -196,6 +223,14 @@ def _settle(crew: Crew) -> SettledRound:
         settle = expected_settlement(before)
         crew.transcript.say(crew.members.orderer, settle)
     return SettledRound.of(before, settle, crew.state)
+
+
+def _remember(crew: Crew, heads: Heads, candidates: Mapping[str, Candidate], settled: SettledRound) -> None:
+    """Tells deviants what was accepted."""
+    for number, _, _ in settled.settle.versions:
+        for name in crew.state.versions[number].owners:
+            parent = heads[settled.facts.pairs[name]]
+            crew.conduct.remember(name, parent, crew.codec.decode(candidates[name].payload, parent))
 
 
 def _following(

@@ -1,6 +1,7 @@
 """Whole relays in which one participant cheats: it earns nothing, and nothing else goes wrong.
 
-p3 never trains. Whatever it sends, validators see it like any other work: through the codec, in the ledger.
+p3 never trains; in chain rounds, which are given by lot, it returns its parent. Whatever it sends,
+validators see it like any other work: through the codec, in the ledger.
 """
 
 from __future__ import annotations
@@ -130,7 +131,8 @@ class Cheating(Trainer):
     ) -> Candidate | str:
         self.siblings[name] = trained - theta
         if name == ATTACKER:
-            trained = theta + self.attack(self._seen(theta))
+            braid = self.run.state.round.number in BRAIDS
+            trained = theta + self.attack(self._seen(theta)) if braid else theta
         return super().encode(name, parent, theta, trained, loss)
 
     def _seen(self, theta: np.ndarray) -> Seen:

@@ -84,7 +84,7 @@ def test_the_digits_relay_keeps_its_promises(tmp_path: Path):
     names = [f"p{i}" for i in range(10)]
     gains = {name: net(first, name) for name in names}
     assert all(gain > 0 for gain in gains.values()), gains
-    idle = play(tmp_path / "idle", experiment__idle="3")
+    idle = play(tmp_path / "idle", experiment__deviation="free_rider", experiment__deviants="3")
     assert paid(idle, "p3") == 0 and net(idle, "p3") <= 0
     gains = {name: net(idle, name) for name in names if name != "p3"}
     assert all(gain > 0 for gain in gains.values()), gains

@@ -441,7 +441,9 @@ def test_the_rules_of_the_paper_work_as_well(tmp_path: Path):
 
 
 def test_one_that_does_nothing_is_paid_nothing(tiny_config: ConfigMaker, tmp_path: Path):
-    past = play(tiny_config({"experiment.idle": "2"}), tmp_path / "run")
+    past = play(
+        tiny_config({"experiment.deviation": "free_rider", "experiment.deviants": "2"}), tmp_path / "run"
+    )
     income: dict[str, int] = {}
     for settled in past.rounds:
         for _, target, amount, reason in settled.settle.transfers:

@@ -398,7 +398,7 @@ def test_a_majority_counts_all_maintainers_not_those_who_came(player):
     assert play.state.head.number == 0
 
 
-def test_chain_rounds_go_to_the_highest_bid_then_to_who_waited_longest(player):
+def test_chain_rounds_go_to_who_has_waited_longest_whatever_others_bid(player):
     schedule = Schedule(rounds=9, participants=4, validators=1, braid_rounds=())
     play, seen = player(schedule, RULES), []
     for _ in range(8):
@@ -406,8 +406,16 @@ def test_chain_rounds_go_to_the_highest_bid_then_to_who_waited_longest(player):
         play.round(losses=dict.fromkeys(EVEN, 0))
         seen += [settle.accepted[0] for settle in play.said[-1:]]
     assert sorted(seen[:4]) == sorted(EVEN) and seen[:4] == seen[4:]
-    play.say(Bid("p0", 9, COIN))
-    play.say(Bid("p1", 9, 2 * COIN))
+    for name in EVEN:
+        play.say(Bid(name, 9, COIN if name == seen[0] else 2 * COIN))
+    play.say(expected_match(play.state))
+    assert set(play.state.round.pairs) == {seen[0]}
+
+
+def test_of_those_who_never_had_a_place_the_highest_bidder_gets_it(player):
+    play = player(Schedule(rounds=9, participants=4, validators=1, braid_rounds=()), RULES)
+    for name, bid in (("p0", COIN), ("p1", 3 * COIN), ("p2", 2 * COIN)):
+        play.say(Bid(name, 1, bid))
     play.say(expected_match(play.state))
     assert set(play.state.round.pairs) == {"p1"}
 

@@ -170,10 +170,13 @@ def test_bids_are_what_their_names_say(plays: Plays):
     assert set(bids("leaves")) == set(range(1, AFTER + 1))
     assert set(bids("underbid").values()) == {0}
     assert all(DEVIANT not in settled.facts.pairs for settled in plays("underbid").history.rounds)
-    overbidden = plays("overbid")
     assert bids("overbid")[1] == 10_000_000 and min(bids("overbid").values()) > 1_000_000
-    chain = [settled for settled in overbidden.history.rounds if settled.number not in BRAIDS]
-    assert chain and all(set(settled.facts.pairs) == {DEVIANT} for settled in chain)
+
+
+def test_who_overbids_waits_for_its_turn_like_everybody(plays: Plays):
+    chain = [s.facts.pairs for s in plays("overbid").history.rounds if s.number not in BRAIDS]
+    turns = [name for pairs in chain for name in pairs]
+    assert len(chain) == len(turns) == len(set(turns))
 
 
 def test_who_does_not_deposit_is_left_out(plays: Plays):
@@ -182,7 +185,7 @@ def test_who_does_not_deposit_is_left_out(plays: Plays):
         facts, matched = settled.facts, matched + (DEVIANT in settled.facts.pairs)
         assert DEVIANT not in {*facts.deposits, *facts.commitments, *facts.submissions}
         assert (DEVIANT in settled.settle.refused) == (DEVIANT in facts.pairs)
-    assert matched > len(BRAIDS)
+    assert matched >= len(BRAIDS)
     assert account(plays("no_deposit").history, DEVIANT).net == 0
 
 

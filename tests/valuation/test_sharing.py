@@ -1,4 +1,4 @@
-"""Siblings that do the same share one pay, strangers keep theirs, overlong deltas are paid as if shortened."""
+"""Siblings that do the same share one pay, strangers keep theirs; overlong deltas count as if shortened."""
 
 from __future__ import annotations
 

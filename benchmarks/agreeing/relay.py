@@ -24,6 +24,7 @@ from relayjax.merging import compose, equal
 from relayjax.valuation import Composition, aumann_shapley
 from relayjax.valuation.chance import chance
 from relayjax.valuation.novelty import Novelties
+from relayjax.valuation.sharing import parts
 
 LEGS, EVERYBODY = 200, -1
 
@@ -145,9 +146,14 @@ class Play:
         losses = self.evaluator.losses_on(self.validation, self.everything)
         game = Composition(losses, jnp.asarray(theta[:size]), jnp.asarray(deltas), weights)
         novel = np.stack([self.known.compare([delta])[0].novel for delta in deltas])
-        estimate = aumann_shapley(game, directions=jnp.asarray(novel))
-        played.values[lap], played.stderr[lap] = estimate.values.tolist(), estimate.stderr.tolist()
-        played.chance[lap] = chance(game).tolist()
+        estimate, whole = aumann_shapley(game, directions=jnp.asarray(novel)), aumann_shapley(game)
+        lengths = np.linalg.norm(deltas.astype(np.float64), axis=1)
+        part = parts(np.asarray(whole.per_example), estimate.values, lengths)
+        played.values[lap] = (part * estimate.values).tolist()
+        played.stderr[lap], played.chance[lap] = (
+            (part * estimate.stderr).tolist(),
+            (part * chance(game)).tolist(),
+        )
 
     def _loss(self, theta: np.ndarray) -> float:
         return self.evaluator.mean_loss(theta, self.validation, self.everything)

@@ -214,7 +214,7 @@ class Validator:
         whole = aumann_shapley(game, nodes=self.nodes)
         path = aumann_shapley(game, nodes=self.nodes, directions=jnp.asarray(novel))
         lengths = np.linalg.norm(np.stack(moves).astype(np.float64), axis=1)
-        part = parts(whole.per_example, path.values, lengths)
+        part = parts(np.asarray(whole.per_example), path.values, lengths)
         luck = chance(game, nodes=self.nodes)
         key = jax.random.fold_in(jax.random.key(0), round)
         fair = shapley(game, key, budget=self.budget)

@@ -7,6 +7,7 @@ import typing
 from typing import Any
 
 import pytest
+from blake3 import blake3
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,7 +15,18 @@ from relayjax import canonical, records
 from relayjax.errors import FormatError
 from relayjax.identity import Keys, sign
 from relayjax.ledger.entry import Entry
-from relayjax.records import KINDS, SIZE_LIMIT, Bid, Genesis, Match, Record, Settle, commitment
+from relayjax.records import (
+    KINDS,
+    SIZE_LIMIT,
+    Bid,
+    Genesis,
+    Match,
+    Record,
+    Score,
+    Settle,
+    commitment,
+    report_commitment,
+)
 
 SAFE = 2**53 - 1
 TEXT = st.text(max_size=8)
@@ -143,6 +155,16 @@ def test_a_commitment_binds_every_part_of_it() -> None:
     for place, other in enumerate(others):
         seen.add(commitment(*[*parts[:place], other, *parts[place + 1 :]]))
     assert len(seen) == 6
+
+
+def test_a_pledge_binds_every_field_of_the_report() -> None:
+    score = Score("v0", 1, "00" * 16, (("0", 1),), (("p0", 2),), (("p0", 3),))
+    others: list[Any] = ["v1", 2, "11" * 16, (("0", 2),), (("p0", 3),), (("p0", 4),)]
+    seen = {report_commitment(score)}
+    for field, other in zip(dataclasses.fields(score), others, strict=True):
+        seen.add(report_commitment(dataclasses.replace(score, **{field.name: other})))
+    assert len(seen) == 7
+    assert blake3(records.encode(score)).hexdigest() not in seen  # it has a context of its own
 
 
 def test_the_genesis_keeps_nested_json() -> None:

@@ -22,7 +22,7 @@ from relayjax.errors import AccessError, ConfigError, FormatError, IntegrityErro
 from relayjax.history import History
 from relayjax.identity import Keys
 from relayjax.ledger.merkle import Tree, leaf_hash
-from relayjax.records import Submit
+from relayjax.records import Score, Submit, Value
 from relayjax.relay.events import Event, HandedOff, Matched, Settled, Trained
 from relayjax.relay.training import Trainer
 from relayjax.replay import replay
@@ -108,6 +108,16 @@ def test_a_round_is_announced_only_when_it_is_durable(tiny_config: ConfigMaker, 
         assert [event.round for event in events if isinstance(event, Settled)] == [1, 2]
         run.step()
         assert durable(tmp_path / "run") == 3
+
+
+def test_everybody_pledges_with_a_salt_of_its_own_before_anybody_shows(past: History):
+    kinds = [record.KIND for record in past.records]
+    for settled in past.rounds:
+        facts = settled.facts
+        assert set(facts.pledges) == set(facts.scores) and set(facts.appraisals) == set(facts.values)
+    salts = [r.salt for r in past.records if isinstance(r, Submit | Score | Value)]
+    assert len(set(salts)) == len(salts)
+    assert kinds.count("pledge") == kinds.count("score") + kinds.count("value")
 
 
 def test_another_seed_gives_another_ledger(

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Mapping
+from typing import Any
 
 import pytest
 
 from relayjax.errors import WorkdirError
-from relayjax.history import History
+from relayjax.history import History, SettledRound
 from relayjax.report.explain import explain
 
 
@@ -47,6 +49,33 @@ def test_what_each_kind_of_member_is_told(played_run: History, played_derelayl: 
     assert "an observer contributes nothing" in observer
     assert "it revealed nothing" in explain(played_run, silent)
     assert "4.000000 coins: 4 × 1.000000" in explain(played_derelayl, "p00")
+
+
+def test_a_validator_is_told_why_it_was_slashed_or_not_paid(played_run: History) -> None:
+    first = played_run.rounds[0]
+    scores, values = dict(first.facts.scores), dict(first.facts.values)
+    other = {**values, "v1": dataclasses.replace(values["v1"], composed="11" * 32)}
+    shifted = dataclasses.replace(
+        scores["v2"], parents=tuple((n, x + 5_000) for n, x in scores["v2"].parents)
+    )
+    two = {"scores": {"v1": scores["v1"], "v2": shifted}}
+    for facts, told in (
+        ({"scores": {n: s for n, s in scores.items() if n != "v1"}}, "it did not show the report"),
+        ({"values": other}, "it stated other composed weights than the majority"),
+        (two | {"pledges": {n: first.facts.pledges[n] for n in ("v1", "v2")}}, "not paid, half of the"),
+        (_without(first, "v1"), "not paid, it stated no values"),
+    ):
+        changed = dataclasses.replace(first, facts=dataclasses.replace(first.facts, **facts))
+        text = explain(dataclasses.replace(played_run, rounds=(changed, *played_run.rounds[1:])), "v1")
+        line = next(line for line in text.splitlines() if "round 1: " in line)
+        assert told in line
+        assert line.strip().startswith("round 1: not paid" if "not paid" in told else "round 1: slashed")
+
+
+def _without(settled: SettledRound, name: str) -> dict[str, Mapping[str, Any]]:
+    """A round's facts when a validator stays away from its valuation."""
+    kept = {"values": settled.facts.values, "appraisals": settled.facts.appraisals}
+    return {field: {n: made for n, made in facts.items() if n != name} for field, facts in kept.items()}
 
 
 def test_a_value_within_the_noise_floor_says_so(played_run: History) -> None:

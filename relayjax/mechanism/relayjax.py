@@ -51,13 +51,13 @@ class RelayJAX:
         return self.rules.deposit if state.balances[name] >= self.rules.deposit else None
 
     def match(self, state: State) -> Mapping[str, int]:
-        """All bidders in a braid round; else who has waited longest, then the highest bid, then by lot.
+        """All who bid enough in a braid round; else, of them, who has waited longest, then by lot.
 
-        The deposit comes back, so were the highest bid first, whoever has most would take every round.
+        The deposit comes back, so did the highest bid count, whoever has most would take every round.
         """
         eligible = [name for name, bid in state.round.bids.items() if bid >= self.rules.deposit]
         if self.topology(state) is Topology.CHAIN:
-            eligible.sort(key=lambda n: (state.last_matched.get(n, 0), -state.round.bids[n], state.lot(n)))
+            eligible.sort(key=lambda n: (state.last_matched.get(n, 0), state.lot(n)))
             eligible = eligible[:1]
         return dict.fromkeys(sorted(eligible), state.head.number)
 

@@ -412,12 +412,13 @@ def test_chain_rounds_go_to_who_has_waited_longest_whatever_others_bid(player):
     assert set(play.state.round.pairs) == {seen[0]}
 
 
-def test_of_those_who_never_had_a_place_the_highest_bidder_gets_it(player):
+@pytest.mark.parametrize("highest", ["p0", "p1", "p2"])
+def test_of_those_who_have_waited_alike_the_lot_decides_not_the_bid(player, highest):
     play = player(Schedule(rounds=9, participants=4, validators=1, braid_rounds=()), RULES)
-    for name, bid in (("p0", COIN), ("p1", 3 * COIN), ("p2", 2 * COIN)):
-        play.say(Bid(name, 1, bid))
+    for name in ("p0", "p1", "p2"):
+        play.say(Bid(name, 1, 3 * COIN if name == highest else COIN))
     play.say(expected_match(play.state))
-    assert set(play.state.round.pairs) == {"p1"}
+    assert set(play.state.round.pairs) == {min(("p0", "p1", "p2"), key=play.state.lot)}
 
 
 def test_a_bid_below_the_least_deposit_gets_no_place(player):

@@ -56,4 +56,4 @@ def parts(effects: np.ndarray, values: np.ndarray, lengths: np.ndarray) -> np.nd
 def _shortened(lengths: np.ndarray) -> np.ndarray:
     moving = np.sort(lengths[lengths > 0])
     longest = LONGEST * moving[(len(moving) - 1) // 2] if len(moving) else np.inf
-    return np.minimum(1.0, longest / np.maximum(lengths, np.finfo(np.float64).tiny))
+    return np.divide(longest, lengths, out=np.ones_like(lengths), where=lengths > longest)

@@ -21,10 +21,9 @@ from relayjax.learning.relay_momentum import pushed
 from relayjax.learning.schemes import DEFAULT_BRAIDS, Setup
 from relayjax.learning.task import examples
 from relayjax.merging import compose, equal
-from relayjax.valuation import Composition, aumann_shapley
-from relayjax.valuation.chance import chance
+from relayjax.valuation import Composition
 from relayjax.valuation.novelty import Novelties
-from relayjax.valuation.sharing import parts
+from relayjax.valuation.sharing import shared_values
 
 LEGS, EVERYBODY = 200, -1
 
@@ -146,14 +145,9 @@ class Play:
         losses = self.evaluator.losses_on(self.validation, self.everything)
         game = Composition(losses, jnp.asarray(theta[:size]), jnp.asarray(deltas), weights)
         novel = np.stack([self.known.compare([delta])[0].novel for delta in deltas])
-        estimate, whole = aumann_shapley(game, directions=jnp.asarray(novel)), aumann_shapley(game)
-        lengths = np.linalg.norm(deltas.astype(np.float64), axis=1)
-        part = parts(np.asarray(whole.per_example), estimate.values, lengths)
-        played.values[lap] = (part * estimate.values).tolist()
-        played.stderr[lap], played.chance[lap] = (
-            (part * estimate.stderr).tolist(),
-            (part * chance(game)).tolist(),
-        )
+        worth = shared_values(game, novel)
+        played.values[lap], played.stderr[lap] = worth.values.tolist(), worth.stderr.tolist()
+        played.chance[lap] = worth.chance.tolist()
 
     def _loss(self, theta: np.ndarray) -> float:
         return self.evaluator.mean_loss(theta, self.validation, self.everything)

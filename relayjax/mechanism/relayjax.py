@@ -2,9 +2,9 @@
 
 The supply is fixed: so many coins a round. The validators' part is minted round by round, for those whose
 figures lie near the median; who lies far from it or withholds its report is slashed (`truth.py`). All that
-trainers will be paid is minted at the start. A braid round pays for
-measured value at one price a nat (`payout.py`); refused work forfeits its deposit to the pot; the relay's
-last round shares out what is left in proportion to all value measured.
+trainers will be paid is minted at the start. A braid round pays for measured value at one price a nat
+(`payout.py`); refused work forfeits its deposit to the pot; the relay's last round shares out what is left in
+proportion to all value measured.
 
 A version is licensed to everybody whose work in its lineage was measured to be worth something, and to the
 validators that scored the round truthfully.

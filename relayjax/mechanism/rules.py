@@ -140,7 +140,6 @@ class RelayJAXRules(Rules):
         low=0,
         high=10**12,
     )
-
     slash: int = setting(
         COIN,
         "lost by a validator that shows no report it pledged to, or one beyond score_tolerance",

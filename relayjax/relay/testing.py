@@ -20,13 +20,11 @@ from relayjax.learning.evaluate import Evaluator
 from relayjax.learning.task import Batch
 from relayjax.mechanism.rules import Schedule
 from relayjax.records import Pairs, Score, Value
-from relayjax.valuation.aumann_shapley import aumann_shapley
-from relayjax.valuation.chance import chance
 from relayjax.valuation.estimate import fixed_point
 from relayjax.valuation.games import Composition
 from relayjax.valuation.novelty import Novelties
 from relayjax.valuation.shapley import shapley
-from relayjax.valuation.sharing import parts
+from relayjax.valuation.sharing import shared_values
 from relayjax.weights import digest
 
 WORST = 10**15
@@ -211,11 +209,7 @@ class Validator:
         losses, start = self.evaluator.losses_on(self.validation, drawn), jnp.asarray(self._parameters(base))
         game = Composition(losses, start, jnp.asarray(np.stack(moves)), jnp.asarray(weights))
         novel = np.stack([known.compare([move])[0].novel for move in moves])
-        whole = aumann_shapley(game, nodes=self.nodes)
-        path = aumann_shapley(game, nodes=self.nodes, directions=jnp.asarray(novel))
-        lengths = np.linalg.norm(np.stack(moves).astype(np.float64), axis=1)
-        part = parts(np.asarray(whole.per_example), path.values, lengths)
-        luck = chance(game, nodes=self.nodes)
+        paid = shared_values(game, novel, nodes=self.nodes)
         key = jax.random.fold_in(jax.random.key(0), round)
         fair = shapley(game, key, budget=self.budget)
         return Value(
@@ -224,9 +218,9 @@ class Validator:
             salt="",
             composed=digest(composed),
             loss=self._loss(composed, drawn),
-            values=_pairs(trainers, part * path.values),
-            stderr=_pairs(trainers, part * path.stderr),
-            chance=_pairs(trainers, part * luck),
+            values=_pairs(trainers, paid.values),
+            stderr=_pairs(trainers, paid.stderr),
+            chance=_pairs(trainers, paid.chance),
             shapley=_pairs(trainers, fair.values),
             shapley_stderr=_pairs(trainers, fair.stderr),
         )

@@ -6,7 +6,7 @@ the loss. What it does to the examples can't: so the likeness of two siblings is
 every single example. From a cosine of 0.8 on they begin to count as one, from 0.95 on they are one: k of them
 are paid what one would be, divided by k.
 
-Shapes: N participants, E validation examples.
+Shapes: N participants, P parameters, E validation examples.
 
 References:
   Han et al., Replication Robust Payoff Allocation in Submodular Cooperative Games, arXiv 2006.14583, on why
@@ -16,7 +16,14 @@ References:
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+import jax.numpy as jnp
 import numpy as np
+
+from relayjax.valuation.aumann_shapley import aumann_shapley
+from relayjax.valuation.chance import chance
+from relayjax.valuation.games.composition import Composition
 
 APART, ONE = 0.8, 0.95
 """Cosines of effects up to which siblings are two, and from which on they are one; in between, partly.
@@ -26,6 +33,39 @@ earned; two legs on one participant's data, or a copy in noise, 0.96 to 1.00."""
 
 LONGEST = 1.5
 """Times the lower median of the lengths, from which on a delta is paid as if it were shortened to it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Shared:
+    """What the siblings of a braid round are paid for, float64 [N] each, nats.
+
+    Attributes:
+      values: of what is new in each delta, shared with siblings that are alike.
+      stderr: standard errors of the values.
+      chance: standard deviation of what random directions as long would be worth, shared alike.
+    """
+
+    values: np.ndarray
+    stderr: np.ndarray
+    chance: np.ndarray
+
+
+def shared_values(game: Composition, novel: np.ndarray, *, nodes: int = 16) -> Shared:
+    """Values what is new in each of some siblings, and shares it among those that do the same.
+
+    Args:
+      game: the composition.
+      novel: what is new in each delta, float32 [N, P].
+      nodes: of the Gauss–Legendre quadrature.
+
+    Raises:
+      ConfigError, DataError: see `aumann_shapley`.
+    """
+    whole = aumann_shapley(game, nodes=nodes)
+    new = aumann_shapley(game, nodes=nodes, directions=jnp.asarray(novel))
+    lengths = np.linalg.norm(np.asarray(game.deltas, np.float64), axis=1)
+    part = parts(np.asarray(whole.per_example), new.values, lengths)
+    return Shared(part * new.values, part * new.stderr, part * chance(game, nodes=nodes))
 
 
 def parts(effects: np.ndarray, values: np.ndarray, lengths: np.ndarray) -> np.ndarray:

@@ -176,12 +176,15 @@ class Pledge(Record):
 
 @dataclass(frozen=True)
 class Score(Record):
-    """One validator's measured losses on the drawn examples, and how new the candidates are.
+    """One validator's measured losses on the drawn examples, and what it can tell of the candidates' deltas.
 
     Attributes:
       salt: hides the report until it is shown, hexadecimal.
       parents: (version number as text, loss) of every parent of the round.
-      children: (trainer, loss) of every candidate.
+      children: (trainer, loss) of every candidate; in a braid round, of its part of the composition.
+      slopes: (trainer, what its whole delta adds to the loss to first order) of every candidate of a chain or
+        braid round.
+      chance: (trainer, standard deviation of the slopes of random directions as long as its delta), likewise.
       echoes: (trainer, largest |cosine| of its delta with one accepted before or committed earlier, ppm) of
         every candidate of a braid round; empty in others.
     """
@@ -191,6 +194,8 @@ class Score(Record):
     salt: str
     parents: Pairs
     children: Pairs
+    slopes: Pairs
+    chance: Pairs
     echoes: Pairs
 
 

@@ -24,10 +24,9 @@ from relayjax.learning.layout import Layout
 from relayjax.learning.placement import place
 from relayjax.learning.task import Task, examples
 from relayjax.lineage import siblings
-from relayjax.mechanism.state import Topology
 from relayjax.merging import MERGES
 from relayjax.records import Pairs, Score, Submit
-from relayjax.relay.testing import Validator, draws, step_of, validation_digest
+from relayjax.relay.testing import Candidates, Validator, draws, validation_digest
 from relayjax.valuation.novelty import Novelties
 
 
@@ -127,12 +126,9 @@ class _Checker:
         composed = None
         if facts.scores:
             drawn = jnp.asarray(self._draws[settled.number])
-            tested, echoes = children, ()
-            if settled.topology is Topology.BRAID:
-                tested = {name: step_of(of[name], delta, len(facts.pairs)) for name, delta in deltas.items()}
-                echoes = self._validator.echoes(self._novelties, deltas)
-            ours = self._validator.score(settled.number, drawn, parents, tested, echoes)
-            self._check_scores(settled, ours)
+            handed = {name: (children[name], delta) for name, delta in deltas.items()}
+            tested = Candidates.of(facts, settled.topology, self._heads, handed)
+            self._check_scores(settled, self._validator.score(tested, drawn, self._novelties))
             if facts.values:
                 composed = self._check_values(settled, drawn)
         made = {
@@ -150,6 +146,8 @@ class _Checker:
             where = f"round {settled.number}, score of {name}"
             self.scores += self._compare(where, score.parents, ours.parents)
             self.scores += self._compare(where, score.children, ours.children)
+            self.scores += self._compare(where, score.slopes, ours.slopes)
+            self.scores += self._compare(where, score.chance, ours.chance)
             self.scores += self._compare(where, score.echoes, ours.echoes)
 
     def _check_values(self, settled: SettledRound, drawn: jax.Array) -> np.ndarray:

@@ -36,7 +36,8 @@ from relayjax.learning.mesh import local_mesh
 from relayjax.learning.placement import place, place_shards
 from relayjax.learning.relay_momentum import RelayMomentum, pushed
 from relayjax.learning.task import examples
-from relayjax.mechanism.base import loss_rises
+from relayjax.mechanism.base import loss_rises, medians
+from relayjax.mechanism.base import slopes as slopes_of
 from relayjax.mechanism.rules import RelayJAXRules
 from relayjax.mechanism.state import Role, Topology
 from relayjax.merging import MERGES, compose
@@ -44,6 +45,7 @@ from relayjax.relay.conduct import Conduct
 from relayjax.relay.testing import WORST, draws, step_of
 from relayjax.relay.turn import Handed
 from relayjax.rescore import rebuilt
+from relayjax.valuation.chance import slopes
 from relayjax.valuation.estimate import fixed_point
 from relayjax.weights import digest
 
@@ -125,7 +127,7 @@ class Retraining:
             raise WorkdirError(
                 f"{archive.workdir.path}: no round is settled yet, so nothing can be retrained"
             )
-        self._past, self._tolerance = past, state.rules.tolerance
+        self._past, self._rules = past, state.rules
         self._config, task = rebuilt(past, config)
         settings = self._config.leg
         mesh = local_mesh(settings.batch_size // settings.accumulate, settings.sharding.model)
@@ -254,27 +256,38 @@ class Retraining:
             steps = {name: self._codec.apply(payload, head) for name, payload in payloads.items()}
         else:
             steps = {name: step_of(head, delta, places) for name, delta in deltas.items()}
-        before = self._loss(head, drawn)
+        before, along = self._loss(head, drawn), self._slopes(head, deltas, drawn)
+        tolerance, trusted = self._tolerance(settled), self._rules.trusted
         rises = {name: self._loss(step, drawn) - before for name, step in steps.items()}
         out = self._refused_otherwise(settled)
-        passed = sorted(n for n, rise in rises.items() if rise <= self._tolerance and n not in out)
+        passed = sorted(n for n in rises if trusted(rises[n], along[n], before, tolerance) and n not in out)
         if not passed:
             return head, []
         if settled.topology is Topology.CHAIN:
             return steps[passed[0]], passed[:1]
         weights, merged = self._merge([deltas[n] for n in passed], [rises[n] for n in passed], places)
         composed = compose(head, weights, merged)
-        worse = self._loss(composed, drawn) - before > self._tolerance
+        worse = self._loss(composed, drawn) - before > tolerance
         return (head, []) if worse else (composed, passed)
 
     def _conduct(self) -> Conduct:
         experiment, state = self._config.experiment, self._past.state
         return Conduct(experiment, self.participants, state.named(Role.MAINTAINER), self._config.seed)
 
+    def _tolerance(self, settled: SettledRound) -> int:
+        return self._rules.tolerance_in(settled.number, self._past.state.schedule.rounds)
+
     def _refused_otherwise(self, settled: SettledRound) -> set[str]:
         """Whom the run refused in a round though it was within the trust region: as a copy, say."""
-        rises = loss_rises(settled.facts)
-        return {n for n in settled.settle.refused if n in rises and rises[n] <= self._tolerance}
+        facts = settled.facts
+        rises, along = loss_rises(facts), slopes_of(facts)
+        tolerance, trusted = self._tolerance(settled), self._rules.trusted
+        before = medians(score.parents for score in facts.scores.values())
+        return {
+            name
+            for name in settled.settle.refused
+            if name in rises and trusted(rises[name], along[name], before[str(facts.pairs[name])], tolerance)
+        }
 
     def _present(self, settled: SettledRound, absent: Collection[str]) -> list[str]:
         return [name for name in settled.facts.pairs if name not in absent]
@@ -284,6 +297,14 @@ class Retraining:
         before, count = self._past.state.schedule.legs_before, len(self.participants)
         laps = before(settled.number + 1) // count > before(settled.number) // count
         return settled.topology is Topology.BRAID or laps
+
+    def _slopes(self, head: np.ndarray, deltas: dict[str, np.ndarray], drawn: jax.Array) -> dict[str, int]:
+        """What each delta adds to the loss to first order, as validators state it, micro-nats."""
+        if not deltas:
+            return {}
+        size, losses = self._evaluator.size, self._evaluator.losses_on(self._validation, drawn)
+        found = slopes(losses, head[:size], np.stack([delta[:size] for delta in deltas.values()]))
+        return dict(zip(deltas, fixed_point(np.nan_to_num(found.rises)), strict=True))
 
     def _loss(self, theta: np.ndarray, drawn: jax.Array) -> int:
         """As a validator states it, micro-nats."""

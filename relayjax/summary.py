@@ -40,7 +40,8 @@ class Account:
       deposited: put into escrow, over all rounds.
       returned: got back from escrow.
       escrow: still in escrow, in the round that is not settled yet.
-      slashed: taken from it for reports that it withheld or that were not borne out.
+      slashed: taken from it for reports that it withheld or that were not borne out, and for a place that it
+        was matched to without paying its deposit.
     """
 
     endowment: int = 0

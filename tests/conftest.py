@@ -141,9 +141,21 @@ class Player:
         }
         braid = mechanism(self.state.rules).topology(self.state) is Topology.BRAID
         echoes = tuple((trainer, 0) for trainer in sorted(trainers)) if braid else ()
+        tree = mechanism(self.state.rules).topology(self.state) is Topology.TREE
+        slopes, chance = (
+            tuple((trainer, figure) for trainer in sorted(trainers) if not tree)
+            for figure in (-50_000, 1_000)
+        )
         hidden = salt(SEED, name, number, "score").hex()
         return Score(
-            name, number, hidden, tuple(sorted(parents.items())), tuple(sorted(children.items())), echoes
+            name,
+            number,
+            hidden,
+            tuple(sorted(parents.items())),
+            tuple(sorted(children.items())),
+            slopes,
+            chance,
+            echoes,
         )
 
     def _value(self, number: int, name: str, trainers: list[str]) -> Value:

@@ -158,12 +158,21 @@ def test_a_commitment_binds_every_part_of_it() -> None:
 
 
 def test_a_pledge_binds_every_field_of_the_report() -> None:
-    score = Score("v0", 1, "00" * 16, (("0", 1),), (("p0", 2),), (("p0", 3),))
-    others: list[Any] = ["v1", 2, "11" * 16, (("0", 2),), (("p0", 3),), (("p0", 4),)]
+    score = Score("v0", 1, "00" * 16, (("0", 1),), (("p0", 2),), (("p0", -4),), (("p0", 1),), (("p0", 3),))
+    others: list[Any] = [
+        "v1",
+        2,
+        "11" * 16,
+        (("0", 2),),
+        (("p0", 3),),
+        (("p0", 1),),
+        (("p0", 2),),
+        (("p0", 4),),
+    ]
     seen = {report_commitment(score)}
     for field, other in zip(dataclasses.fields(score), others, strict=True):
         seen.add(report_commitment(dataclasses.replace(score, **{field.name: other})))
-    assert len(seen) == 7
+    assert len(seen) == 9
     assert blake3(records.encode(score)).hexdigest() not in seen  # it has a context of its own
 
 

@@ -83,7 +83,7 @@ class Story:
         self.weights[number] = theta
         self.versions.append(Version(number, digest(theta), parent, number, owners))
         children = tuple((name, 0) for name in sorted(deltas))
-        score = Score("v", number, "00" * 16, ((str(parent), 0),), children, ())
+        score = Score("v", number, "00" * 16, ((str(parent), 0),), children, (), (), ())
         facts = Round(
             number, b"", pairs=dict.fromkeys(deltas, parent), submissions=submissions, scores={"v": score}
         )

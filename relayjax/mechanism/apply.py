@@ -45,6 +45,7 @@ def start(genesis: Genesis) -> State:
         heads=(0,),
         last_matched={},
         holdings={},
+        worked={},
         licences={},
         opening=0,
         round=Round(1, transcript),

@@ -71,6 +71,16 @@ def loss_rises(round: Round) -> dict[str, int]:
     )
 
 
+def slopes(round: Round) -> dict[str, int]:
+    """Median over the validators of what every candidate's delta adds to the loss to first order."""
+    return medians((score.slopes for score in round.scores.values()), of=median_high)
+
+
+def luck(round: Round) -> dict[str, int]:
+    """Median over the validators of the standard deviation of such slopes where only chance is at work."""
+    return medians((score.chance for score in round.scores.values()), of=median_high)
+
+
 def echoes(round: Round) -> dict[str, int]:
     """Median over the validators of how much every candidate of a braid round resembles earlier work, ppm."""
     return medians((score.echoes for score in round.scores.values()), of=median_high)

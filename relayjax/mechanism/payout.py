@@ -7,14 +7,16 @@
 S is all that the relay mints for training, ℓ the loss of the head that the first valued round started from: a
 nat is worth the same from the first round to the last, so that nobody gains by holding work back. The oldest
 valued version takes the rest of the royalty. In the relay's last round all that is in the pot is shared in
-proportion to all value measured in the lineage. What floors leave over stays in the pot. Amounts are
-micro-coins, values and losses micro-nats.
+proportion to all value measured in the lineage, and to the legs a trainer worked in, up to what is usual: so
+legs in which nothing is valued, and staying to the end, pay, too. What floors leave over stays in the pot.
+Amounts are micro-coins, values and losses micro-nats.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import median_low
 
 from relayjax.mechanism.rules import MILLION, RelayJAXRules
 from relayjax.mechanism.settlement import POT, Transfer, split
@@ -87,9 +89,33 @@ def divide(pot: int, supply: int, opening: int, lineage: Sequence[Version], rule
     return Payout(due, royalty, made.values, parts, _royalties(royalty, ancestors, rules))
 
 
-def remainder(pot: int, lineage: Sequence[Version]) -> Pairs:
-    """What is left at the end, in proportion to all value in the lineage: (name, micro-coins), sorted."""
-    return tuple(split(pot, measured(lineage)))
+def remainder(pot: int, lineage: Sequence[Version], worked: Mapping[str, int], rules: RelayJAXRules) -> Pairs:
+    """What is left at the end, in proportion to all value in the lineage and to legs worked.
+
+    Args:
+      pot: what there is.
+      lineage: valued versions.
+      worked: name → in how many rounds it worked.
+      rules: with the `full_share`.
+
+    Returns:
+      (name, micro-coins), sorted.
+    """
+    return tuple(split(pot, attended(measured(lineage), worked, rules)))
+
+
+def attended(values: Pairs, worked: Mapping[str, int], rules: RelayJAXRules) -> Pairs:
+    """Values times min(legs worked, those that count); values alone where these are none."""
+    full = full_legs(values, worked, rules)
+    if not full:
+        return values
+    return tuple((name, value * min(worked.get(name, 0), full)) for name, value in values)
+
+
+def full_legs(values: Pairs, worked: Mapping[str, int], rules: RelayJAXRules) -> int:
+    """How many legs count: the `full_share` of the lower median of those of everybody who has a value."""
+    usual = median_low(worked.get(name, 0) for name, _ in values) if values else 0
+    return -(-usual * rules.full_share // MILLION)
 
 
 def measured(lineage: Sequence[Version]) -> Pairs:

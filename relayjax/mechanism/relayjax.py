@@ -22,7 +22,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import median_high, median_low
 
-from relayjax.mechanism.base import echoes, loss_rises, medians, opening_loss, parent_losses
+from relayjax.mechanism.base import (
+    echoes,
+    loss_rises,
+    luck,
+    medians,
+    opening_loss,
+    parent_losses,
+    slopes,
+)
 from relayjax.mechanism.payout import divide, remainder
 from relayjax.mechanism.rules import MILLION, RelayJAXRules
 from relayjax.mechanism.settlement import ESCROW, MINT, POT, Settlement, Transfer, book
@@ -65,11 +73,13 @@ class RelayJAX:
         return {name: state.round.bids[name] for name in state.round.pairs}
 
     def accepted(self, state: State) -> tuple[str, ...]:
-        rises, alike = loss_rises(state.round), echoes(state.round)
+        rises, along, alike = loss_rises(state.round), slopes(state.round), echoes(state.round)
+        before, tolerance = parent_losses(state), self._tolerance(state)
         passed = [
             name
             for name, rise in rises.items()
-            if rise <= self.rules.tolerance and alike.get(name, 0) <= self.rules.echo_limit
+            if self.rules.trusted(rise, along[name], before[str(state.round.pairs[name])], tolerance)
+            and alike.get(name, 0) <= self.rules.echo_limit
         ]
         return tuple(sorted(passed, key=lambda n: (rises[n], n)))
 
@@ -89,7 +99,16 @@ class RelayJAX:
             versions=(version,) if version else (),
             heads=heads,
             licences=tuple((name, heads[0]) for name in licensed),
+            worked=self._worked(state.round, accepted),
         )
+
+    def _worked(self, round: Round, accepted: tuple[str, ...]) -> tuple[str, ...]:
+        """Whose accepted delta points downhill as no direction drawn at random would."""
+        found, chance = slopes(round), luck(round)
+        return tuple(sorted(n for n in accepted if -MILLION * found[n] > self.rules.noise_floor * chance[n]))
+
+    def _tolerance(self, state: State) -> int:
+        return self.rules.tolerance_in(state.round.number, state.schedule.rounds)
 
     def _version(self, state: State, accepted: tuple[str, ...]) -> Version | None:
         """The version this round makes: the accepted child, or the composition if it is no worse."""
@@ -102,7 +121,7 @@ class RelayJAX:
         before = parent_losses(state)[str(parent)]
         composed = composition(state.round, len(self.maintainers(state)))
         loss = median_low(value.loss for value in state.round.values.values())
-        if composed is None or loss - before > self.rules.tolerance:
+        if composed is None or loss - before > self._tolerance(state):
             return None
         owners = tuple(sorted(accepted))
         return Version(number, composed, parent, round, owners, self._above_noise(state.round, owners))
@@ -119,6 +138,11 @@ class RelayJAX:
             for name in owners
             if measured[name] > 0 and (MILLION * measured[name]) ** 2 > floor[name]
         )
+
+    def _legs(self, state: State, accepted: tuple[str, ...]) -> dict[str, int]:
+        """In how many rounds everybody has worked, this one included."""
+        now = self._worked(state.round, accepted)
+        return {name: state.worked.get(name, 0) + (name in now) for name in sorted({*state.worked, *now})}
 
     def _minted(self, state: State) -> int:
         """The round's wages; in the first round also all that trainers will be paid."""
@@ -140,13 +164,17 @@ class RelayJAX:
                 moves.append((ESCROW + name, name, amount, "deposit returned"))
             else:
                 moves.append((ESCROW + name, POT, amount, "deposit forfeited"))
-        wage = self.rules.wages // max(1, len(state.round.scores))
+        unpaid = {n: state.round.bids[n] for n in state.round.pairs if n not in state.round.deposits}
+        kept = {name: min(bid, state.balances[name]) for name, bid in unpaid.items()}
+        moves += [(name, POT, amount, "deposit not paid") for name, amount in sorted(kept.items()) if amount]
+        wage = self.rules.wages // len(self.maintainers(state))
         moves += [(POT, name, wage, "maintenance") for name in verdict.truthful]
         lost = {name: min(self.rules.slash, state.balances[name]) for name in verdict.slashed}
         moves += [(name, POT, amount, "slashed") for name, amount in lost.items() if amount]
         pot = book(state, moves).pot
         if state.round.number == state.schedule.rounds:
-            moves += [(POT, name, part, "remainder") for name, part in remainder(pot, lineage) if part]
+            left = remainder(pot, lineage, self._legs(state, accepted), self.rules)
+            moves += [(POT, name, part, "remainder") for name, part in left if part]
         elif version and version.values:
             opening = state.opening or opening_loss(state)
             supply = self.rules.supply(state.schedule.rounds)

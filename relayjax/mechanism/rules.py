@@ -123,6 +123,27 @@ class RelayJAXRules(Rules):
         low=0,
         high=10**12,
     )
+    tolerance_left: int = setting(
+        50_000,
+        "share of it in the last round; it falls in even steps, as nobody is left to repair what is late",
+        unit="ppm",
+        low=0,
+        high=MILLION,
+    )
+    slope_tolerance: int = setting(
+        300_000,
+        "largest rise of the loss along a delta, to first order, as a share of its parent's loss",
+        unit="ppm",
+        low=0,
+        high=10**12,
+    )
+    full_share: int = setting(
+        750_000,
+        "of the usual number of legs, from which on a trainer has all of its part of the remainder",
+        unit="ppm",
+        low=0,
+        high=MILLION,
+    )
     echo_limit: int = setting(
         990_000,
         "largest |cosine| of a braid round's delta with an accepted one, or with one committed before it",
@@ -131,7 +152,11 @@ class RelayJAXRules(Rules):
         high=MILLION,
     )
     noise_floor: int = setting(
-        3_000_000, "standard deviations that a value must exceed to be paid", unit="ppm", low=0, high=10**8
+        3_000_000,
+        "standard deviations of luck that a value must exceed to be paid, and a slope to be work",
+        unit="ppm",
+        low=0,
+        high=10**8,
     )
     score_tolerance: int = setting(
         1_000,
@@ -152,6 +177,22 @@ class RelayJAXRules(Rules):
     def wages(self) -> int:
         """What a round's validators share."""
         return self.emission * self.maintainer_share // MILLION
+
+    def tolerance_in(self, round: int, rounds: int) -> int:
+        """The largest rise of the loss that is accepted in a round of so many, micro-nats."""
+        passed = (round - 1) * (MILLION - self.tolerance_left) // max(1, rounds - 1)
+        return self.tolerance * (MILLION - passed) // MILLION
+
+    def trusted(self, rise: int, slope: int, before: int, tolerance: int) -> bool:
+        """Whether a delta lies within the trust region, and does not point away from what the relay learns.
+
+        Args:
+          rise: what the candidate adds to its parent's loss, micro-nats.
+          slope: what its delta adds to it to first order.
+          before: that loss.
+          tolerance: of the round.
+        """
+        return rise <= tolerance and MILLION * slope <= self.slope_tolerance * before
 
     def supply(self, rounds: int) -> int:
         """What trainers are paid over a whole relay of so many rounds, forfeits aside."""

@@ -30,6 +30,7 @@ class Settlement:
       versions: the versions made.
       heads: numbers of the versions the next round starts from, best first.
       licences: (name, version number) granted, sorted.
+      worked: trainers whose leg counts towards what the last round pays, sorted.
     """
 
     accepted: tuple[str, ...]
@@ -38,6 +39,7 @@ class Settlement:
     versions: tuple[Version, ...]
     heads: tuple[int, ...]
     licences: Pairs
+    worked: tuple[str, ...] = ()
 
     def record(self, author: str, round: int) -> Settle:
         """The record that states this settlement."""

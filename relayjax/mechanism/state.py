@@ -116,6 +116,7 @@ class State:
       heads: numbers of the versions the next leg starts from, best first.
       last_matched: trainer → the last round it had a place in.
       holdings: trainer → the last round in which it trained a model, accepted or not.
+      worked: trainer → in how many rounds its delta was accepted and was no mere luck.
       licences: name → the newest version its licence covers (earlier ones included).
       opening: loss of the head that the first valued round started from, micro-nats; 0 before it.
       transcript: hash over all records applied so far.
@@ -133,6 +134,7 @@ class State:
     heads: tuple[int, ...]
     last_matched: Mapping[str, int]
     holdings: Mapping[str, int]
+    worked: Mapping[str, int]
     licences: Mapping[str, int]
     opening: int
     round: Round

@@ -15,7 +15,7 @@ from relayjax.mechanism.base import Mechanism, opening_loss
 from relayjax.mechanism.phases import in_round, next_phase, trains
 from relayjax.mechanism.rules import MILLION, RelayJAXRules, Rules, Schedule
 from relayjax.mechanism.rulesets import mechanism
-from relayjax.mechanism.settlement import BURN, MINT, POT, book
+from relayjax.mechanism.settlement import BURN, MINT, POT, Settlement, book
 from relayjax.mechanism.state import Member, Phase, Role, State, Topology
 from relayjax.records import (
     Bid,
@@ -191,7 +191,11 @@ def _score(state: State, record: Score, rules: Mechanism) -> State:
     parents = {str(state.round.pairs[trainer]) for trainer in state.round.submissions}
     _covers(record, record.parents, parents)
     braid = rules.topology(state) is Topology.BRAID
+    tree = rules.topology(state) is Topology.TREE
+    _covers(record, record.slopes, () if tree else state.round.submissions)
+    _covers(record, record.chance, () if tree else state.round.submissions)
     _covers(record, record.echoes, state.round.submissions if braid else ())
+    _within(record, record.chance, None)
     _within(record, record.echoes, MILLION)
     return in_round(state, scores={**state.round.scores, record.author: record})
 
@@ -239,10 +243,21 @@ def _settle(state: State, record: Settle, rules: Mechanism) -> State:
     _in_phase(state, record, Phase.SETTLEMENT)
     settlement = rules.settle(state)
     _derived(record, settlement.record(state.orderer, state.round.number))
+    return settled(state, settlement)
+
+
+def settled(state: State, settlement: Settlement) -> State:
+    """The state once a settlement is booked; its round stays the old one.
+
+    Raises:
+      ProtocolError: coins would stay in escrow, or an account would be overdrawn.
+    """
     accounts = book(state, settlement.transfers)
-    _require(not any(accounts.escrow.values()), record, "coins would stay in escrow")
+    if any(accounts.escrow.values()):
+        raise ProtocolError("settlement: coins would stay in escrow")
     licences = {**state.licences, **dict(settlement.licences)}
     valued = any(version.values for version in settlement.versions)
+    worked = {name: state.worked.get(name, 0) + 1 for name in settlement.worked}
     return dataclasses.replace(
         state,
         balances=accounts.balances,
@@ -252,6 +267,7 @@ def _settle(state: State, record: Settle, rules: Mechanism) -> State:
         versions=state.versions + settlement.versions,
         heads=settlement.heads,
         licences=licences,
+        worked={**state.worked, **worked},
         opening=state.opening or (opening_loss(state) if valued else 0),
     )
 

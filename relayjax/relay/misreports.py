@@ -42,6 +42,8 @@ def constant(report: Report, bias: Bias) -> Report | None:
             report,
             parents=_moved(report.parents, lambda name, loss: NAT),
             children=_moved(report.children, lambda name, loss: NAT),
+            slopes=_moved(report.slopes, lambda name, slope: -NAT),
+            chance=_moved(report.chance, lambda name, luck: 0),
             echoes=_moved(report.echoes, lambda name, echo: 0),
         )
     thousandth, none = NAT // 1_000, _moved(report.values, lambda name, value: 0)
@@ -58,10 +60,14 @@ def favour(report: Report, bias: Bias) -> Report | None:
     def raised(name: str, value: int) -> int:
         return value + gift * (name == bias.favoured)
 
+    def lowered(name: str, loss: int) -> int:
+        return loss - gift * (name == bias.favoured)
+
     if isinstance(report, Score):
         return dataclasses.replace(
             report,
-            children=_moved(report.children, lambda name, loss: loss - gift * (name == bias.favoured)),
+            children=_moved(report.children, lowered),
+            slopes=_moved(report.slopes, lowered),
             echoes=_moved(report.echoes, lambda name, echo: 0 if name == bias.favoured else echo),
         )
     return dataclasses.replace(
@@ -77,7 +83,10 @@ def lie(report: Report, bias: Bias) -> Report | None:
 
     if isinstance(report, Score):
         return dataclasses.replace(
-            report, parents=_moved(report.parents, wrong), children=_moved(report.children, wrong)
+            report,
+            parents=_moved(report.parents, wrong),
+            children=_moved(report.children, wrong),
+            slopes=_moved(report.slopes, wrong),
         )
     return dataclasses.replace(
         report,

@@ -31,7 +31,7 @@ from relayjax.records import Bid, Close, Deposit, Pledge, Score, Value, report_c
 from relayjax.relay.crew import Crew
 from relayjax.relay.events import HandedOff, Matched, Settled, Trained
 from relayjax.relay.members import salt
-from relayjax.relay.testing import step_of
+from relayjax.relay.testing import Candidates
 from relayjax.relay.training import Candidate
 from relayjax.replay import public_keys
 
@@ -158,17 +158,13 @@ def _test(crew: Crew, heads: Heads, candidates: Mapping[str, Candidate]) -> jax.
         crew.transcript.say(crew.members.orderer, expected_draw(state))
     tested = state.schedule.tested(state.round.number)
     drawn = jnp.asarray(crew.rotation.draw(crew.state.round.seed, tested))
-    parents = {state.round.pairs[name]: heads[state.round.pairs[name]] for name in candidates}
     with crew.clock.stage("score"):
-        if crew.rules.topology(state) is Topology.BRAID:
-            base = parents[state.head.number]
-            committed = [name for name in state.round.commitments if name in candidates]
-            deltas = {name: crew.codec.decode(candidates[name].payload, base) for name in committed}
-            children = {name: step_of(base, delta, len(state.round.pairs)) for name, delta in deltas.items()}
-            echoes = crew.validator.echoes(crew.novelties, deltas)
-        else:
-            children, echoes = {name: candidate.child for name, candidate in candidates.items()}, ()
-        score = crew.validator.score(state.round.number, drawn, parents, children, echoes)
+        handed = {
+            name: (candidate.child, crew.codec.decode(candidate.payload, heads[state.round.pairs[name]]))
+            for name, candidate in candidates.items()
+        }
+        tested_ones = Candidates.of(state.round, crew.rules.topology(state), heads, handed)
+        score = crew.validator.score(tested_ones, drawn, crew.novelties)
     _report(crew, score)
     return drawn
 

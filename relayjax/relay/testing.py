@@ -19,7 +19,9 @@ from relayjax.history import History
 from relayjax.learning.evaluate import Evaluator
 from relayjax.learning.task import Batch
 from relayjax.mechanism.rules import Schedule
+from relayjax.mechanism.state import Round, Topology
 from relayjax.records import Pairs, Score, Value
+from relayjax.valuation.chance import slopes
 from relayjax.valuation.estimate import fixed_point
 from relayjax.valuation.games import Composition
 from relayjax.valuation.novelty import Novelties
@@ -113,19 +115,74 @@ def validation_digest(validation: Batch) -> str:
 
 
 def step_of(parent: np.ndarray, delta: np.ndarray, places: int) -> np.ndarray:
-    """What one of several siblings does to their parent: that is what a braid round tests.
+    """What one of several deltas does to its parent as part of a composition.
 
-    A whole delta may overshoot where the data is skewed; its part in the composition does not.
+    A whole delta may overshoot where the data is skewed; so small a step does not, unless it points away from
+    what the relay learns.
 
     Args:
       parent: float32 [P].
       delta: float32 [P].
-      places: matched trainers.
+      places: how many a composition is made of.
 
     Returns:
       float32 [P].
     """
     return parent + np.float32(1 / places) * delta
+
+
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """What a round's trainers hand in, as validators have it.
+
+    Attributes:
+      round: the round.
+      topology: of the round.
+      places: N, of how many a composition is made.
+      parents: trainer → number of the version it trained from.
+      bases: trainer → weights of that version, float32 [P].
+      children: trainer → weights that it made of them, float32 [P].
+      deltas: trainer → what it added, float32 [P], in the order of their commitments.
+    """
+
+    round: int
+    topology: Topology
+    places: int
+    parents: Mapping[str, int]
+    bases: Mapping[str, np.ndarray]
+    children: Mapping[str, np.ndarray]
+    deltas: Mapping[str, np.ndarray]
+
+    @classmethod
+    def of(
+        cls,
+        facts: Round,
+        topology: Topology,
+        heads: Mapping[int, np.ndarray],
+        handed: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    ) -> Candidates:
+        """Puts together what a round's test needs.
+
+        Args:
+          facts: of the round.
+          topology: of the round.
+          heads: weights by version number, float32 [P].
+          handed: trainer → child and delta, float32 [P] each.
+        """
+        committed = [name for name in facts.commitments if name in handed]
+        return cls(
+            facts.number,
+            topology,
+            len(facts.pairs),
+            {name: facts.pairs[name] for name in committed},
+            {name: heads[facts.pairs[name]] for name in committed},
+            {name: handed[name][0] for name in committed},
+            {name: handed[name][1] for name in committed},
+        )
+
+    def steps(self) -> dict[str, np.ndarray]:
+        """What one N-th of each delta makes of its parent, float32 [P]."""
+        return {name: step_of(self.bases[name], delta, self.places) for name, delta in self.deltas.items()}
 
 
 @dataclass(frozen=True)
@@ -146,41 +203,44 @@ class Validator:
     nodes: int
     budget: int
 
-    def score(
-        self,
-        round: int,
-        drawn: jax.Array,
-        parents: Mapping[int, np.ndarray],
-        children: Mapping[str, np.ndarray],
-        echoes: Pairs = (),
-    ) -> Score:
+    def score(self, candidates: Candidates, drawn: jax.Array, known: Novelties) -> Score:
         """Measures every parent and candidate of a round; whose report it becomes is for others to fill in.
 
         Args:
-          round: the round.
+          candidates: of the round.
           drawn: indices of the drawn examples, int32 [E].
-          parents: weights by version number, float32 [P].
-          children: weights by trainer, float32 [P]; in a braid round, what `step_of` gives.
-          echoes: in a braid round, what `echoes` gives.
+          known: the deltas accepted before.
         """
+        parents = {candidates.parents[t]: base for t, base in candidates.bases.items()}
+        braid, along = candidates.topology is Topology.BRAID, self._slopes(candidates, drawn)
         return Score(
             "",
-            round,
+            candidates.round,
             salt="",
             parents=tuple(sorted((str(n), self._loss(theta, drawn)) for n, theta in parents.items())),
-            children=tuple(sorted((t, self._loss(theta, drawn)) for t, theta in children.items())),
-            echoes=echoes,
+            children=self._losses(candidates.steps() if braid else candidates.children, drawn),
+            slopes=along[0],
+            chance=along[1],
+            echoes=self._echoes(known, candidates.deltas) if braid else (),
         )
 
-    def echoes(self, known: Novelties, deltas: Mapping[str, np.ndarray]) -> Pairs:
-        """How much each candidate of a braid round resembles earlier work, as a score states it.
+    def _slopes(self, candidates: Candidates, drawn: jax.Array) -> tuple[Pairs, Pairs]:
+        """Slopes along the deltas, and what chance would make of them; neither where parents differ."""
+        trainers = sorted(candidates.deltas)
+        if candidates.topology is Topology.TREE or not trainers:
+            return (), ()
+        moves = np.stack([self._parameters(candidates.deltas[trainer]) for trainer in trainers])
+        base = self._parameters(candidates.bases[trainers[0]])
+        found = slopes(self.evaluator.losses_on(self.validation, drawn), base, moves)
+        return _pairs(trainers, _bounded(found.rises)), _pairs(trainers, _bounded(found.chance))
 
-        Args:
-          known: the deltas accepted before.
-          deltas: by trainer, float32 [P], in the order of their commitments.
-        """
+    def _echoes(self, known: Novelties, deltas: Mapping[str, np.ndarray]) -> Pairs:
+        """How much each candidate resembles earlier work, given their deltas in the order of commitments."""
         found = known.compare([self._parameters(delta) for delta in deltas.values()])
         return tuple(sorted((t, round(1e6 * one.echo)) for t, one in zip(deltas, found, strict=True)))
+
+    def _losses(self, thetas: Mapping[str, np.ndarray], drawn: jax.Array) -> Pairs:
+        return tuple(sorted((trainer, self._loss(theta, drawn)) for trainer, theta in thetas.items()))
 
     def value(
         self,
@@ -232,6 +292,11 @@ class Validator:
     def _loss(self, theta: np.ndarray, drawn: jax.Array) -> int:
         loss = self.evaluator.mean_loss(theta, self.validation, drawn)
         return min(fixed_point([loss])[0], WORST) if math.isfinite(loss) else WORST
+
+
+def _bounded(figures: np.ndarray) -> np.ndarray:
+    """What is not finite is the worst."""
+    return np.nan_to_num(figures, nan=WORST * 1e-6, posinf=WORST * 1e-6, neginf=WORST * 1e-6)
 
 
 def _pairs(trainers: list[str], values: np.ndarray) -> Pairs:

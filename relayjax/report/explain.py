@@ -9,7 +9,7 @@ from statistics import fmean
 from relayjax.errors import WorkdirError
 from relayjax.history import History, SettledRound
 from relayjax.measured import NATS, Leg, Valuation, legs, valuations
-from relayjax.mechanism.payout import Payout, measured
+from relayjax.mechanism.payout import Payout, full_legs, measured
 from relayjax.mechanism.rules import MILLION, DeRelayLRules, RelayJAXRules
 from relayjax.mechanism.settlement import ESCROW
 from relayjax.mechanism.state import Role
@@ -163,11 +163,14 @@ def _remainder(history: History, name: str) -> Iterator[str]:
         return
     amount = _received(last, name, "remainder")
     if amount:
-        values = dict(measured([v for v in history.state.lineage(last.settle.heads[0]) if v.values]))
+        values = measured([v for v in history.state.lineage(last.settle.heads[0]) if v.values])
+        legs = history.state.worked
         yield (
             f"round {last.number}: {_coins(amount)} coins of what was left at the end, in proportion to all "
-            f"value measured: {_nats(values[name])} of {_nats(sum(values.values()))} nats"
+            f"value measured: {_nats(dict(values)[name])} of {_nats(sum(v for _, v in values))} nats"
         )
+        counted = full_legs(values, legs, rules)
+        yield f"  and to the legs it worked in: {legs.get(name, 0)}, of {counted} that count"
 
 
 def _lineage(history: History, name: str) -> Iterator[str]:

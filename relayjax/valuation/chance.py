@@ -5,6 +5,9 @@ Shapes: N participants, P parameters.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -35,6 +38,41 @@ def chance(game: Composition, *, nodes: int = 16) -> np.ndarray:
     gradient = _mean_gradient_norm(game.staged, game.base, way, times, shares)
     lengths = np.linalg.norm(np.asarray(game.deltas, np.float64), axis=1)
     return np.abs(np.asarray(game.weights, np.float64)) * lengths * float(gradient) / np.sqrt(game.base.size)
+
+
+@dataclass(frozen=True, eq=False)
+class Slopes:
+    """Of the loss along some deltas.
+
+    Attributes:
+      rises: what each whole delta adds to the loss to first order, nats, float64 [K].
+      chance: standard deviation of what random directions as long would add, nats, float64 [K].
+    """
+
+    rises: np.ndarray
+    chance: np.ndarray
+
+
+def slopes(losses: Callable[[jax.Array], jax.Array], base: np.ndarray, deltas: np.ndarray) -> Slopes:
+    """What deltas do to the loss where they start.
+
+        rise_i = δ_i · ∇ℓ(θ_b),    chance_i = ‖δ_i‖ ‖∇ℓ(θ_b)‖ / √P
+
+    Args:
+      losses: loss of each example, [P] → [E], a pytree.
+      base: parameters, float32 [P].
+      deltas: float32 [K, P].
+    """
+    gradient = np.asarray(_gradient(losses, jnp.asarray(base)), np.float64)
+    rises = np.array([np.multiply(delta, gradient).sum() for delta in deltas])
+    lengths = np.linalg.norm(np.asarray(deltas, np.float64), axis=1)
+    return Slopes(rises, lengths * np.linalg.norm(gradient) / np.sqrt(base.size))
+
+
+@jax.jit
+def _gradient(losses: Callable[[jax.Array], jax.Array], base: jax.Array) -> jax.Array:
+    """Of the mean loss, float32 [P]."""
+    return jax.grad(lambda theta: losses(theta).mean())(base)
 
 
 @jax.jit

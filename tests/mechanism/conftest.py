@@ -33,6 +33,8 @@ from relayjax.records import (
 )
 
 NAT = 1_000_000
+LUCK = 1_000
+"""Standard deviation of slopes by chance, micro-nats."""
 SALT = "00" * 16
 COMPOSED = "cc" * 32
 
@@ -81,6 +83,8 @@ class Player:
       losses: trainer → its candidate's loss, micro-nats; drawn when not given.
       values: trainer → its value in a braid round; drawn when not given.
       noise: trainer → (standard error of its value, that of random directions); 0 when not given.
+      slopes: trainer → what its delta adds to the loss to first order; takes off far more than luck when not
+        given.
       echoes: trainer → how much its delta resembles earlier work, ppm; 0 when not given.
       lies: validator → what it adds to every loss.
       stated: what a validator makes of a report before it pledges to it.
@@ -95,6 +99,7 @@ class Player:
         self.losses: dict[str, int] = {}
         self.values: dict[str, int] = {}
         self.noise: dict[str, tuple[int, int]] = {}
+        self.slopes: dict[str, int] = {}
         self.echoes: dict[str, int] = {}
         self.lies: dict[str, int] = {}
         self.stated: Callable[[Report], Report] = lambda report: report
@@ -187,8 +192,15 @@ class Player:
             SALT,
             tuple((parent, self.parent_loss) for parent in parents),
             tuple((trainer, self.losses[trainer] + lie) for trainer in sorted(now.submissions)),
+            self.along(sorted(now.submissions), self.slopes, -50 * LUCK),
+            self.along(sorted(now.submissions), {}, LUCK),
             self.echoes_of(sorted(now.submissions)),
         )
+
+    def along(self, trainers: list[str], slopes: Mapping[str, int], usual: int) -> Pairs:
+        if self.rules.topology(self.state) is Topology.TREE:
+            return ()
+        return tuple((trainer, slopes.get(trainer, usual)) for trainer in trainers)
 
     def echoes_of(self, trainers: list[str]) -> Pairs:
         braid = self.rules.topology(self.state) is Topology.BRAID

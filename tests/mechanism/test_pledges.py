@@ -102,7 +102,7 @@ def test_a_report_is_shown_as_it_was_pledged_to_or_not_at_all(player, showing):
         if field.name in ("author", "round"):
             continue
         if isinstance(stated, tuple):
-            changed = tuple((name, figure + 1) for name, figure in stated)
+            changed = tuple((name, figure + 1) for name, figure in stated) or (("p0", 1),)
         else:
             changed = {"salt": "11" * 16, "composed": "11" * 32, "loss": -1}[field.name]
         refused(play.state, dataclasses.replace(good, **{field.name: changed}), "is not what was pledged")
@@ -172,7 +172,7 @@ def test_the_pot_gets_what_is_slashed(player):
     assert lied.state.minted == honest.state.minted and lied.state.burned == 0
 
 
-FIGURES = ["parents", "children", "echoes"]
+FIGURES = ["parents", "children", "slopes", "chance", "echoes"]
 FIGURES += ["values", "stderr", "chance", "shapley", "shapley_stderr", "loss", "composed"]
 
 

@@ -193,7 +193,7 @@ def bound(state, report):
     return dataclasses.replace(state, round=dataclasses.replace(state.round, **{field: pledges})), report
 
 
-@pytest.mark.parametrize("field", ["parents", "children"])
+@pytest.mark.parametrize("field", ["parents", "children", "slopes", "chance"])
 def test_a_score_covers_every_model_exactly(player, field):
     play = at(player, Phase.SCORING)
     good = play.reports["v0"]
@@ -207,7 +207,7 @@ def test_a_value_covers_the_accepted_exactly(player):
     play = at(player, Phase.TESTING)
     seen = []
     play.watch = lambda before, record: seen.append((before, record))
-    play.losses = {"p0": 100 * COIN}
+    play.losses = {"p0": 100 * COIN} | dict.fromkeys(("p1", "p2", "p3"), play.parent_loss)
     play.test()
     play.value()
     before, good = next((b, r) for b, r in seen if r.KIND == "value")

@@ -17,7 +17,7 @@ from relayjax.mechanism.state import Phase, Role, Topology
 from relayjax.mechanism.transitions import expected_match
 from relayjax.records import Bid, Close, Score, Settle, Value
 
-RULES = RelayJAXRules(tolerance=COIN)
+RULES = RelayJAXRules(tolerance=COIN, tolerance_left=MILLION)
 BRAIDS = Schedule(rounds=4, participants=4, validators=3, braid_rounds=(1, 2, 3, 4))
 NAT = MILLION
 EVEN = {"p0": 2 * COIN, "p1": 2 * COIN, "p2": 2 * COIN, "p3": 2 * COIN}
@@ -174,7 +174,8 @@ def test_a_nat_is_worth_the_same_in_every_round(player):
     play = player(schedule, RULES)
     minted, paid_out = [], []
     for value in (50_000, 1_000, 0, 0, 0, 0, 200):
-        play.round(losses=EVEN, values=dict.fromkeys(EVEN, value))
+        even = dict.fromkeys(EVEN, play.parent_loss)
+        play.round(losses=even, values=dict.fromkeys(EVEN, value))
         minted.append(play.said[-1].transfers[0][2])
         paid_out.append(sum(paid(play, "value").values()) + sum(paid(play, "royalty").values()))
         play.parent_loss = NAT  # what comes later does not move the price

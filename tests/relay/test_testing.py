@@ -17,7 +17,16 @@ from relayjax.learning.layout import Layout
 from relayjax.learning.placement import place
 from relayjax.learning.task import Task
 from relayjax.mechanism.rules import Schedule
-from relayjax.relay.testing import WORST, Rotation, Validator, check_reuse, validation_digest
+from relayjax.mechanism.state import Topology
+from relayjax.relay.testing import (
+    WORST,
+    Candidates,
+    Rotation,
+    Validator,
+    check_reuse,
+    validation_digest,
+)
+from relayjax.valuation.novelty import Novelties
 
 EYE: Mapping[str, np.ndarray] = {"x": np.eye(4, dtype=np.float32)}
 
@@ -70,8 +79,16 @@ def test_a_relay_that_asks_too_often_is_refused(reuse: int, fits: bool):
 
 def test_scores_are_integer_micro_nats(validator: Validator):
     theta = np.array([0.5, 0.25, 1e-6, 0.0], np.float32)
-    parents, children = {0: theta, 12: theta * 2}, {"p1": theta * 4, "p0": theta}
-    score = validator.score(3, jnp.array([0, 1]), parents, children)
+    tested = Candidates(
+        3,
+        Topology.TREE,
+        places=2,
+        parents={"p1": 12, "p0": 0},
+        bases={"p1": theta * 2, "p0": theta},
+        children={"p1": theta * 4, "p0": theta},
+        deltas={"p1": theta * 2, "p0": theta * 0},
+    )
+    score = validator.score(tested, jnp.array([0, 1]), Novelties())
     assert score.parents == (("0", 375_000), ("12", 750_000))
     assert score.children == (("p0", 375_000), ("p1", 1_500_000))
     assert all(type(loss) is int for _, loss in (*score.parents, *score.children))
@@ -80,8 +97,11 @@ def test_scores_are_integer_micro_nats(validator: Validator):
 @pytest.mark.parametrize("loss", [np.nan, np.inf, -np.inf, 3e38])
 def test_a_loss_that_is_not_finite_is_the_worst(validator: Validator, loss: float):
     theta = np.array([loss, 0, 0, 0], np.float32)
-    score = validator.score(1, jnp.array([0]), {0: np.zeros(4, np.float32)}, {"p0": theta})
+    base = np.zeros(4, np.float32)
+    tested = Candidates(1, Topology.CHAIN, 1, {"p0": 0}, {"p0": base}, {"p0": theta}, {"p0": theta})
+    score = validator.score(tested, jnp.array([0]), Novelties())
     assert score.children == (("p0", WORST),) and score.parents == (("0", 0),)
+    assert len(score.slopes) == len(score.chance) == 1
 
 
 def test_the_digest_of_the_validation_set_covers_every_bit():

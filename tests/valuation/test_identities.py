@@ -114,7 +114,8 @@ def scored(rules: RelayJAXRules, echoes: Mapping[str, float]) -> State:
     """Their candidates leave the loss where it is and echo that much."""
     state = opened(rules, sorted(echoes))
     alike = tuple((name, round(1e6 * echoes[name])) for name in sorted(echoes))
-    score = Score("v", 1, "00" * 16, (("0", 10**6),), tuple((name, 10**6) for name in sorted(echoes)), alike)
+    losses, slopes = (tuple((name, one) for name in sorted(echoes)) for one in (10**6, -(10**5)))
+    score = Score("v", 1, "00" * 16, (("0", 10**6),), losses, slopes, slopes, alike)
     deposits = dict.fromkeys(echoes, rules.deposit)
     balances = {name: amount - deposits.get(name, 0) for name, amount in state.balances.items()}
     now = dataclasses.replace(

@@ -46,6 +46,9 @@ if TYPE_CHECKING:
 
     from relayjax.appraisal import Appraisal, Measure, Progress
     from relayjax.config import Config
+    from relayjax.incentives.result import Audited
+    from relayjax.incentives.settings import Assumptions, World
+    from relayjax.mechanism.rules import Rules, Schedule
     from relayjax.relay.events import Event
     from relayjax.rescore import Rescore
     from relayjax.retraining import Retraining
@@ -311,6 +314,37 @@ def simulate(
     from relayjax.simulation.population import simulate
 
     return simulate(population, progress, engine=engine)
+
+
+def audit_incentives(
+    schedule: Schedule,
+    rules: Rules,
+    assumptions: Assumptions,
+    *,
+    search: bool = True,
+    workers: int = 1,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Audited:
+    """Plays every deviation against some rules; see `incentives.result.audit_incentives`.
+
+    Raises:
+      ConfigError: an unknown deviation is asked for, or the relay is too small for the coalition.
+    """
+    from relayjax.incentives.result import audit_incentives
+
+    return audit_incentives(schedule, rules, assumptions, search=search, workers=workers, progress=progress)
+
+
+def read_world(workdir: str | Path, world: World) -> World:
+    """A world that trains as a run did, for an audit; see `incentives.observed.observed`.
+
+    Raises:
+      WorkdirError: there is no run, or too little of it.
+      IntegrityError: the ledger is wrong; `verify` says more.
+    """
+    from relayjax.incentives.observed import observed
+
+    return observed(read_history(workdir), world)
 
 
 def read_trainings(workdir: str | Path) -> Trainings:

@@ -1,7 +1,7 @@
 """The command line: `relayjax VERB ...`. It parses, calls the backend, and prints.
 
-Every verb has flags of its own. `run` and `simulate` also have one flag for every setting of the config they
-are given, by dotted path, so that a misspelt one is refused before anything starts.
+Every verb has flags of its own. `run`, `simulate` and `audit` also have one flag for every setting of the
+config they are given, by dotted path, so that a misspelt one is refused before anything starts.
 """
 
 from __future__ import annotations
@@ -86,20 +86,20 @@ def _define_run(values: flags.FlagValues, arguments: Sequence[str]) -> None:
     _define_settings(values, config.load(_config_named(arguments, "digits")))
 
 
-def _define_settings(values: flags.FlagValues, chosen: settings.Settings) -> None:
+def _define_settings(values: flags.FlagValues, chosen: settings.Settings, prefix: str = "config") -> None:
     """A flag for every setting, by dotted path."""
     for path, (value, spec) in settings.flatten(chosen).items():
         text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
         notes = "".join(f"; {note}" for note in (spec.bounds(), spec.unit) if note)
-        _string(values, f"config.{path}", None, f"{spec.help} ({text or 'none'}{notes})")
+        _string(values, f"{prefix}.{path}", None, f"{spec.help} ({text or 'none'}{notes})")
 
 
-def _given_settings(values: flags.FlagValues) -> dict[str, str]:
+def _given_settings(values: flags.FlagValues, prefix: str = "config") -> dict[str, str]:
     """The settings given as flags: dotted path → text."""
     return {
-        name.removeprefix("config."): text
+        name.removeprefix(f"{prefix}."): text
         for name in values
-        if name.startswith("config.") and (text := values[name].value) is not None
+        if name.startswith(f"{prefix}.") and (text := values[name].value) is not None
     }
 
 
@@ -214,6 +214,37 @@ def _define_simulate(values: flags.FlagValues, arguments: Sequence[str]) -> None
     _define_settings(values, config.load_as(_config_named(arguments, _SIMULATED), Population))
 
 
+def _define_audit(values: flags.FlagValues, arguments: Sequence[str]) -> None:
+    _string(values, "config", "digits", "config file, FILE[:VARIANT], or the name of one of RelayJAX's own")
+    _string(values, "measured", None, "take the learning curve and the participants from this run's ledger")
+    flags.DEFINE_boolean("search", True, "find the smallest deposit, too", flag_values=values)
+    flags.DEFINE_integer("workers", None, "relays side by side; one a core", 1, flag_values=values)
+    _string(values, "plot", None, "draw the gains in this .png or .svg file")
+    _string(values, "json", None, "write the figures to this file")
+    from relayjax import config
+    from relayjax.incentives.settings import Assumptions
+
+    _define_settings(values, config.load(_config_named(arguments, "digits")))
+    _define_settings(values, Assumptions(), "assume")
+
+
+def _audit(values: flags.FlagValues, arguments: list[str]) -> None:
+    _no_arguments(arguments)
+    import dataclasses
+
+    from relayjax import config
+    from relayjax.audit_console import Wanted, run
+    from relayjax.incentives.settings import Assumptions
+
+    chosen = config.resolve(values.config, _given_settings(values))
+    assumed = settings.override(Assumptions(), _given_settings(values, "assume"))
+    if values.measured:
+        world = backend.read_world(Path(values.measured), assumed.world)
+        assumed = dataclasses.replace(assumed, world=world)
+    plot, data = (Path(name) if name else None for name in (values.plot, values.json))
+    run(chosen.relay, chosen.rules, assumed, Wanted(values.search, plot, data, values.workers), Console())
+
+
 def _simulate(values: flags.FlagValues, arguments: list[str]) -> None:
     _no_arguments(arguments)
     from relayjax import config
@@ -249,6 +280,7 @@ VERBS = {
     "value": Verb(
         _value, _define_value, "WORKDIR", "say what everybody's work is worth, beside what was paid"
     ),
+    "audit": Verb(_audit, _define_audit, "", "play every deviation: does honest work pay best?"),
     "simulate": Verb(_simulate, _define_simulate, "", "play the rules in a population that trains nothing"),
     "open": Verb(_open, _define_open, "WORKDIR", "open the newest weights with a licence holder's key"),
 }

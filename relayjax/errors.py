@@ -48,6 +48,10 @@ class ProtocolError(RelayError):
     """A record is not allowed by the rules in the present state."""
 
 
+class IncentiveError(RelayError):
+    """An audit has found that honest work does not pay, or that something else pays better."""
+
+
 class AccessError(RelayError):
     """None of the keys at hand opens these sealed bytes."""
 

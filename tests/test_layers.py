@@ -22,11 +22,11 @@ LAYERS = (
     ("history",),
     ("archive", "lineage", "measured"),
     ("audit", "summary"),
-    ("relay", "report", "simulation"),
+    ("incentives", "relay", "report", "simulation"),
     ("rescore",),
     ("appraisal", "retraining"),
     ("agreement", "backend"),
-    ("console", "simulation_console", "value_console"),
+    ("audit_console", "console", "simulation_console", "value_console"),
     ("cli",),
     ("__main__", "configs"),
 )

@@ -1,0 +1,1 @@
+"""The incentive audit: who gains by which deviation, under the very rules that a live relay runs."""

@@ -1,0 +1,56 @@
+"""The figure of `relayjax audit`: what every deviation gains over being honest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from relayjax.files import write_atomic
+from relayjax.report.style import COLOURS, INK, MUTED, WIDTH, lanes, lanes_height, legend_above, saved
+from relayjax.report.value_figures import kind_of
+
+_LINEAR = 1.0
+"""Coins up to which the axis is linear; beyond, every tenfold takes as much room."""
+
+
+def write_gains(
+    path: Path, names: Sequence[str], gains: np.ndarray, halves: np.ndarray, gates: Sequence[bool]
+) -> None:
+    """Draws the figure into a file, atomically.
+
+    Args:
+      path: of the file, .png or .svg.
+      names: of the deviations.
+      gains: mean gain of each, coins, float64 [K].
+      halves: of its 95 % interval, coins, float64 [K].
+      gates: whether it counts in the verdict.
+
+    Raises:
+      ConfigError: the file is to be of another kind.
+      OSError: the disk refused.
+    """
+    label = "Gain over being honest, by deviation, with 95 % intervals"
+    write_atomic(path, saved(lambda: draw(names, gains, halves, gates), label, kind_of(path)))
+
+
+def draw(names: Sequence[str], gains: np.ndarray, halves: np.ndarray, gates: Sequence[bool]) -> Figure:
+    """One lane a deviation, a dot and its interval; see `write_gains`."""
+    figure = Figure(figsize=(WIDTH, 0.8 + lanes_height(len(names))))
+    axes = figure.subplots()
+    lanes(axes, names)
+    axes.axvline(0, color=INK, linewidth=0.8)
+    kinds = {"does not pay": COLOURS[0], "pays": COLOURS[1], "known to, left out of the verdict": MUTED}
+    for lane, (gain, half, gate) in enumerate(zip(gains, halves, gates, strict=True)):
+        shade = kinds["does not pay" if gain + half <= 0 else "pays"] if gate else MUTED
+        axes.plot([gain - half, gain + half], [lane, lane], color=shade, linewidth=2.2, solid_capstyle="butt")
+        axes.plot([gain], [lane], "o", color=shade, markersize=4.5)
+    axes.set_xscale("symlog", linthresh=_LINEAR)
+    axes.set_xlabel("gain over being honest, or over staying away for vandals (coins)")
+    axes.grid(axis="x")
+    shown = [Line2D([], [], color=shade, marker="o", label=name) for name, shade in kinds.items()]
+    legend_above(axes, shown)
+    return figure

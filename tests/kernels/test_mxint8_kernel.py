@@ -8,9 +8,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from relayjax.kernels import mxint8, mxint8_reference
+from relayjax.kernels import mxint8, mxint8_reference, threads
 
-SIZES = st.integers(0, 130)
+SIZES = st.integers(0, 130) | st.integers(500, 1100)  # a tile of whole blocks has 512
 
 
 def from_bits(patterns: np.ndarray) -> np.ndarray:
@@ -150,7 +150,7 @@ def test_a_block_with_a_value_that_is_not_finite_is_marked(wrong):
 def test_threads_change_nothing(monkeypatch):
     x = np.random.default_rng(0).standard_normal(32 * 1000 + 5).astype(np.float32)
     alone = encoded(x)
-    monkeypatch.setattr(mxint8, "PARALLEL_FROM", 1)
+    monkeypatch.setattr(threads, "PARALLEL_FROM", 1)
     threaded = encoded(x)
     for left, right in zip(alone, threaded, strict=True):
         assert_same_bits(left, right)

@@ -33,6 +33,7 @@ from numba import njit, types
 from numba.extending import intrinsic
 
 from relayjax.kernels import vectors
+from relayjax.kernels.rows import adder, decoder
 from relayjax.kernels.threads import over_blocks, streams
 from relayjax.kernels.vectors import F32, I8, I32, fill
 
@@ -88,10 +89,9 @@ def add(scales: np.ndarray, elements: np.ndarray, base: np.ndarray, out: np.ndar
       base: float32 `[P]`.
       out: float32 `[P]`, overwritten with the sum; may be `base` itself.
     """
-    if base.ctypes.data == out.ctypes.data:  # told apart here, or the compiler must expect any overlap
-        over_blocks(_add_in_place, out.size, BLOCK, scales, elements, out)
-    else:
-        over_blocks(_add, out.size, BLOCK, scales, elements, base, out)
+    apart = base.ctypes.data != out.ctypes.data  # in place, the line is in the cache and may stay there
+    stream = apart and streams(out, out.size)
+    over_blocks(_add, out.size, BLOCK, scales, elements, base, out, stream)
 
 
 @njit(cache=True, nogil=True)
@@ -173,23 +173,8 @@ def _encode_tile(stream: bool) -> Any:
     return encode_tile
 
 
-def _decode_rows(stream: bool) -> Any:
-    """Makes the intrinsic that decodes a whole block under a given step."""
-
-    @intrinsic
-    def decode_block(_typing, elements, block, step, out):  # noqa: ANN001, ANN202
-        def generate(context: Any, b: ir.IRBuilder, signature: Any, values: Any) -> ir.Value:
-            kinds, block = signature.args, values[1]
-            start = b.mul(block, ir.Constant(block.type, BLOCK))
-            packed = vectors.Array(context, b, kinds[0], values[0], start).load(0, I8, BLOCK)
-            numbers = b.sitofp(b.sext(packed, _vector(I32, BLOCK)), _vector(F32, BLOCK))
-            scaled = b.fmul(numbers, vectors.spread(b, values[2], BLOCK))
-            vectors.Array(context, b, kinds[3], values[3], start).store(0, scaled, stream)
-            return context.get_dummy_value()
-
-        return types.void(elements, block, step, out), generate
-
-    return decode_block
+def _numbers(b: ir.IRBuilder, packed: vectors.Array) -> ir.Value:
+    return b.sitofp(b.sext(packed.load(0, I8, BLOCK), _vector(I32, BLOCK)), _vector(F32, BLOCK))
 
 
 def _vector(kind: ir.Type, count: int) -> ir.Type:
@@ -197,7 +182,8 @@ def _vector(kind: ir.Type, count: int) -> ir.Type:
 
 
 _tile_kept, _tile_streamed = _encode_tile(False), _encode_tile(True)
-_block_kept, _block_streamed = _decode_rows(False), _decode_rows(True)
+_decode_kept, _decode_streamed = (decoder(_numbers, BLOCK, stream) for stream in (False, True))
+_add_kept, _add_streamed = (adder(_numbers, BLOCK, stream) for stream in (False, True))
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -243,9 +229,9 @@ def _decode(
     whole = np.uint64(min(last, out.size // BLOCK))
     for block in range(np.uint64(first), whole):
         if stream:
-            _block_streamed(elements, block, _STEPS[scales[block]], out)
+            _decode_streamed(elements, block, _STEPS[scales[block]], out)
         else:
-            _block_kept(elements, block, _STEPS[scales[block]], out)
+            _decode_kept(elements, block, _STEPS[scales[block]], out)
     for block in range(whole, np.uint64(last)):
         start, stop = _bounds(block, out.size)
         for i in range(start, stop):
@@ -254,24 +240,22 @@ def _decode(
 
 @njit(cache=True, nogil=True)
 def _add(
-    scales: np.ndarray, elements: np.ndarray, base: np.ndarray, out: np.ndarray, first: int, last: int
+    scales: np.ndarray,
+    elements: np.ndarray,
+    base: np.ndarray,
+    out: np.ndarray,
+    stream: bool,
+    first: int,
+    last: int,
 ) -> None:
-    for block in range(first, last):
-        _add_block(scales, elements, base, out, block)
-
-
-@njit(cache=True, nogil=True)
-def _add_in_place(scales: np.ndarray, elements: np.ndarray, out: np.ndarray, first: int, last: int) -> None:
-    for block in range(first, last):
-        _add_block(scales, elements, out, out, block)
-
-
-@njit(inline="always")
-def _add_block(
-    scales: np.ndarray, elements: np.ndarray, base: np.ndarray, out: np.ndarray, block: int
-) -> None:
-    start, stop = _bounds(block, out.size)
-    step = _STEPS[scales[block]]
-    for i in range(start, stop):
-        total = base[i] + np.float32(elements[i]) * step
-        out[i] = base[i] if elements[i] == 0 else total
+    whole = np.uint64(min(last, out.size // BLOCK))
+    for block in range(np.uint64(first), whole):
+        if stream:
+            _add_streamed(elements, block, _STEPS[scales[block]], base, out)
+        else:
+            _add_kept(elements, block, _STEPS[scales[block]], base, out)
+    for block in range(whole, np.uint64(last)):
+        start, stop = _bounds(block, out.size)
+        for i in range(start, stop):
+            total = base[i] + np.float32(elements[i]) * _STEPS[scales[block]]
+            out[i] = base[i] if elements[i] == 0 else total

@@ -1,7 +1,7 @@
 """MXFP4: blocks of 32 float32 values as 4-bit floats (E2M1) under one shared power-of-two scale.
 
-A vector `[P]` is cut into `B = ceil(P / 32)` blocks; the last one is read as if padded with zeros. For a block
-with the largest magnitude `m`, its scale code `c` (E8M0: a biased exponent) and elements `v` are
+A vector `[P]` is cut into `B = ceil(P / 32)` blocks; the last one is read as if padded with zeros. For a
+block with the largest magnitude `m`, its scale code `c` (E8M0: a biased exponent) and elements `v` are
 
     c = max(floor(log2 m) - 2, -127) + 127          c = 0 for a block of zeros
     v = the value of {0, 0.5, 1, 1.5, 2, 3, 4, 6}, with a sign, nearest to x / 2^(c - 127)
@@ -9,8 +9,8 @@ with the largest magnitude `m`, its scale code `c` (E8M0: a biased exponent) and
 
 A quotient halfway between two values goes to the one whose last bit is 0; above 5 it becomes 6, the largest.
 An element is stored as sign · 8 + the position of its magnitude in the list above; what rounds to zero is
-stored as +0, code 0, and code 8 is never written. Two elements share a byte, the first in its lower half; if P is odd,
-the upper half of the last byte is 0.
+stored as +0, code 0, and code 8 is never written. Two elements share a byte, the first in its lower half; if
+P is odd, the upper half of the last byte is 0.
 
 `v · 2^(c - 127)` has two significant bits and a magnitude of at least 2^-128 or zero: a float32 exactly.
 
@@ -18,8 +18,8 @@ Every function here has a twin of the same name and signature in `mxfp4_referenc
 input.
 
 References:
-  OCP Microscaling Formats (MX) Specification v1.0: sections 5.3.3 (FP4 E2M1), 5.4.1 (E8M0) and 6.3 (conversion
-  from a vector of scalars).
+  OCP Microscaling Formats (MX) Specification v1.0: sections 5.3.3 (FP4 E2M1), 5.4.1 (E8M0) and 6.3
+  (conversion from a vector of scalars).
 """
 
 from __future__ import annotations
@@ -41,7 +41,9 @@ NAN_CODE = 255  # E8M0's NaN: marks a block that held NaN or infinity
 HIGHEST_CODE = 252  # of a finite block: 2^127 has the exponent 127, and 127 - 2 + 127 = 252
 ELEMENT = np.uint8  # how elements are stored: two of them in one
 
-_HALVES = np.ldexp(np.float32(1), np.arange(256) - 128)  # float32[256]: what half a unit is worth, by scale code
+_HALVES = np.ldexp(
+    np.float32(1), np.arange(256) - 128
+)  # float32[256]: what half a unit is worth, by scale code
 _TILE = vectors.TILE
 _WIDTH = _TILE * BLOCK  # values in a tile
 _AHEAD = 8192  # values from the one worked on to the one asked of memory: what hides its latency here
@@ -97,9 +99,9 @@ def add(scales: np.ndarray, elements: np.ndarray, base: np.ndarray, out: np.ndar
 def first_noncanonical(scales: np.ndarray, elements: np.ndarray, size: int) -> int:
     """Finds the first block that `encode` never writes for finite input.
 
-    A block is canonical when its code is at most `HIGHEST_CODE`, no element is -0, the unused half of the last
-    byte is 0, and, unless the code is 0, some element's magnitude is at least 4 (otherwise a smaller scale would
-    have been chosen). Over canonical blocks `decode` is one to one.
+    A block is canonical when its code is at most `HIGHEST_CODE`, no element is -0, the unused half of the
+    last byte is 0, and, unless the code is 0, some element's magnitude is at least 4 (otherwise a smaller
+    scale would have been chosen). Over canonical blocks `decode` is one to one.
 
     Args:
       scales: uint8 `[B]`.
@@ -132,18 +134,21 @@ def _vector(kind: ir.Type, count: int) -> ir.Type:
 def _encode_tile(stream: bool) -> Any:
     """Makes the intrinsic that encodes 16 whole blocks; `stream`: it writes elements past the caches.
 
-    It returns the blocks that hold NaN or infinity as bits of a mask; their codes and elements mean nothing yet.
+    It returns the blocks that hold NaN or infinity as bits of a mask; their codes and elements mean nothing
+    yet.
     """
 
     @intrinsic
-    def encode_tile(_typing, x, start, scales, block, elements, place):  # noqa: ANN001, ANN202
+    def encode_tile(_typing, x, start, scales, block, elements, place):
         def generate(context: Any, b: ir.IRBuilder, signature: Any, values: Any) -> ir.Value:
             kinds = signature.args
             source = vectors.Array(context, b, kinds[0], values[0], values[1])
             peaks = vectors.tile_peaks(b, source)
             codes = b.sub(b.lshr(peaks, fill(I32, 23, _TILE)), fill(I32, 2, _TILE))
             codes = vectors.at_least(b, codes, fill(I32, 0, _TILE))
-            vectors.Array(context, b, kinds[2], values[2], values[3]).store(0, b.trunc(codes, _vector(I8, _TILE)))
+            vectors.Array(context, b, kinds[2], values[2], values[3]).store(
+                0, b.trunc(codes, _vector(I8, _TILE))
+            )
             inverses = b.shl(b.sub(fill(I32, 254, _TILE), codes), fill(I32, 23, _TILE))
             kept = vectors.keep(b, b.bitcast(inverses, _vector(F32, _TILE)))
             target = vectors.Array(context, b, kinds[4], values[4], values[5])
@@ -165,8 +170,8 @@ def _encode_tile(stream: bool) -> Any:
 def _nearest(b: ir.IRBuilder, x: ir.Value, inverse: ir.Value) -> ir.Value:
     """Returns the 4-bit codes, int32 `<16>`, of the elements nearest to x · inverse.
 
-    Between 2^e and 2^(e+1), e ≥ 0, elements are 2^(e-1) apart, below 1 as from 1 to 2. Adding 1.5 · 2^(e+22), whose
-    last bit is worth just that, leaves the number of such units in the last bits, rounded half to even.
+    Between 2^e and 2^(e+1), e ≥ 0, elements are 2^(e-1) apart, below 1 as from 1 to 2. Adding 1.5 · 2^(e+22),
+    whose last bit is worth just that, leaves the number of such units in the last bits, rounded half to even.
     """
     bits = b.bitcast(b.fmul(x, inverse), _vector(I32, 16))
     magnitude = b.and_(bits, fill(I32, vectors.MAGNITUDE, 16))
@@ -182,7 +187,7 @@ def _nearest(b: ir.IRBuilder, x: ir.Value, inverse: ir.Value) -> ir.Value:
 
 
 def _pack(b: ir.IRBuilder, codes: ir.Value) -> ir.Value:
-    """Packs sixteen 4-bit codes, int32 `<16>`, into bytes `<8>`: neighbours are one 64-bit number's halves."""
+    """Packs sixteen 4-bit codes, int32 `<16>`, into bytes `<8>`, neighbours as halves of a 64-bit lane."""
     pairs = b.bitcast(codes, _vector(I64, 8))
     return b.trunc(b.or_(pairs, b.lshr(pairs, fill(I64, 28, 8))), _vector(I8, 8))
 

@@ -95,7 +95,7 @@ def add(scales: np.ndarray, elements: np.ndarray, base: np.ndarray, out: np.ndar
 
 
 @njit(cache=True, nogil=True)
-def first_noncanonical(scales: np.ndarray, elements: np.ndarray) -> int:
+def first_noncanonical(scales: np.ndarray, elements: np.ndarray, size: int) -> int:
     """Finds the first block that `encode` never writes for finite input.
 
     A block is canonical when its code is not `NAN_CODE`, no element is -128, and, unless the code is 0, some
@@ -105,12 +105,13 @@ def first_noncanonical(scales: np.ndarray, elements: np.ndarray) -> int:
     Args:
       scales: uint8 `[B]`.
       elements: int8 `[P]`.
+      size: P.
 
     Returns:
       The index of the block, or -1 when all are canonical.
     """
     for block in range(scales.size):
-        start, stop = _bounds(block, elements.size)
+        start, stop = _bounds(block, size)
         peak = np.int32(0)
         for i in range(start, stop):
             peak = max(peak, np.int32(abs(np.int32(elements[i]))))
@@ -133,12 +134,12 @@ def _bounds(block: int, size: int) -> tuple[np.uint64, np.uint64]:
 def _encode_tile(stream: bool) -> Any:
     """Makes the intrinsic that encodes 16 whole blocks; `stream`: it writes elements past the caches.
 
-    It multiplies by 1 / step where `_encode_block` divides, which is the same for every block whose 1 / step is
-    a float32; the others it returns as bits of a mask: those have to be encoded again.
+    It multiplies by 1 / step where `_encode_block` divides, which is the same for every block whose 1 / step
+    is a float32; the others it returns as bits of a mask: those have to be encoded again.
     """
 
     @intrinsic
-    def encode_tile(_typing, x, scales, elements, block):  # noqa: ANN001, ANN202
+    def encode_tile(_typing, x, scales, elements, block):
         def generate(context: Any, b: ir.IRBuilder, signature: Any, values: Any) -> ir.Value:
             kinds, block = signature.args, values[3]
             start = b.mul(block, ir.Constant(block.type, BLOCK))
@@ -163,7 +164,7 @@ def _encode_tile(stream: bool) -> Any:
                     halves.append(b.trunc(bounded, _vector(I8, 16)))
                 both = vectors.shuffle(b, *halves, list(range(BLOCK)))
                 target.store(BLOCK * row, vectors.at_least(b, both, fill(I8, -127, BLOCK)), stream)
-            # Not zero and below 2^6 times the smallest normal number, or not finite; one unsigned comparison each.
+            # Not zero and below 2^6 times the smallest normal number; not finite.
             small = b.icmp_unsigned("<", b.sub(peaks, fill(I32, 1, _TILE)), fill(I32, (6 << 23) - 1, _TILE))
             wrong = b.icmp_unsigned(">=", peaks, fill(I32, 0x7F800000, _TILE))
             return b.zext(b.bitcast(b.or_(small, wrong), ir.IntType(_TILE)), I32)

@@ -1,7 +1,7 @@
 """Rows of 32 packed values: written out as float32, or added to a vector.
 
-What the block formats share. A format brings `unpack`, which turns a row's packed bits into 32 numbers in units
-of a step; the step, a power of two, is chosen so that every product with a number is a float32 exactly.
+What the block formats share. A format brings `unpack`, which turns a row's packed bits into 32 numbers in
+units of a step; the step, a power of two, is chosen so that every product with a number is a float32 exactly.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def decoder(unpack: Unpack, stride: int, stream: bool) -> Any:
     """
 
     @intrinsic
-    def decode_row(_typing, packed, row, step, out):  # noqa: ANN001, ANN202
+    def decode_row(_typing, packed, row, step, out):
         def generate(context: Any, b: ir.IRBuilder, signature: Any, values: Any) -> ir.Value:
             kinds = signature.args
             numbers = unpack(b, Array(context, b, kinds[0], values[0], _times(b, values[1], stride)))
@@ -49,7 +49,7 @@ def adder(unpack: Unpack, stride: int, stream: bool) -> Any:
     """
 
     @intrinsic
-    def add_row(_typing, packed, row, step, base, out):  # noqa: ANN001, ANN202
+    def add_row(_typing, packed, row, step, base, out):
         def generate(context: Any, b: ir.IRBuilder, signature: Any, values: Any) -> ir.Value:
             kinds, start = signature.args, _times(b, values[1], ROW)
             numbers = unpack(b, Array(context, b, kinds[0], values[0], _times(b, values[1], stride)))

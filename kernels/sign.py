@@ -1,26 +1,28 @@
 """One bit a value: the signs of a block of 256 float32 values under one shared power-of-two scale.
 
-A vector `[P]` is cut into `B = ceil(P / 256)` blocks; the last one may be short. A value's bit is 1 if its sign
-bit is set, and it is read back as +s or -s. Of all powers of two, `s` is the one with the smallest sum of
-`(|x| - s)^2` over the block, up to rounding: it replaces a mean between 0.75 s and 1.5 s. To be the same
-everywhere it comes from integers. With `n` values in the block, `E` the largest biased exponent in it (at least 1),
-`f` a value's significand (24 bits, the hidden one included) and `e` its biased exponent (at least 1),
+A vector `[P]` is cut into `B = ceil(P / 256)` blocks; the last one may be short. A value's bit is 1 if its
+sign bit is set, and it is read back as +s or -s. Of all powers of two, `s` is the one with the smallest sum
+of `(|x| - s)^2` over the block, up to rounding: it replaces a mean between 0.75 s and 1.5 s. To be the same
+everywhere it comes from integers. With `n` values in the block, `E` the largest biased exponent in it (at
+least 1), `f` a value's significand (24 bits, the hidden one included) and `e` its biased exponent (at least
+1),
 
     t = sum of floor(f / 2^(2 + E - e))             the mean is t / n · 2^(E - 148), rounded down
     k = floor(log2 max(floor(4 t / 3 n), 1))
     c = min(k + E - 21, 254), or 0 if that is below 1        s = 2^(c - 127)
 
-The scale code `c` is E8M0, except that 0 stands for a block of zeros: what is too small for a code becomes +0,
-and so do its bits. `4 t` needs 32 bits, so every step is exact.
+The scale code `c` is E8M0, except that 0 stands for a block of zeros: what is too small for a code becomes
++0, and so do its bits. `4 t` needs 32 bits, so every step is exact.
 
-Values of a block whose magnitudes differ much come back far from themselves, zeros among them as ±s: this format is
-for whoever adds what was lost to the next vector.
+Values of a block whose magnitudes differ much come back far from themselves, zeros among them as ±s: this
+format is for whoever adds what was lost to the next vector.
 
-Every function here has a twin of the same name and signature in `sign_reference`, bit-identical on finite input.
+Every function here has a twin of the same name and signature in `sign_reference`, bit-identical on finite
+input.
 
 References:
-  Seide et al., *1-Bit Stochastic Gradient Descent*, Interspeech 2014; Karimireddy et al., *Error Feedback Fixes
-  SignSGD*, ICML 2019. OCP Microscaling Formats (MX) Specification v1.0, section 5.4.1 (E8M0).
+  Seide et al., *1-Bit Stochastic Gradient Descent*, Interspeech 2014; Karimireddy et al., *Error Feedback
+  Fixes SignSGD*, ICML 2019. OCP Microscaling Formats (MX) Specification v1.0, section 5.4.1 (E8M0).
 """
 
 from __future__ import annotations
@@ -41,9 +43,9 @@ BLOCK = 256  # values that share a scale
 NAN_CODE = 255  # E8M0's NaN: marks a block that held NaN or infinity
 ELEMENT = np.uint8  # how elements are stored: eight of them in one, the first in the lowest bit
 
-_SCALES = np.where(np.arange(256) > 0, np.ldexp(np.float32(1), np.minimum(np.arange(256), 254) - 127), 0).astype(
-    np.float32
-)
+_SCALES = np.where(
+    np.arange(256) > 0, np.ldexp(np.float32(1), np.minimum(np.arange(256), 254) - 127), 0
+).astype(np.float32)
 _MAGNITUDE, _MANTISSA, _HIDDEN = np.int32(0x7FFFFFFF), np.int32(0x7FFFFF), np.int32(0x800000)
 _ROWS, _BYTES = np.uint64(BLOCK // ROW), ROW // 8  # rows in a block, bytes in a row
 
@@ -98,8 +100,8 @@ def add(scales: np.ndarray, elements: np.ndarray, base: np.ndarray, out: np.ndar
 def first_noncanonical(scales: np.ndarray, elements: np.ndarray, size: int) -> int:
     """Finds the first block that `encode` never writes for finite input.
 
-    A block is canonical when its code is not `NAN_CODE` and no bit is set that stands for no value or, if the code is
-    0, for zero. Over canonical blocks `decode` is one to one.
+    A block is canonical when its code is not `NAN_CODE` and no bit is set that stands for no value or, if the
+    code is 0, for zero. Over canonical blocks `decode` is one to one.
 
     Args:
       scales: uint8 `[B]`.
@@ -124,7 +126,7 @@ def first_noncanonical(scales: np.ndarray, elements: np.ndarray, size: int) -> i
 
 
 @intrinsic
-def _pack_row(_typing, x, start, elements, place):  # noqa: ANN001, ANN202
+def _pack_row(_typing, x, start, elements, place):
     """Packs the sign bits of 32 values."""
 
     def generate(context: Any, b: ir.IRBuilder, signature: Any, values: Any) -> ir.Value:

@@ -20,7 +20,7 @@ def workers(size: int) -> int:
 
 
 def streams(array: np.ndarray, size: int) -> bool:
-    """Whether a kernel should write `array`, part of `size` values, past the caches: 16-byte aligned and large."""
+    """Whether to write `array`, of `size` values, past the caches: it is large and 16 divides its address."""
     return size >= STREAM_FROM and array.ctypes.data % 16 == 0
 
 
@@ -40,7 +40,7 @@ def over_blocks(kernel: Callable[..., None], size: int, block: int, *arrays: np.
 
 
 def run_ranges(call: Callable[[int, int], object], count: int, parts: int) -> list[object]:
-    """Cuts `count` items into `parts` ranges and returns what `call(first, last)` gives for each, in order."""
+    """Cuts `count` items into `parts` ranges and returns what `call(first, last)` gives, in order."""
     if parts == 1:
         return [call(0, count)]
     bounds = [count * i // parts for i in range(parts + 1)]

@@ -1,20 +1,21 @@
 """The k largest magnitudes of a vector, exactly, and their places as bytes.
 
-`select` takes the k values of largest magnitude; between equal ones the lower index goes first, zeros are never
-taken. The result depends on the vector alone; how it is found does not show:
+`select` takes the k values of largest magnitude; between equal ones the lower index goes first, zeros are
+never taken. The result depends on the vector alone; how it is found does not show:
 
 1. a sample of the vector gives a magnitude that a few more than k values should reach;
 2. one pass collects those, comparing 64 values at once;
 3. a partition of these few finds the k-th magnitude.
 
-If the sample misled (fewer than k were found, or too many for their buffer), two histograms over the whole vector,
-of the upper and the lower 16 bits, find the k-th magnitude in its place.
+If the sample misled (fewer than k were found, or too many for their buffer), two histograms over the whole
+vector, of the upper and the lower 16 bits, find the k-th magnitude in its place.
 
-Places are stored as gaps: the first index, then each index minus the one before minus 1. A gap is written as a
-varint (unsigned LEB128): seven bits a byte, lowest first, the top bit set on all bytes but the last, and no byte more
-than needed. At one value in a hundred that is 1.3 bytes a value.
+Places are stored as gaps: the first index, then each index minus the one before minus 1. A gap is written as
+a varint (unsigned LEB128): seven bits a byte, lowest first, the top bit set on all bytes but the last, and no
+byte more than needed. At one value in a hundred that is 1.3 bytes a value.
 
-Every public function here has a twin of the same name and signature in `topk_reference`, with the same results.
+Every public function here has a twin of the same name and signature in `topk_reference`, with the same
+results.
 """
 
 from __future__ import annotations
@@ -160,7 +161,7 @@ def scatter_add(gaps: np.ndarray, values: np.ndarray, out: np.ndarray) -> int:
 
 
 @intrinsic
-def _reaches(_typing, bits, start, bound):  # noqa: ANN001, ANN202
+def _reaches(_typing, bits, start, bound):
     """Returns 64 bits, one a value: does its magnitude reach the bound?"""
 
     def generate(context: Any, b: ir.IRBuilder, signature: Any, values: Any) -> ir.Value:
@@ -175,7 +176,7 @@ def _reaches(_typing, bits, start, bound):  # noqa: ANN001, ANN202
 
 
 @intrinsic
-def _lowest(_typing, mask):  # noqa: ANN001, ANN202
+def _lowest(_typing, mask):
     """Returns the position of the lowest set bit."""
 
     def generate(_context: Any, b: ir.IRBuilder, _signature: Any, values: Any) -> ir.Value:
@@ -185,7 +186,8 @@ def _lowest(_typing, mask):  # noqa: ANN001, ANN202
 
 
 def _candidates(x: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray] | None:
-    """Returns indices, int64, and bit patterns, int32, of all values that reach a sampled magnitude, in order.
+    """Returns indices, int64, and bit patterns, int32, of all values that reach a sampled magnitude, in
+    order.
 
     None if there are too many of them.
     """

@@ -14,7 +14,7 @@ from relayjax.codec.base import HEADER
 from relayjax.errors import ConfigError, FormatError
 
 SIZE = 100
-# The largest error of a value in units of the largest value in any block. Signs: s is at most 4/3 of the mean.
+# The largest error of a value in units of the largest one anywhere. Signs: s is at most 4/3 of a mean.
 ERRORS = {"mxint8": 1 / 64, "mxfp4": 1 / 4, "sign": 4 / 3, "top_percent": 1, "top_permille": 1}
 LARGEST = np.finfo(np.float32).max
 

@@ -1,4 +1,4 @@
-"""Payloads that nobody honest sends: refused with a typed error, within bounded memory, or read as what they are."""
+"""Payloads that nobody honest sends: refused with a typed error and in little memory, or well-formed."""
 
 from __future__ import annotations
 

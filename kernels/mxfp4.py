@@ -34,7 +34,7 @@ from numba.extending import intrinsic
 from relayjax.kernels import vectors
 from relayjax.kernels.rows import adder, decoder
 from relayjax.kernels.threads import over_blocks, streams
-from relayjax.kernels.vectors import F32, I8, I32, I64, fill
+from relayjax.kernels.vectors import F32, I8, I32, I64, Builder, Value, fill
 
 BLOCK = 32  # values that share a scale
 NAN_CODE = 255  # E8M0's NaN: marks a block that held NaN or infinity
@@ -127,7 +127,7 @@ def first_noncanonical(scales: np.ndarray, elements: np.ndarray, size: int) -> i
     return -1
 
 
-def _vector(kind: ir.Type, count: int) -> ir.Type:
+def _vector(kind: Any, count: int) -> Any:
     return ir.VectorType(kind, count)
 
 
@@ -140,7 +140,7 @@ def _encode_tile(stream: bool) -> Any:
 
     @intrinsic
     def encode_tile(_typing, x, start, scales, block, elements, place):
-        def generate(context: Any, b: ir.IRBuilder, signature: Any, values: Any) -> ir.Value:
+        def generate(context: Any, b: Builder, signature: Any, values: Any) -> Value:
             kinds = signature.args
             source = vectors.Array(context, b, kinds[0], values[0], values[1])
             peaks = vectors.tile_peaks(b, source)
@@ -158,7 +158,11 @@ def _encode_tile(stream: bool) -> Any:
                 for offset in (BLOCK * row, BLOCK * row + 16):
                     source.prefetch(offset + _AHEAD)
                     halves.append(_pack(b, _nearest(b, source.load(offset, F32, 16), inverse)))
-                target.store(BLOCK // 2 * row, vectors.shuffle(b, *halves, list(range(BLOCK // 2))), stream)
+                target.store(
+                    BLOCK // 2 * row,
+                    vectors.shuffle(b, halves[0], halves[1], list(range(BLOCK // 2))),
+                    stream,
+                )
             wrong = b.icmp_unsigned(">=", peaks, fill(I32, 0x7F800000, _TILE))
             return b.zext(b.bitcast(wrong, ir.IntType(_TILE)), I32)
 
@@ -167,7 +171,7 @@ def _encode_tile(stream: bool) -> Any:
     return encode_tile
 
 
-def _nearest(b: ir.IRBuilder, x: ir.Value, inverse: ir.Value) -> ir.Value:
+def _nearest(b: Builder, x: Value, inverse: Value) -> Value:
     """Returns the 4-bit codes, int32 `<16>`, of the elements nearest to x · inverse.
 
     Between 2^e and 2^(e+1), e ≥ 0, elements are 2^(e-1) apart, below 1 as from 1 to 2. Adding 1.5 · 2^(e+22),
@@ -186,13 +190,13 @@ def _nearest(b: ir.IRBuilder, x: ir.Value, inverse: ir.Value) -> ir.Value:
     return b.select(b.icmp_unsigned("==", code, fill(I32, 0, 16)), code, signed)
 
 
-def _pack(b: ir.IRBuilder, codes: ir.Value) -> ir.Value:
+def _pack(b: Builder, codes: Value) -> Value:
     """Packs sixteen 4-bit codes, int32 `<16>`, into bytes `<8>`, neighbours as halves of a 64-bit lane."""
     pairs = b.bitcast(codes, _vector(I64, 8))
     return b.trunc(b.or_(pairs, b.lshr(pairs, fill(I64, 28, 8))), _vector(I8, 8))
 
 
-def _numbers(b: ir.IRBuilder, packed: vectors.Array) -> ir.Value:
+def _numbers(b: Builder, packed: vectors.Array) -> Value:
     """Returns a block's elements in halves of a unit: 0, 1, 2, 3, 4, 6, 8, 12 and their negatives."""
     both = packed.load(0, I8, BLOCK // 2)
     low, high = b.and_(both, fill(I8, 15, BLOCK // 2)), b.lshr(both, fill(I8, 4, BLOCK // 2))

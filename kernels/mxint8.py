@@ -35,7 +35,7 @@ from numba.extending import intrinsic
 from relayjax.kernels import vectors
 from relayjax.kernels.rows import adder, decoder
 from relayjax.kernels.threads import over_blocks, streams
-from relayjax.kernels.vectors import F32, I8, I32, fill
+from relayjax.kernels.vectors import F32, I8, I32, Builder, Value, fill
 
 BLOCK = 32  # values that share a scale
 NAN_CODE = 255  # E8M0's NaN: marks a block that held NaN or infinity
@@ -140,7 +140,7 @@ def _encode_tile(stream: bool) -> Any:
 
     @intrinsic
     def encode_tile(_typing, x, scales, elements, block):
-        def generate(context: Any, b: ir.IRBuilder, signature: Any, values: Any) -> ir.Value:
+        def generate(context: Any, b: Builder, signature: Any, values: Any) -> Value:
             kinds, block = signature.args, values[3]
             start = b.mul(block, ir.Constant(block.type, BLOCK))
             source = vectors.Array(context, b, kinds[0], values[0], start)
@@ -162,7 +162,7 @@ def _encode_tile(stream: bool) -> Any:
                     bounded = vectors.at_least(b, rounded, fill(I32, -128, 16))
                     bounded = vectors.at_most(b, bounded, fill(I32, 127, 16))
                     halves.append(b.trunc(bounded, _vector(I8, 16)))
-                both = vectors.shuffle(b, *halves, list(range(BLOCK)))
+                both = vectors.shuffle(b, halves[0], halves[1], list(range(BLOCK)))
                 target.store(BLOCK * row, vectors.at_least(b, both, fill(I8, -127, BLOCK)), stream)
             # Not zero and below 2^6 times the smallest normal number; not finite.
             small = b.icmp_unsigned("<", b.sub(peaks, fill(I32, 1, _TILE)), fill(I32, (6 << 23) - 1, _TILE))
@@ -174,11 +174,11 @@ def _encode_tile(stream: bool) -> Any:
     return encode_tile
 
 
-def _numbers(b: ir.IRBuilder, packed: vectors.Array) -> ir.Value:
+def _numbers(b: Builder, packed: vectors.Array) -> Value:
     return b.sitofp(b.sext(packed.load(0, I8, BLOCK), _vector(I32, BLOCK)), _vector(F32, BLOCK))
 
 
-def _vector(kind: ir.Type, count: int) -> ir.Type:
+def _vector(kind: Any, count: int) -> Any:
     return ir.VectorType(kind, count)
 
 
@@ -200,10 +200,10 @@ def _encode(
         if again != 0:
             for row in range(_TILE):
                 if again >> np.uint32(row) & np.uint32(1):
-                    _encode_block(x, scales, elements, block + np.uint64(row))
+                    _encode_block(x, scales, elements, int(block + np.uint64(row)))
         block += np.uint64(_TILE)
     for rest in range(block, np.uint64(last)):
-        _encode_block(x, scales, elements, rest)
+        _encode_block(x, scales, elements, int(rest))
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

@@ -13,10 +13,10 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from relayjax.kernels.vectors import F32, Array, fill, spread
+from relayjax.kernels.vectors import F32, Array, Builder, Value, fill, spread
 
 ROW = 32  # values
-Unpack = Callable[[ir.IRBuilder, Array], ir.Value]
+Unpack = Callable[[Builder, Array], Value]
 
 
 def decoder(unpack: Unpack, stride: int, stream: bool) -> Any:
@@ -30,7 +30,7 @@ def decoder(unpack: Unpack, stride: int, stream: bool) -> Any:
 
     @intrinsic
     def decode_row(_typing, packed, row, step, out):
-        def generate(context: Any, b: ir.IRBuilder, signature: Any, values: Any) -> ir.Value:
+        def generate(context: Any, b: Builder, signature: Any, values: Any) -> Value:
             kinds = signature.args
             numbers = unpack(b, Array(context, b, kinds[0], values[0], _times(b, values[1], stride)))
             target = Array(context, b, kinds[3], values[3], _times(b, values[1], ROW))
@@ -50,7 +50,7 @@ def adder(unpack: Unpack, stride: int, stream: bool) -> Any:
 
     @intrinsic
     def add_row(_typing, packed, row, step, base, out):
-        def generate(context: Any, b: ir.IRBuilder, signature: Any, values: Any) -> ir.Value:
+        def generate(context: Any, b: Builder, signature: Any, values: Any) -> Value:
             kinds, start = signature.args, _times(b, values[1], ROW)
             numbers = unpack(b, Array(context, b, kinds[0], values[0], _times(b, values[1], stride)))
             step = b.fmul(numbers, spread(b, values[2], ROW))
@@ -65,5 +65,5 @@ def adder(unpack: Unpack, stride: int, stream: bool) -> Any:
     return add_row
 
 
-def _times(builder: ir.IRBuilder, index: ir.Value, factor: int) -> ir.Value:
+def _times(builder: Builder, index: Value, factor: int) -> Value:
     return builder.mul(index, ir.Constant(index.type, factor))

@@ -37,7 +37,7 @@ from numba.extending import intrinsic
 from relayjax.kernels import vectors
 from relayjax.kernels.rows import ROW, adder, decoder
 from relayjax.kernels.threads import over_blocks, streams
-from relayjax.kernels.vectors import F32, I32, fill
+from relayjax.kernels.vectors import F32, I32, Builder, Value, fill
 
 BLOCK = 256  # values that share a scale
 NAN_CODE = 255  # E8M0's NaN: marks a block that held NaN or infinity
@@ -125,11 +125,10 @@ def first_noncanonical(scales: np.ndarray, elements: np.ndarray, size: int) -> i
     return -1
 
 
-@intrinsic
-def _pack_row(_typing, x, start, elements, place):
+def _define_pack_row(_typing, x, start, elements, place):
     """Packs the sign bits of 32 values."""
 
-    def generate(context: Any, b: ir.IRBuilder, signature: Any, values: Any) -> ir.Value:
+    def generate(context: Any, b: Builder, signature: Any, values: Any) -> Value:
         kinds = signature.args
         row = vectors.Array(context, b, kinds[0], values[0], values[1]).load(0, I32, ROW)
         packed = b.bitcast(b.icmp_signed("<", row, fill(I32, 0, ROW)), ir.VectorType(vectors.I8, _BYTES))
@@ -139,7 +138,10 @@ def _pack_row(_typing, x, start, elements, place):
     return types.void(x, start, elements, place), generate
 
 
-def _numbers(b: ir.IRBuilder, packed: vectors.Array) -> ir.Value:
+_pack_row: Any = intrinsic(_define_pack_row)
+
+
+def _numbers(b: Builder, packed: vectors.Array) -> Value:
     """Returns a row's elements as 1 and -1."""
     bits = b.bitcast(packed.load(0, vectors.I8, _BYTES), ir.VectorType(ir.IntType(1), ROW))
     return b.select(bits, fill(F32, -1.0, ROW), fill(F32, 1.0, ROW))
@@ -170,7 +172,7 @@ def _scale_code(bits: np.ndarray) -> int:
     while quotient > 1:
         quotient >>= 1
         code += 1
-    return min(code, 254) if code >= 1 else 0
+    return int(min(code, 254)) if code >= 1 else 0
 
 
 @njit(cache=True, nogil=True)
@@ -207,7 +209,7 @@ def _decode(
                 _decode_kept(elements, row, scale, out)
     for block in range(whole, np.uint64(last)):
         for i in range(block * np.uint64(BLOCK), np.uint64(out.size)):
-            out[i] = _value(scales, elements, i)
+            out[i] = _value(scales, elements, np.uint64(i))
 
 
 @njit(cache=True, nogil=True)
@@ -230,11 +232,11 @@ def _add(
                 _add_kept(elements, row, scale, base, out)
     for block in range(whole, np.uint64(last)):
         for i in range(block * np.uint64(BLOCK), np.uint64(out.size)):
-            out[i] = base[i] if scales[block] == 0 else base[i] + _value(scales, elements, i)
+            out[i] = base[i] if scales[block] == 0 else base[i] + _value(scales, elements, np.uint64(i))
 
 
 @njit(inline="always")
 def _value(scales: np.ndarray, elements: np.ndarray, i: np.uint64) -> np.float32:
-    scale = _SCALES[scales[i // np.uint64(BLOCK)]]
+    scale = np.float32(_SCALES[scales[i // np.uint64(BLOCK)]])
     negative = elements[i >> np.uint64(3)] >> np.uint8(i & np.uint64(7)) & np.uint8(1)
     return -scale if negative else scale

@@ -6,8 +6,11 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
+from typing import TypeVar
 
 import numpy as np
+
+Result = TypeVar("Result")
 
 PARALLEL_FROM = 1 << 21  # values; below this, starting threads costs more than they save
 STREAM_FROM = 1 << 22  # values; from here on no cache holds what is written until it is read again
@@ -39,7 +42,7 @@ def over_blocks(kernel: Callable[..., None], size: int, block: int, *arrays: np.
     run_ranges(lambda first, last: kernel(*arrays, first, last), -(-size // block), workers(size))
 
 
-def run_ranges(call: Callable[[int, int], object], count: int, parts: int) -> list[object]:
+def run_ranges(call: Callable[[int, int], Result], count: int, parts: int) -> list[Result]:
     """Cuts `count` items into `parts` ranges and returns what `call(first, last)` gives, in order."""
     if parts == 1:
         return [call(0, count)]

@@ -30,7 +30,7 @@ from numba.extending import intrinsic
 
 from relayjax.kernels import vectors
 from relayjax.kernels.threads import run_ranges, workers
-from relayjax.kernels.vectors import I32, fill
+from relayjax.kernels.vectors import I32, Builder, Value, fill
 
 SAMPLE_FROM = 1 << 18  # values; the histograms are as fast for fewer
 _RUNS, _RUN = 1 << 14, 16  # places to sample, and values at each: one cache line
@@ -85,7 +85,7 @@ def write_gaps(indices: np.ndarray, out: np.ndarray) -> int:
         out[length] = np.uint8(gap)
         length += np.uint64(1)
         expected = indices[j] + 1
-    return np.int64(length)
+    return int(np.int64(length))
 
 
 def gaps_bound(count: int, size: int) -> int:
@@ -157,14 +157,13 @@ def scatter_add(gaps: np.ndarray, values: np.ndarray, out: np.ndarray) -> int:
         if wrong < 0 and bits[index] & _MAGNITUDE >= np.int32(0x7F800000):
             wrong = np.int64(index)
         index += np.uint64(1)
-    return wrong
+    return int(wrong)
 
 
-@intrinsic
-def _reaches(_typing, bits, start, bound):
+def _define_reaches(_typing, bits, start, bound):
     """Returns 64 bits, one a value: does its magnitude reach the bound?"""
 
-    def generate(context: Any, b: ir.IRBuilder, signature: Any, values: Any) -> ir.Value:
+    def generate(context: Any, b: Builder, signature: Any, values: Any) -> Value:
         source = vectors.Array(context, b, signature.args[0], values[0], values[1])
         for line in range(0, _GROUP, 16):
             source.prefetch(_AHEAD + line)
@@ -175,14 +174,17 @@ def _reaches(_typing, bits, start, bound):
     return types.uint64(bits, start, bound), generate
 
 
-@intrinsic
-def _lowest(_typing, mask):
+def _define_lowest(_typing, mask):
     """Returns the position of the lowest set bit."""
 
-    def generate(_context: Any, b: ir.IRBuilder, _signature: Any, values: Any) -> ir.Value:
+    def generate(_context: Any, b: Builder, _signature: Any, values: Any) -> Value:
         return b.cttz(values[0], ir.Constant(ir.IntType(1), 1))
 
     return types.uint64(types.uint64), generate
+
+
+_reaches: Any = intrinsic(_define_reaches)
+_lowest: Any = intrinsic(_define_lowest)
 
 
 def _candidates(x: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray] | None:
@@ -251,7 +253,7 @@ def _collect(
             places[count] = i
             patterns[count] = bits[i]
             count += np.uint64(1)
-    return np.int64(count)
+    return int(np.int64(count))
 
 
 @njit(cache=True, nogil=True)
@@ -271,7 +273,7 @@ def _take(
             indices[count] = places[j]
             bits[count] = patterns[j]
             count += np.uint64(1)
-    return np.int64(count)
+    return int(np.int64(count))
 
 
 @njit(cache=True, nogil=True)
@@ -315,4 +317,4 @@ def _take_from_all(x: np.ndarray, bound: int, k: int, indices: np.ndarray, value
             indices[count] = i
             values[count] = x[i]
             count += np.uint64(1)
-    return np.int64(count)
+    return int(np.int64(count))

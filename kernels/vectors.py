@@ -10,10 +10,13 @@ Numba's cache does not notice a change in this file: touch the kernels that use 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeAlias
 
 from llvmlite import ir
 from numba.core import cgutils
+
+Builder: TypeAlias = Any  # llvmlite carries no types
+Value: TypeAlias = Any
 
 I8, I32, I64, F32 = ir.IntType(8), ir.IntType(32), ir.IntType(64), ir.FloatType()
 MAGNITUDE = 0x7FFFFFFF  # all bits of a float32 but its sign
@@ -24,19 +27,19 @@ BLOCK = 32  # values in each of them
 class Array:
     """An array argument of an intrinsic, and the index in it at which the intrinsic works."""
 
-    def __init__(self, context: Any, builder: ir.IRBuilder, kind: Any, value: ir.Value, index: ir.Value):
+    def __init__(self, context: Any, builder: Builder, kind: Any, value: Value, index: Value):
         self._builder = builder
         self._start = builder.gep(context.make_array(kind)(context, builder, value).data, [index])
 
-    def _at(self, offset: int, kind: ir.Type) -> ir.Value:
+    def _at(self, offset: int, kind: Any) -> Value:
         place = self._builder.gep(self._start, [ir.Constant(I64, offset)])
         return self._builder.bitcast(place, kind.as_pointer())
 
-    def load(self, offset: int, kind: ir.Type, count: int) -> ir.Value:
+    def load(self, offset: int, kind: Any, count: int) -> Value:
         """Returns `count` values of a type, from `offset` elements behind the index; any alignment."""
         return self._builder.load(self._at(offset, ir.VectorType(kind, count)), align=1)
 
-    def store(self, offset: int, value: ir.Value, stream: bool = False) -> None:
+    def store(self, offset: int, value: Value, stream: bool = False) -> None:
         """Stores a vector; `stream` bypasses the caches and needs an address that 16 divides."""
         written = self._builder.store(value, self._at(offset, value.type), align=16 if stream else 1)
         if stream:
@@ -51,34 +54,34 @@ class Array:
         self._builder.call(call, [self._at(offset, I8), read, into_level_2, data])
 
 
-def fill(kind: ir.Type, value: float, count: int) -> ir.Constant:
+def fill(kind: Any, value: float, count: int) -> Value:
     """Returns a constant vector of equal values."""
     return ir.Constant(ir.VectorType(kind, count), [value] * count)
 
 
-def spread(builder: ir.IRBuilder, value: ir.Value, count: int) -> ir.Value:
+def spread(builder: Builder, value: Value, count: int) -> Value:
     """Returns a vector whose lanes all hold a scalar."""
     lanes = ir.VectorType(value.type, count)
     first = builder.insert_element(ir.Constant(lanes, ir.Undefined), value, ir.Constant(I32, 0))
     return shuffle(builder, first, first, [0] * count)
 
 
-def shuffle(builder: ir.IRBuilder, left: ir.Value, right: ir.Value, lanes: list[int]) -> ir.Value:
+def shuffle(builder: Builder, left: Value, right: Value, lanes: list[int]) -> Value:
     """Returns chosen lanes of two vectors that stand side by side."""
     return builder.shuffle_vector(left, right, ir.Constant(ir.VectorType(I32, len(lanes)), lanes))
 
 
-def at_least(builder: ir.IRBuilder, value: ir.Value, bound: ir.Value) -> ir.Value:
+def at_least(builder: Builder, value: Value, bound: Value) -> Value:
     """Returns the larger of two vectors of signed integers, lane by lane."""
     return builder.select(builder.icmp_signed("<", value, bound), bound, value)
 
 
-def at_most(builder: ir.IRBuilder, value: ir.Value, bound: ir.Value) -> ir.Value:
+def at_most(builder: Builder, value: Value, bound: Value) -> Value:
     """Returns the smaller of two vectors of signed integers, lane by lane."""
     return builder.select(builder.icmp_signed(">", value, bound), bound, value)
 
 
-def tile_peaks(builder: ir.IRBuilder, x: Array) -> ir.Value:
+def tile_peaks(builder: Builder, x: Array) -> Value:
     """Returns the largest magnitudes, as bit patterns, in 16 consecutive blocks of 32 float32 values.
 
     Sixteen maxima across lanes at once take a third of the shuffles of sixteen separate ones: neighbours are
@@ -101,13 +104,13 @@ def tile_peaks(builder: ir.IRBuilder, x: Array) -> ir.Value:
     return rows[0]
 
 
-def keep(builder: ir.IRBuilder, vector: ir.Value) -> ir.Value:
+def keep(builder: Builder, vector: Value) -> Value:
     """Puts a vector where `lane` reads single lanes of it cheaply; returns the place."""
     slot = cgutils.alloca_once(builder, vector.type)
     builder.store(vector, slot)
     return builder.bitcast(slot, vector.type.element.as_pointer())
 
 
-def lane(builder: ir.IRBuilder, place: ir.Value, index: int, count: int) -> ir.Value:
+def lane(builder: Builder, place: Value, index: int, count: int) -> Value:
     """Returns a vector whose lanes all hold lane `index` of what `keep` kept."""
     return spread(builder, builder.load(builder.gep(place, [ir.Constant(I32, index)])), count)

@@ -49,7 +49,7 @@ class BlockCodec(Codec):
             self.kernel.encode(piece, scales[blocks], elements[packed])
             if scales[blocks].max() == self.kernel.NAN_CODE:
                 raise NonFiniteError("child - parent", part.start + bits.first_nonfinite(piece))
-        return b"".join((self._header(size, body.size), body))
+        return b"".join((self._header(size, body.size), body.data))
 
     def wrap(self, body: np.ndarray, size: int) -> bytes:
         """Makes a payload of a body that was encoded elsewhere, as by `relayjax.on_device`.
@@ -65,7 +65,7 @@ class BlockCodec(Codec):
         wrong = np.flatnonzero(self._parts(body, size)[0] == self.kernel.NAN_CODE)
         if wrong.size:
             raise NonFiniteError("delta", int(wrong[0]) * self.kernel.BLOCK)
-        return b"".join((self._header(size, body.size), np.ascontiguousarray(body)))
+        return b"".join((self._header(size, body.size), np.ascontiguousarray(body).data))
 
     def apply(self, payload: bytes, parent: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         out = np.empty_like(parent) if out is None else out

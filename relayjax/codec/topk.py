@@ -60,7 +60,13 @@ class TopK(Codec):
         gaps = np.empty(topk.gaps_bound(count, size), np.uint8)
         gaps = gaps[: topk.write_gaps(indices, gaps)]
         length = _COUNT.size + scales.size + count + gaps.size
-        return b"".join((self._header(size, length), _COUNT.pack(count), scales, elements, gaps))
+        return b"".join(
+            (
+                self._header(size, length),
+                _COUNT.pack(count),
+                *(part.data for part in (scales, elements, gaps)),
+            )
+        )
 
     def apply(self, payload: bytes, parent: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         out = np.empty_like(parent) if out is None else out
@@ -95,7 +101,7 @@ class TopK(Codec):
         body = np.frombuffer(self._body(payload, size), np.uint8)
         if body.size < _COUNT.size:
             raise FormatError(f"delta: a body of {body.size} bytes is none of {self.name}; fetch it again")
-        (count,) = _COUNT.unpack_from(body)
+        (count,) = _COUNT.unpack_from(body.data)
         if count > self.count(size):  # before anything of that size is made
             raise FormatError(
                 f"delta: {count} values, {self.name} keeps {self.count(size)} of {size}; refuse the delta"

@@ -32,8 +32,8 @@ from relayjax.kernels import vectors
 from relayjax.kernels.threads import run_ranges, workers
 from relayjax.kernels.vectors import I32, Builder, Value, fill
 
-SAMPLE_FROM = 1 << 18  # values; the histograms are as fast for fewer
-_RUNS, _RUN = 1 << 14, 16  # places to sample, and values at each: one cache line
+SAMPLE_FROM = 1 << 14  # values; fewer are counted as they are
+_RUNS, _RUN = 1 << 14, 16  # places to sample at most, and values at each: one cache line
 _MAGNITUDE = np.int32(0x7FFFFFFF)  # all bits of a float32 but its sign
 _GROUP = 64  # values compared at once
 _AHEAD = 4096  # values from the ones compared to the ones asked of memory
@@ -193,7 +193,7 @@ def _candidates(x: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray] | None:
 
     None if there are too many of them.
     """
-    sample = np.empty(_RUNS * _RUN, np.int32)
+    sample = np.empty(min(_RUNS, x.size // (4 * _RUN)) * _RUN, np.int32)
     _sample(x.view(np.int32), sample)
     expected = k / x.size * sample.size
     # Neighbours are alike, so the number in the sample varies more than that of independent draws.
@@ -221,7 +221,7 @@ def _sample(bits: np.ndarray, sample: np.ndarray) -> None:
     """Fills `sample` with magnitudes of short runs, spread so that no period of the vector is met again."""
     turn = np.uint64(0)
     last = np.float64(bits.size - _RUN)
-    for run in range(_RUNS):
+    for run in range(sample.size // _RUN):
         turn += np.uint64(0x9E3779B97F4A7C15)  # 2^64 over the golden ratio; sums wrap around
         start = np.int64(np.float64(turn >> np.uint64(11)) * 2.0**-53 * last)
         for i in range(_RUN):

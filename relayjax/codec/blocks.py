@@ -10,22 +10,25 @@ Body, for P values in B blocks, E elements as the format packs them:
 Only canonical blocks are read (the kernel's `first_noncanonical`): there is exactly one payload for each
 delta that the format can express, so the same work cannot be handed in again under another digest.
 
-Beside what it is given and what it returns, no call holds more than one chunk and one more copy of the
-payload.
+Beside what it is given and what it returns, no call holds more than one chunk a thread and one more copy of
+the payload.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, ClassVar
+from collections.abc import Callable
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 
 from relayjax.codec.base import HEADER, Codec, NonFiniteError, check_finite, check_vectors
 from relayjax.errors import FormatError
 from relayjax.kernels import bits
+from relayjax.kernels.threads import run_ranges, workers
 
 _CHUNK = 1 << 18  # values worked on at once, so that the second pass over them finds them in the cache
+
+Chunk: TypeAlias = tuple[slice, slice, slice]  # of values, of their blocks, of their elements
 
 
 class BlockCodec(Codec):
@@ -41,14 +44,18 @@ class BlockCodec(Codec):
         size = check_vectors(parent=parent, child=child)
         body = np.empty(self.max_size(size) - HEADER.size, np.uint8)
         scales, elements = self._split(body, size)
-        delta = np.empty(min(size, _CHUNK), np.float32)
-        for part, blocks, packed in self._chunks(size):
-            piece = delta[: part.stop - part.start]
-            with np.errstate(over="ignore", invalid="ignore"):  # reported below, with its index
-                np.subtract(child[part], parent[part], out=piece)
-            self.kernel.encode(piece, scales[blocks], elements[packed])
-            if scales[blocks].max() == self.kernel.NAN_CODE:
-                raise NonFiniteError("child - parent", part.start + bits.first_nonfinite(piece))
+
+        def work(chunks: list[Chunk]) -> None:
+            delta = np.empty(min(size, _CHUNK), np.float32)
+            for part, blocks, packed in chunks:
+                piece = delta[: part.stop - part.start]
+                with np.errstate(over="ignore", invalid="ignore"):  # reported below, with its index
+                    np.subtract(child[part], parent[part], out=piece)
+                self.kernel.encode(piece, scales[blocks], elements[packed])
+                if scales[blocks].max() == self.kernel.NAN_CODE:
+                    raise NonFiniteError("child - parent", part.start + bits.first_nonfinite(piece))
+
+        self._share(work, size)
         return b"".join((self._header(size, body.size), body.data))
 
     def wrap(self, body: np.ndarray, size: int) -> bytes:
@@ -70,28 +77,40 @@ class BlockCodec(Codec):
     def apply(self, payload: bytes, parent: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         out = np.empty_like(parent) if out is None else out
         size = check_vectors(parent=parent, out=out)
-        scales, elements = self._parse(payload, size)
-        for part, blocks, packed in self._chunks(size):
-            self.kernel.add(scales[blocks], elements[packed], parent[part], out[part])
-            check_finite("child", out[part], part.start)
+        scales, elements = self._parts(np.frombuffer(self._body(payload, size), np.uint8), size)
+
+        def work(chunks: list[Chunk]) -> None:
+            for part, blocks, packed in chunks:
+                self._check(scales[blocks], elements[packed], part, blocks.start)
+                self.kernel.add(scales[blocks], elements[packed], parent[part], out[part])
+                check_finite("child", out[part], part.start)
+
+        self._share(work, size)
         return out
 
     def decode(self, payload: bytes, parent: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         out = np.empty_like(parent) if out is None else out
         size = check_vectors(parent=parent, out=out)
-        scales, elements = self._parse(payload, size)
-        self.kernel.decode(scales, elements, out)
+        scales, elements = self._parts(np.frombuffer(self._body(payload, size), np.uint8), size)
+
+        def work(chunks: list[Chunk]) -> None:
+            for part, blocks, packed in chunks:
+                self._check(scales[blocks], elements[packed], part, blocks.start)
+                self.kernel.decode(scales[blocks], elements[packed], out[part])
+
+        self._share(work, size)
         return out
 
     def max_size(self, size: int) -> int:
         return HEADER.size + self.kernel.block_count(size) + self.kernel.element_count(size)
 
-    def _parse(self, payload: bytes, size: int) -> tuple[np.ndarray, np.ndarray]:
-        scales, elements = self._parts(np.frombuffer(self._body(payload, size), np.uint8), size)
-        block = self.kernel.first_noncanonical(scales, elements, size)
+    def _check(self, scales: np.ndarray, elements: np.ndarray, part: slice, first: int) -> None:
+        """Refuses blocks that are not canonical; the first of them is number `first` of the payload."""
+        block = self.kernel.first_noncanonical(scales, elements, part.stop - part.start)
         if block >= 0:
-            raise FormatError(f"delta: block {block} is not one that {self.name} writes; refuse the delta")
-        return scales, elements
+            raise FormatError(
+                f"delta: block {first + block} is not one that {self.name} writes; refuse the delta"
+            )
 
     def _parts(self, body: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
         if body.size != self.max_size(size) - HEADER.size:
@@ -105,9 +124,12 @@ class BlockCodec(Codec):
         count = self.kernel.block_count(size)
         return body[:count], body[count:].view(self.kernel.ELEMENT)
 
-    def _chunks(self, size: int) -> Iterator[tuple[slice, slice, slice]]:
-        """Cuts `size` values into chunks: for each the slices of its values, blocks and elements."""
-        for start in range(0, size, _CHUNK):
-            part = slice(start, min(start + _CHUNK, size))
-            blocks = slice(start // self.kernel.BLOCK, self.kernel.block_count(part.stop))
-            yield part, blocks, slice(self.kernel.element_count(start), self.kernel.element_count(part.stop))
+    def _share(self, work: Callable[[list[Chunk]], None], size: int) -> None:
+        """Works on all chunks of `size` values, on several threads where that pays; the first error wins."""
+        chunks = [self._chunk(start, min(start + _CHUNK, size)) for start in range(0, size, _CHUNK)]
+        run_ranges(lambda first, last: work(chunks[first:last]), len(chunks), workers(size))
+
+    def _chunk(self, start: int, stop: int) -> Chunk:
+        blocks = slice(start // self.kernel.BLOCK, self.kernel.block_count(stop))
+        packed = slice(self.kernel.element_count(start), self.kernel.element_count(stop))
+        return slice(start, stop), blocks, packed

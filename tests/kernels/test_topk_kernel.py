@@ -59,7 +59,7 @@ LARGE = {
 @pytest.mark.parametrize("kind", LARGE)
 @pytest.mark.parametrize("parallel", [False, True])
 def test_selection_from_large_vectors_agrees_with_the_reference(kind, parallel, monkeypatch):
-    size = topk.SAMPLE_FROM + 77
+    size = (1 << 18) + 77
     monkeypatch.setattr(threads, "PARALLEL_FROM", 1 if parallel else size + 1)
     x = LARGE[kind](size)
     for k in (1, 100, size // 100, size // 3, size - 5, size):

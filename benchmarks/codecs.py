@@ -59,9 +59,10 @@ def measure(size: int, budget: float) -> dict[str, float]:
             found = seconds(copy | group, budget, rounds=7)
             times |= {f"copy beside {name}" if key == "copy" else key: time for key, time in found.items()}
     figures = {f"{name} ratio": ratio for name, ratio in ratios.items()}
-    for name, (time, spread) in times.items():
+    for name, (time, spread, best) in times.items():
         figures[name] = 4 * size / time / 1e9
         figures[f"{name} spread"] = figures[name] * spread / time
+        figures[f"{name} best"] = 4 * size / best / 1e9
     return figures
 
 
@@ -70,7 +71,7 @@ def show(figures: dict[int, dict[str, float]], title: str) -> None:
     table = Table("", *(f"{size / 1e6:g} MB" for size in figures), "× copy", title=title)
     largest = max(size for size in figures)
     for name in next(iter(figures.values())):
-        if name.endswith("spread"):
+        if name.endswith((" spread", " best")):
             continue
         last = max((size for size in figures if name in figures[size]), default=largest)
         row = figures[last]
@@ -99,11 +100,12 @@ def main() -> None:
     parser.add_argument("--largest", type=int, default=64_000_000, help="skip sizes of more bytes")
     parser.add_argument("--budget", type=float, default=5.0, help="seconds for a size and a group, about")
     options = parser.parse_args()
+    load = f"{os.getloadavg()[0]:.1f} others running at the start"
+    machine = f"{platform.machine()}, {os.cpu_count()} cores, jax on {jax.default_backend()}, {load}"
     figures: dict[int, dict[str, float]] = {}
     for size in (size for size in SIZES if size <= options.largest):
         figures[size] = measure(size // 4, options.budget)
         print(f"{size / 1e6:g} MB measured", file=sys.stderr, flush=True)
-    machine = f"{platform.machine()}, {os.cpu_count()} cores, jax on {jax.default_backend()}"
     show(figures, f"GB/s on {machine}")
     if options.json:
         kept = {

@@ -13,6 +13,7 @@ import argparse
 from dataclasses import dataclass, field
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from rich.console import Console
 from rich.table import Table
@@ -76,13 +77,10 @@ def measure(name: str | None, way: str, seed: int, legs: int) -> tuple[float, fl
     deltas = None if name is None else Deltas(codec.get(name), way)
     setup = CodedSetup(task, settings.leg, legs, seed, codec=deltas, deltas=deltas)
     outcome = schemes.chain(setup, schemes.DEFAULT_BRAIDS)
-    predicted = jax.jit(task.metrics)(_unflatten(setup, outcome.params), task.test)["accuracy"]
+    params = setup.leg.baton.params.unflatten(jnp.asarray(outcome.params))
+    predicted = jax.jit(task.metrics)(params, task.test)["accuracy"]
     smaller = 4 * setup.leg.baton.size / np.mean(deltas.sizes) if deltas else 1.0
     return float(np.mean(predicted)), float(smaller)
-
-
-def _unflatten(setup: Setup, params: np.ndarray) -> object:
-    return setup.leg.baton.params.unflatten(params)
 
 
 def main() -> None:

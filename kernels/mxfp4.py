@@ -67,7 +67,7 @@ def encode(x: np.ndarray, scales: np.ndarray, elements: np.ndarray) -> None:
       scales: uint8 `[B]`, overwritten with the scale codes.
       elements: uint8 `[ceil(P / 2)]`, overwritten with the elements.
     """
-    over_blocks(_encode, x.size, BLOCK, x, scales, elements, streams(elements, x.size))
+    over_blocks(_encode, x.size, BLOCK, x, scales, elements)
 
 
 def decode(scales: np.ndarray, elements: np.ndarray, out: np.ndarray) -> None:
@@ -131,44 +131,35 @@ def _vector(kind: Any, count: int) -> Any:
     return ir.VectorType(kind, count)
 
 
-def _encode_tile(stream: bool) -> Any:
-    """Makes the intrinsic that encodes 16 whole blocks; `stream`: it writes elements past the caches.
+def _define_encode_tile(_typing, x, start, scales, block, elements, place):
+    """Encodes 16 whole blocks.
 
     It returns the blocks that hold NaN or infinity as bits of a mask; their codes and elements mean nothing
     yet.
     """
 
-    @intrinsic
-    def encode_tile(_typing, x, start, scales, block, elements, place):
-        def generate(context: Any, b: Builder, signature: Any, values: Any) -> Value:
-            kinds = signature.args
-            source = vectors.Array(context, b, kinds[0], values[0], values[1])
-            peaks = vectors.tile_peaks(b, source)
-            codes = b.sub(b.lshr(peaks, fill(I32, 23, _TILE)), fill(I32, 2, _TILE))
-            codes = vectors.at_least(b, codes, fill(I32, 0, _TILE))
-            vectors.Array(context, b, kinds[2], values[2], values[3]).store(
-                0, b.trunc(codes, _vector(I8, _TILE))
-            )
-            inverses = b.shl(b.sub(fill(I32, 254, _TILE), codes), fill(I32, 23, _TILE))
-            kept = vectors.keep(b, b.bitcast(inverses, _vector(F32, _TILE)))
-            target = vectors.Array(context, b, kinds[4], values[4], values[5])
-            for row in range(_TILE):
-                inverse = vectors.lane(b, kept, row, 16)
-                halves = []
-                for offset in (BLOCK * row, BLOCK * row + 16):
-                    source.prefetch(offset + _AHEAD)
-                    halves.append(_pack(b, _nearest(b, source.load(offset, F32, 16), inverse)))
-                target.store(
-                    BLOCK // 2 * row,
-                    vectors.shuffle(b, halves[0], halves[1], list(range(BLOCK // 2))),
-                    stream,
-                )
-            wrong = b.icmp_unsigned(">=", peaks, fill(I32, 0x7F800000, _TILE))
-            return b.zext(b.bitcast(wrong, ir.IntType(_TILE)), I32)
+    def generate(context: Any, b: Builder, signature: Any, values: Any) -> Value:
+        kinds = signature.args
+        source = vectors.Array(context, b, kinds[0], values[0], values[1])
+        peaks = vectors.tile_peaks(b, source)
+        codes = b.sub(b.lshr(peaks, fill(I32, 23, _TILE)), fill(I32, 2, _TILE))
+        codes = vectors.at_least(b, codes, fill(I32, 0, _TILE))
+        vectors.Array(context, b, kinds[2], values[2], values[3]).store(0, b.trunc(codes, _vector(I8, _TILE)))
+        inverses = b.shl(b.sub(fill(I32, 254, _TILE), codes), fill(I32, 23, _TILE))
+        kept = vectors.keep(b, b.bitcast(inverses, _vector(F32, _TILE)))
+        target = vectors.Array(context, b, kinds[4], values[4], values[5])
+        for row in range(_TILE):
+            inverse = vectors.lane(b, kept, row, 16)
+            halves = []
+            for offset in (BLOCK * row, BLOCK * row + 16):
+                source.prefetch(offset + _AHEAD)
+                halves.append(_pack(b, _nearest(b, source.load(offset, F32, 16), inverse)))
+            both = vectors.shuffle(b, halves[0], halves[1], list(range(BLOCK // 2)))
+            target.store(BLOCK // 2 * row, both)
+        wrong = b.icmp_unsigned(">=", peaks, fill(I32, 0x7F800000, _TILE))
+        return b.zext(b.bitcast(wrong, ir.IntType(_TILE)), I32)
 
-        return types.uint32(x, start, scales, block, elements, place), generate
-
-    return encode_tile
+    return types.uint32(x, start, scales, block, elements, place), generate
 
 
 def _nearest(b: Builder, x: Value, inverse: Value) -> Value:
@@ -211,22 +202,17 @@ def _numbers(b: Builder, packed: vectors.Array) -> Value:
     return b.sitofp(b.sext(number, _vector(I32, BLOCK)), _vector(F32, BLOCK))
 
 
-_tile_kept, _tile_streamed = _encode_tile(False), _encode_tile(True)
+_encode_tile: Any = intrinsic(_define_encode_tile)
 _decode_kept, _decode_streamed = (decoder(_numbers, BLOCK // 2, stream) for stream in (False, True))
 _add_kept, _add_streamed = (adder(_numbers, BLOCK // 2, stream) for stream in (False, True))
 
 
 @njit(cache=True, nogil=True)
-def _encode(
-    x: np.ndarray, scales: np.ndarray, elements: np.ndarray, stream: bool, first: int, last: int
-) -> None:
+def _encode(x: np.ndarray, scales: np.ndarray, elements: np.ndarray, first: int, last: int) -> None:
     block, whole = np.uint64(first), np.uint64(min(last, x.size // BLOCK))
     while block + np.uint64(_TILE) <= whole:
         start, place = block * np.uint64(BLOCK), block * np.uint64(BLOCK // 2)
-        if stream:
-            wrong = _tile_streamed(x, start, scales, block, elements, place)
-        else:
-            wrong = _tile_kept(x, start, scales, block, elements, place)
+        wrong = _encode_tile(x, start, scales, block, elements, place)
         if wrong != 0:
             _mark(wrong, scales[block:], elements[place:])
         block += np.uint64(_TILE)
@@ -236,7 +222,7 @@ def _encode(
         packed = np.zeros(_WIDTH // 2, np.uint8)
         stop = min(np.uint64(last) * np.uint64(BLOCK), np.uint64(x.size))
         values[: stop - start] = x[start:stop]
-        wrong = _tile_kept(values, zero, codes, zero, packed, zero)
+        wrong = _encode_tile(values, zero, codes, zero, packed, zero)
         if wrong != 0:
             _mark(wrong, codes, packed)
         scales[block:last] = codes[: np.uint64(last) - block]

@@ -66,7 +66,7 @@ def encode(x: np.ndarray, scales: np.ndarray, elements: np.ndarray) -> None:
       scales: uint8 `[B]`, overwritten with the scale codes.
       elements: int8 `[P]`, overwritten with the elements.
     """
-    over_blocks(_encode, x.size, BLOCK, x, scales, elements, streams(elements, x.size))
+    over_blocks(_encode, x.size, BLOCK, x, scales, elements)
 
 
 def decode(scales: np.ndarray, elements: np.ndarray, out: np.ndarray) -> None:
@@ -131,47 +131,43 @@ def _bounds(block: int, size: int) -> tuple[np.uint64, np.uint64]:
     return start, min(start + np.uint64(BLOCK), np.uint64(size))
 
 
-def _encode_tile(stream: bool) -> Any:
-    """Makes the intrinsic that encodes 16 whole blocks; `stream`: it writes elements past the caches.
+def _define_encode_tile(_typing, x, scales, elements, block):
+    """Encodes 16 whole blocks.
 
     It multiplies by 1 / step where `_encode_block` divides, which is the same for every block whose 1 / step
     is a float32; the others it returns as bits of a mask: those have to be encoded again.
     """
 
-    @intrinsic
-    def encode_tile(_typing, x, scales, elements, block):
-        def generate(context: Any, b: Builder, signature: Any, values: Any) -> Value:
-            kinds, block = signature.args, values[3]
-            start = b.mul(block, ir.Constant(block.type, BLOCK))
-            source = vectors.Array(context, b, kinds[0], values[0], start)
-            peaks = vectors.tile_peaks(b, source)
-            codes = b.lshr(peaks, fill(I32, 23, _TILE))
-            vectors.Array(context, b, kinds[1], values[1], block).store(0, b.trunc(codes, _vector(I8, _TILE)))
-            exponents = vectors.at_most(b, b.sub(fill(I32, 260, _TILE), codes), fill(I32, 254, _TILE))
-            inverses = b.bitcast(b.shl(exponents, fill(I32, 23, _TILE)), _vector(F32, _TILE))
-            kept = vectors.keep(b, inverses)
-            target = vectors.Array(context, b, kinds[2], values[2], start)
-            for row in range(_TILE):
-                inverse = vectors.lane(b, kept, row, 16)
-                halves = []
-                for offset in (BLOCK * row, BLOCK * row + 16):
-                    source.prefetch(offset + _AHEAD)
-                    # Adding 1.5 · 2^23 leaves no bits for a fraction: the hardware rounds half to even.
-                    shifted = b.fadd(b.fmul(source.load(offset, F32, 16), inverse), fill(F32, 12582912.0, 16))
-                    rounded = b.sub(b.bitcast(shifted, _vector(I32, 16)), fill(I32, 0x4B400000, 16))
-                    bounded = vectors.at_least(b, rounded, fill(I32, -128, 16))
-                    bounded = vectors.at_most(b, bounded, fill(I32, 127, 16))
-                    halves.append(b.trunc(bounded, _vector(I8, 16)))
-                both = vectors.shuffle(b, halves[0], halves[1], list(range(BLOCK)))
-                target.store(BLOCK * row, vectors.at_least(b, both, fill(I8, -127, BLOCK)), stream)
-            # Not zero and below 2^6 times the smallest normal number; not finite.
-            small = b.icmp_unsigned("<", b.sub(peaks, fill(I32, 1, _TILE)), fill(I32, (6 << 23) - 1, _TILE))
-            wrong = b.icmp_unsigned(">=", peaks, fill(I32, 0x7F800000, _TILE))
-            return b.zext(b.bitcast(b.or_(small, wrong), ir.IntType(_TILE)), I32)
+    def generate(context: Any, b: Builder, signature: Any, values: Any) -> Value:
+        kinds, block = signature.args, values[3]
+        start = b.mul(block, ir.Constant(block.type, BLOCK))
+        source = vectors.Array(context, b, kinds[0], values[0], start)
+        peaks = vectors.tile_peaks(b, source)
+        codes = b.lshr(peaks, fill(I32, 23, _TILE))
+        vectors.Array(context, b, kinds[1], values[1], block).store(0, b.trunc(codes, _vector(I8, _TILE)))
+        exponents = vectors.at_most(b, b.sub(fill(I32, 260, _TILE), codes), fill(I32, 254, _TILE))
+        inverses = b.bitcast(b.shl(exponents, fill(I32, 23, _TILE)), _vector(F32, _TILE))
+        kept = vectors.keep(b, inverses)
+        target = vectors.Array(context, b, kinds[2], values[2], start)
+        for row in range(_TILE):
+            inverse = vectors.lane(b, kept, row, 16)
+            halves = []
+            for offset in (BLOCK * row, BLOCK * row + 16):
+                source.prefetch(offset + _AHEAD)
+                # Adding 1.5 · 2^23 leaves no bits for a fraction: the hardware rounds half to even.
+                shifted = b.fadd(b.fmul(source.load(offset, F32, 16), inverse), fill(F32, 12582912.0, 16))
+                rounded = b.sub(b.bitcast(shifted, _vector(I32, 16)), fill(I32, 0x4B400000, 16))
+                bounded = vectors.at_least(b, rounded, fill(I32, -128, 16))
+                bounded = vectors.at_most(b, bounded, fill(I32, 127, 16))
+                halves.append(b.trunc(bounded, _vector(I8, 16)))
+            both = vectors.shuffle(b, halves[0], halves[1], list(range(BLOCK)))
+            target.store(BLOCK * row, vectors.at_least(b, both, fill(I8, -127, BLOCK)))
+        # Not zero and below 2^6 times the smallest normal number; not finite.
+        small = b.icmp_unsigned("<", b.sub(peaks, fill(I32, 1, _TILE)), fill(I32, (6 << 23) - 1, _TILE))
+        wrong = b.icmp_unsigned(">=", peaks, fill(I32, 0x7F800000, _TILE))
+        return b.zext(b.bitcast(b.or_(small, wrong), ir.IntType(_TILE)), I32)
 
-        return types.uint32(x, scales, elements, block), generate
-
-    return encode_tile
+    return types.uint32(x, scales, elements, block), generate
 
 
 def _numbers(b: Builder, packed: vectors.Array) -> Value:
@@ -182,21 +178,16 @@ def _vector(kind: Any, count: int) -> Any:
     return ir.VectorType(kind, count)
 
 
-_tile_kept, _tile_streamed = _encode_tile(False), _encode_tile(True)
+_encode_tile: Any = intrinsic(_define_encode_tile)
 _decode_kept, _decode_streamed = (decoder(_numbers, BLOCK, stream) for stream in (False, True))
 _add_kept, _add_streamed = (adder(_numbers, BLOCK, stream) for stream in (False, True))
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _encode(
-    x: np.ndarray, scales: np.ndarray, elements: np.ndarray, stream: bool, first: int, last: int
-) -> None:
+def _encode(x: np.ndarray, scales: np.ndarray, elements: np.ndarray, first: int, last: int) -> None:
     block, whole = np.uint64(first), np.uint64(min(last, x.size // BLOCK))
     while block + np.uint64(_TILE) <= whole:
-        if stream:
-            again = _tile_streamed(x, scales, elements, block)
-        else:
-            again = _tile_kept(x, scales, elements, block)
+        again = _encode_tile(x, scales, elements, block)
         if again != 0:
             for row in range(_TILE):
                 if again >> np.uint32(row) & np.uint32(1):

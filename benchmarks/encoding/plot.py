@@ -62,4 +62,4 @@ def _panel(axis: Axes, figures: Figures, lines: dict[str, str]) -> None:
         axis.plot(*zip(*points, strict=True), style, color=f"C{color}", marker="o", markersize=3, label=label)
     axis.set(xscale="log", yscale="log", xlabel="bytes of parameters")
     axis.grid(alpha=0.3)
-    axis.legend(fontsize=8, loc="lower right")
+    axis.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=4, frameon=False)

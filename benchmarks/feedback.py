@@ -89,8 +89,10 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--legs", type=int, default=200)
     parser.add_argument("--codecs", default=",".join(name for name in codec.NAMES if name != "lossless"))
+    parser.add_argument("--ways", default=",".join(WAYS))
     options = parser.parse_args()
-    rows = [(None, "exact"), *((name, way) for name in options.codecs.split(",") for way in WAYS)]
+    names, ways = options.codecs.split(","), options.ways.split(",")
+    rows = [(None, "exact"), *((name, way) for name in names for way in ways)]
     seeds = range(options.seeds)
     table = Table("codec", "residual", "× smaller", *(f"seed {seed}" for seed in seeds))
     for name, way in rows:

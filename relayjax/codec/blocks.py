@@ -61,6 +61,8 @@ class BlockCodec(Codec):
     def wrap(self, body: np.ndarray, size: int) -> bytes:
         """Makes a payload of a body that was encoded elsewhere, as by `relayjax.on_device`.
 
+        Where the codec needs feedback, the caller has to see to it, as `feedback.encode` would.
+
         Args:
           body: uint8, scale codes and elements of `size` values.
           size: P.

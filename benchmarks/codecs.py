@@ -100,7 +100,7 @@ def main() -> None:
     parser.add_argument("--largest", type=int, default=64_000_000, help="skip sizes of more bytes")
     parser.add_argument("--budget", type=float, default=5.0, help="seconds for a size and a group, about")
     options = parser.parse_args()
-    load = f"{os.getloadavg()[0]:.1f} others running at the start"
+    load = f"load {os.getloadavg()[0]:.1f} at the start"
     machine = f"{platform.machine()}, {os.cpu_count()} cores, jax on {jax.default_backend()}, {load}"
     figures: dict[int, dict[str, float]] = {}
     for size in (size for size in SIZES if size <= options.largest):

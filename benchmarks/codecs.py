@@ -1,118 +1,120 @@
-"""How fast deltas are encoded, beside a memory copy and `jax.jit` in the same run.
+"""How fast deltas are encoded and applied, beside a memory copy, NumPy and JAX in the same run.
 
-    python benchmarks/codecs.py [--json=FILE] [--largest=BYTES]
+    python benchmarks/codecs.py                                   # to 64 MB, two minutes
+    python benchmarks/codecs.py --largest=1000000000 --json=codecs.json --plot=codecs.png   # 5 GB of memory
 
-Speeds are in gigabytes of parameters (4 P bytes) a second, the best of several calls. `copy` is
-`numpy.copyto`; it and the bare kernels reuse their buffers, `jax add` does by donation, JAX's others cannot.
-The codecs include all checks. The child is the parent plus a thousandth of noise.
+Speeds are gigabytes of parameters (4 P bytes) a second: medians of calls that take turns with the copy.
+`copy` is memcpy, from 8 MB on with two threads, and `read` only looks at each value; what they reach is what
+the machine has. Kernels and copy reuse their buffers, JAX and NumPy make theirs. Whole codecs (`… to bytes`,
+`… apply`) include the difference, all checks and fresh payloads. The child is the parent plus a thousandth of
+noise.
+
+Beyond 400 MB only the kernels are measured, so that 5 GB of memory are enough.
 """
 
 from __future__ import annotations
 
 import argparse
-import functools
 import json
 import os
 import platform
-import time
-from collections.abc import Callable
+import sys
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from relayjax import codec
-from relayjax.kernels import mxint8
+sys.path.insert(0, str(Path(__file__).parent))
 
-SIZES = (10_000, 100_000, 1_000_000, 8_000_000, 64_000_000)  # bytes of parameters
-Row = dict[str, float]
+from encoding import plot, subjects
+from encoding.clock import seconds
 
-
-@jax.jit
-def jax_encode(x: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """MXINT8 as one would write it in JAX; P must be a multiple of 32."""
-    blocks = x.reshape(-1, mxint8.BLOCK)
-    codes = jax.lax.bitcast_convert_type(jnp.abs(blocks).max(axis=1), jnp.int32) >> 23
-    quotients = blocks / jnp.ldexp(jnp.float32(1), codes - 133)[:, None]
-    return codes.astype(jnp.uint8), jnp.clip(jnp.rint(quotients), -127, 127).astype(jnp.int8)
+SIZES = (1_000, 10_000, 100_000, 1_000_000, 8_000_000, 64_000_000, 400_000_000, 1_000_000_000)
+WHOLE = 400_000_000  # bytes of parameters; beyond, codecs and peers would need too much memory
 
 
-@jax.jit
-def jax_decode(codes: jax.Array, elements: jax.Array) -> jax.Array:
-    """The inverse of `jax_encode`: float32 `[P]`."""
-    steps = jnp.ldexp(jnp.float32(1), codes.astype(jnp.int32) - 133)
-    return (elements.astype(jnp.float32) * steps[:, None]).reshape(-1)
+def measure(size: int, budget: float) -> dict[str, float]:
+    """Measures everything on vectors of P = `size` values.
 
-
-@functools.partial(jax.jit, donate_argnums=2)
-def jax_add(codes: jax.Array, elements: jax.Array, base: jax.Array) -> jax.Array:
-    """Adds the decoded delta to a base that is given away."""
-    return jnp.where(elements.reshape(-1) == 0, base, base + jax_decode(codes, elements))
-
-
-def seconds(call: Callable[[], object], budget: float = 0.3) -> float:
-    """Returns the shortest time of at least three calls, after one that compiles."""
-    call()
-    times: list[float] = []
-    while len(times) < 3 or (sum(times) < budget and len(times) < 1000):
-        start = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - start)
-    return min(times)
-
-
-def measure(size: int) -> Row:
-    """Measures everything on vectors of P = `size` values; gigabytes a second, and lossless's ratio."""
+    Returns:
+      Gigabytes a second, by name; as `NAME spread` half the range between quartiles in the same unit; as
+      `NAME ratio` how many times smaller than the parameters a payload is.
+    """
     rng = np.random.default_rng(0)
-    parent = rng.standard_normal(size, np.float32)
-    child = parent + np.float32(1e-3) * rng.standard_normal(size, np.float32)
-    out, delta = np.zeros_like(parent), child - parent
-    scales, elements = np.zeros(mxint8.block_count(size), np.uint8), np.zeros(size, np.int8)
-    row = {
-        "copy": seconds(lambda: np.copyto(out, parent)),
-        "encode": seconds(lambda: mxint8.encode(delta, scales, elements)),
-        "decode": seconds(lambda: mxint8.decode(scales, elements, out)),
-        "add": seconds(lambda: mxint8.add(scales, elements, out, out)),
-    }
-    device_delta = jnp.asarray(delta)
-    encoded = jax_encode(device_delta)
-    base = jnp.array(parent)
+    delta = rng.standard_normal(size, np.float32)
+    delta *= np.float32(1e-3)
+    out = np.zeros_like(delta)
+    copy = subjects.memory(delta, out)
+    times = seconds(copy | subjects.kernels(delta, out), budget)
+    ratios: dict[str, float] = {}
+    if 4 * size <= WHOLE:
+        # Each group beside a copy of its own: figures of a group compare with the copy of the same minute.
+        groups = [("peers", subjects.peers(delta))]
+        parent = rng.standard_normal(size, np.float32)
+        calls, ratios = subjects.codecs(parent, parent + delta, out)
+        groups.append(("codecs", calls))
+        for name, group in groups:
+            found = seconds(copy | group, budget, rounds=7)
+            times |= {f"copy beside {name}" if key == "copy" else key: time for key, time in found.items()}
+    figures = {f"{name} ratio": ratio for name, ratio in ratios.items()}
+    for name, (time, spread, best) in times.items():
+        figures[name] = 4 * size / time / 1e9
+        figures[f"{name} spread"] = figures[name] * spread / time
+        figures[f"{name} best"] = 4 * size / best / 1e9
+    return figures
 
-    def add_in_jax() -> None:
-        nonlocal base
-        base = jax.block_until_ready(jax_add(*encoded, base))
 
-    row["jax encode"] = seconds(lambda: jax.block_until_ready(jax_encode(device_delta)))
-    row["jax decode"] = seconds(lambda: jax.block_until_ready(jax_decode(*encoded)))
-    row["jax add"] = seconds(add_in_jax)
-    ratios: Row = {}
-    for name in codec.NAMES:
-        coder = codec.get(name)
-        payload = coder.encode(parent, child)
-        ratios[f"{name} ratio"] = parent.nbytes / len(payload)
-        row[f"{name} to bytes"] = seconds(functools.partial(coder.encode, parent, child))
-        row[f"{name} apply"] = seconds(functools.partial(coder.apply, payload, parent, out))
-    return {name: parent.nbytes / value / 1e9 for name, value in row.items()} | ratios
+def show(figures: dict[int, dict[str, float]], title: str) -> None:
+    """Prints one table: speeds, in brackets against the copy of the largest size, and ratios."""
+    table = Table("", *(f"{size / 1e6:g} MB" for size in figures), "× copy", title=title)
+    largest = max(size for size in figures)
+    for name in next(iter(figures.values())):
+        if name.endswith((" spread", " best")):
+            continue
+        last = max((size for size in figures if name in figures[size]), default=largest)
+        row = figures[last]
+        beside = _copy_beside(name, row)
+        relative = f"{row[name] / row[beside]:.2f}" if beside else ""
+        table.add_row(
+            name, *(f"{row[name]:.2f}" if name in row else "" for row in figures.values()), relative
+        )
+    Console().print(table)
+
+
+def _copy_beside(name: str, row: dict[str, float]) -> str | None:
+    """Returns the name of the copy that was measured in turns with `name`."""
+    if name.endswith("ratio") or name.startswith("copy"):
+        return None
+    if name.endswith((" to bytes",)) or (name.endswith(" apply") and not name.startswith("top ")):
+        return "copy beside codecs"
+    return "copy beside peers" if name.startswith(("jax", "np.", "on_device")) else "copy"
 
 
 def main() -> None:
-    """Measures, prints a table and, if asked, writes the figures."""
+    """Measures, prints a table and, if asked, writes the figures and draws them."""
     parser = argparse.ArgumentParser(description="Speed of the delta codecs.")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
-    parser.add_argument("--largest", type=int, default=SIZES[-1], help="skip sizes of more bytes")
+    parser.add_argument("--plot", type=Path, help="draw throughput over size into this PNG")
+    parser.add_argument("--largest", type=int, default=64_000_000, help="skip sizes of more bytes")
+    parser.add_argument("--budget", type=float, default=5.0, help="seconds for a size and a group, about")
     options = parser.parse_args()
-    rows = {size: measure(size // 128 * 32) for size in SIZES if size <= options.largest}
-    machine = f"{platform.machine()}, {os.cpu_count()} cores, jax on {jax.default_backend()}"
-    table = Table("", *(f"{size / 1e6:g} MB" for size in rows), title=f"GB/s on {machine}")
-    for name in next(iter(rows.values())):
-        table.add_row(name, *(f"{row[name]:.2f}" for row in rows.values()))
-    Console().print(table)
+    load = f"load {os.getloadavg()[0]:.1f} at the start"
+    machine = f"{platform.machine()}, {os.cpu_count()} cores, jax on {jax.default_backend()}, {load}"
+    figures: dict[int, dict[str, float]] = {}
+    for size in (size for size in SIZES if size <= options.largest):
+        figures[size] = measure(size // 4, options.budget)
+        print(f"{size / 1e6:g} MB measured", file=sys.stderr, flush=True)
+    show(figures, f"GB/s on {machine}")
     if options.json:
-        figures = {str(size): row for size, row in rows.items()}
-        options.json.write_text(json.dumps({"machine": machine, "figures": figures}, indent=2) + "\n")
+        kept = {
+            str(size): {name: float(f"{value:.4g}") for name, value in row.items()}
+            for size, row in figures.items()
+        }
+        options.json.write_text(json.dumps({"machine": machine, "figures": kept}, indent=2) + "\n")
+    if options.plot:
+        plot.draw(figures, machine, options.plot)
 
 
 if __name__ == "__main__":

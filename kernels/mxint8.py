@@ -25,27 +25,37 @@ References:
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
+from typing import Any
 
 import numpy as np
-from numba import njit
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic
+
+from relayjax.kernels import vectors
+from relayjax.kernels.rows import adder, decoder
+from relayjax.kernels.threads import over_blocks, streams
+from relayjax.kernels.vectors import F32, I8, I32, Builder, Value, fill
 
 BLOCK = 32  # values that share a scale
 NAN_CODE = 255  # E8M0's NaN: marks a block that held NaN or infinity
-PARALLEL_FROM = 1 << 21  # values; below this, starting threads costs more than they save
-MAX_THREADS = 4  # a few cores saturate the memory bus
+ELEMENT = np.int8  # how elements are stored
 
 _STEPS = np.ldexp(np.float32(1), np.arange(256) - 133)  # float32[256]: one unit of an element, by scale code
 _MAGNITUDE = np.int32(0x7FFFFFFF)  # all bits of a float32 but its sign
 _LOWEST, _HIGHEST = np.int32(-127), np.int32(127)
+_TILE = vectors.TILE
+_AHEAD = 8192  # values from the one worked on to the one asked of memory: what hides its latency here
 
 
 def block_count(size: int) -> int:
     """Returns B, the number of blocks (and of scale codes) of a vector of `size` values."""
     return -(-size // BLOCK)
+
+
+def element_count(size: int) -> int:
+    """Returns how many `ELEMENT`s hold `size` values."""
+    return size
 
 
 def encode(x: np.ndarray, scales: np.ndarray, elements: np.ndarray) -> None:
@@ -56,7 +66,7 @@ def encode(x: np.ndarray, scales: np.ndarray, elements: np.ndarray) -> None:
       scales: uint8 `[B]`, overwritten with the scale codes.
       elements: int8 `[P]`, overwritten with the elements.
     """
-    _over_blocks(_encode, x.size, x, scales, elements)
+    over_blocks(_encode, x.size, BLOCK, x, scales, elements)
 
 
 def decode(scales: np.ndarray, elements: np.ndarray, out: np.ndarray) -> None:
@@ -67,7 +77,7 @@ def decode(scales: np.ndarray, elements: np.ndarray, out: np.ndarray) -> None:
       elements: int8 `[P]`.
       out: float32 `[P]`, overwritten with the values.
     """
-    _over_blocks(_decode, out.size, scales, elements, out)
+    over_blocks(_decode, out.size, BLOCK, scales, elements, out, streams(out, out.size))
 
 
 def add(scales: np.ndarray, elements: np.ndarray, base: np.ndarray, out: np.ndarray) -> None:
@@ -79,14 +89,13 @@ def add(scales: np.ndarray, elements: np.ndarray, base: np.ndarray, out: np.ndar
       base: float32 `[P]`.
       out: float32 `[P]`, overwritten with the sum; may be `base` itself.
     """
-    if base.ctypes.data == out.ctypes.data:  # told apart here, or the compiler must expect any overlap
-        _over_blocks(_add_in_place, out.size, scales, elements, out)
-    else:
-        _over_blocks(_add, out.size, scales, elements, base, out)
+    apart = base.ctypes.data != out.ctypes.data  # in place, the line is in the cache and may stay there
+    stream = apart and streams(out, out.size)
+    over_blocks(_add, out.size, BLOCK, scales, elements, base, out, stream)
 
 
 @njit(cache=True, nogil=True)
-def first_noncanonical(scales: np.ndarray, elements: np.ndarray) -> int:
+def first_noncanonical(scales: np.ndarray, elements: np.ndarray, size: int) -> int:
     """Finds the first block that `encode` never writes for finite input.
 
     A block is canonical when its code is not `NAN_CODE`, no element is -128, and, unless the code is 0, some
@@ -96,12 +105,13 @@ def first_noncanonical(scales: np.ndarray, elements: np.ndarray) -> int:
     Args:
       scales: uint8 `[B]`.
       elements: int8 `[P]`.
+      size: P.
 
     Returns:
       The index of the block, or -1 when all are canonical.
     """
     for block in range(scales.size):
-        start, stop = _bounds(block, elements.size)
+        start, stop = _bounds(block, size)
         peak = np.int32(0)
         for i in range(start, stop):
             peak = max(peak, np.int32(abs(np.int32(elements[i]))))
@@ -121,71 +131,123 @@ def _bounds(block: int, size: int) -> tuple[np.uint64, np.uint64]:
     return start, min(start + np.uint64(BLOCK), np.uint64(size))
 
 
+def _define_encode_tile(_typing, x, scales, elements, block):
+    """Encodes 16 whole blocks.
+
+    It multiplies by 1 / step where `_encode_block` divides, which is the same for every block whose 1 / step
+    is a float32; the others it returns as bits of a mask: those have to be encoded again.
+    """
+
+    def generate(context: Any, b: Builder, signature: Any, values: Any) -> Value:
+        kinds, block = signature.args, values[3]
+        start = b.mul(block, ir.Constant(block.type, BLOCK))
+        source = vectors.Array(context, b, kinds[0], values[0], start)
+        peaks = vectors.tile_peaks(b, source)
+        codes = b.lshr(peaks, fill(I32, 23, _TILE))
+        vectors.Array(context, b, kinds[1], values[1], block).store(0, b.trunc(codes, _vector(I8, _TILE)))
+        exponents = vectors.at_most(b, b.sub(fill(I32, 260, _TILE), codes), fill(I32, 254, _TILE))
+        inverses = b.bitcast(b.shl(exponents, fill(I32, 23, _TILE)), _vector(F32, _TILE))
+        kept = vectors.keep(b, inverses)
+        target = vectors.Array(context, b, kinds[2], values[2], start)
+        for row in range(_TILE):
+            inverse = vectors.lane(b, kept, row, 16)
+            halves = []
+            for offset in (BLOCK * row, BLOCK * row + 16):
+                source.prefetch(offset + _AHEAD)
+                # Adding 1.5 · 2^23 leaves no bits for a fraction: the hardware rounds half to even.
+                shifted = b.fadd(b.fmul(source.load(offset, F32, 16), inverse), fill(F32, 12582912.0, 16))
+                rounded = b.sub(b.bitcast(shifted, _vector(I32, 16)), fill(I32, 0x4B400000, 16))
+                bounded = vectors.at_least(b, rounded, fill(I32, -128, 16))
+                bounded = vectors.at_most(b, bounded, fill(I32, 127, 16))
+                halves.append(b.trunc(bounded, _vector(I8, 16)))
+            both = vectors.shuffle(b, halves[0], halves[1], list(range(BLOCK)))
+            target.store(BLOCK * row, vectors.at_least(b, both, fill(I8, -127, BLOCK)))
+        # Not zero and below 2^6 times the smallest normal number; not finite.
+        small = b.icmp_unsigned("<", b.sub(peaks, fill(I32, 1, _TILE)), fill(I32, (6 << 23) - 1, _TILE))
+        wrong = b.icmp_unsigned(">=", peaks, fill(I32, 0x7F800000, _TILE))
+        return b.zext(b.bitcast(b.or_(small, wrong), ir.IntType(_TILE)), I32)
+
+    return types.uint32(x, scales, elements, block), generate
+
+
+def _numbers(b: Builder, packed: vectors.Array) -> Value:
+    return b.sitofp(b.sext(packed.load(0, I8, BLOCK), _vector(I32, BLOCK)), _vector(F32, BLOCK))
+
+
+def _vector(kind: Any, count: int) -> Any:
+    return ir.VectorType(kind, count)
+
+
+_encode_tile: Any = intrinsic(_define_encode_tile)
+_decode_kept, _decode_streamed = (decoder(_numbers, BLOCK, stream) for stream in (False, True))
+_add_kept, _add_streamed = (adder(_numbers, BLOCK, stream) for stream in (False, True))
+
+
 @njit(cache=True, nogil=True, error_model="numpy")
 def _encode(x: np.ndarray, scales: np.ndarray, elements: np.ndarray, first: int, last: int) -> None:
+    block, whole = np.uint64(first), np.uint64(min(last, x.size // BLOCK))
+    while block + np.uint64(_TILE) <= whole:
+        again = _encode_tile(x, scales, elements, block)
+        if again != 0:
+            for row in range(_TILE):
+                if again >> np.uint32(row) & np.uint32(1):
+                    _encode_block(x, scales, elements, int(block + np.uint64(row)))
+        block += np.uint64(_TILE)
+    for rest in range(block, np.uint64(last)):
+        _encode_block(x, scales, elements, int(rest))
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _encode_block(x: np.ndarray, scales: np.ndarray, elements: np.ndarray, block: int) -> None:
     bits = x.view(np.int32)  # magnitudes order like their bit patterns, and an integer maximum is associative
-    for block in range(first, last):
-        start, stop = _bounds(block, x.size)
-        peak = np.int32(0)
-        for i in range(start, stop):
-            peak = max(peak, np.int32(bits[i] & _MAGNITUDE))
-        code = peak >> np.int32(23)  # the biased exponent; 0 for subnormals, as E8M0 goes no lower
-        scales[block] = code
-        step = _STEPS[code]
-        for i in range(start, stop):
-            rounded = np.int32(np.rint(x[i] / step))
-            elements[i] = np.int8(max(min(rounded, _HIGHEST), _LOWEST))
-        if code == NAN_CODE:
-            elements[start:stop] = 0
+    start, stop = _bounds(block, x.size)
+    peak = np.int32(0)
+    for i in range(start, stop):
+        peak = max(peak, np.int32(bits[i] & _MAGNITUDE))
+    code = peak >> np.int32(23)  # the biased exponent; 0 for subnormals, as E8M0 goes no lower
+    scales[block] = code
+    step = _STEPS[code]
+    for i in range(start, stop):
+        rounded = np.int32(np.rint(x[i] / step))
+        elements[i] = np.int8(max(min(rounded, _HIGHEST), _LOWEST))
+    if code == NAN_CODE:
+        elements[start:stop] = 0
 
 
 @njit(cache=True, nogil=True)
-def _decode(scales: np.ndarray, elements: np.ndarray, out: np.ndarray, first: int, last: int) -> None:
-    for block in range(first, last):
+def _decode(
+    scales: np.ndarray, elements: np.ndarray, out: np.ndarray, stream: bool, first: int, last: int
+) -> None:
+    whole = np.uint64(min(last, out.size // BLOCK))
+    for block in range(np.uint64(first), whole):
+        if stream:
+            _decode_streamed(elements, block, _STEPS[scales[block]], out)
+        else:
+            _decode_kept(elements, block, _STEPS[scales[block]], out)
+    for block in range(whole, np.uint64(last)):
         start, stop = _bounds(block, out.size)
-        step = _STEPS[scales[block]]
         for i in range(start, stop):
-            out[i] = np.float32(elements[i]) * step
+            out[i] = np.float32(elements[i]) * _STEPS[scales[block]]
 
 
 @njit(cache=True, nogil=True)
 def _add(
-    scales: np.ndarray, elements: np.ndarray, base: np.ndarray, out: np.ndarray, first: int, last: int
+    scales: np.ndarray,
+    elements: np.ndarray,
+    base: np.ndarray,
+    out: np.ndarray,
+    stream: bool,
+    first: int,
+    last: int,
 ) -> None:
-    for block in range(first, last):
-        _add_block(scales, elements, base, out, block)
-
-
-@njit(cache=True, nogil=True)
-def _add_in_place(scales: np.ndarray, elements: np.ndarray, out: np.ndarray, first: int, last: int) -> None:
-    for block in range(first, last):
-        _add_block(scales, elements, out, out, block)
-
-
-@njit(inline="always")
-def _add_block(
-    scales: np.ndarray, elements: np.ndarray, base: np.ndarray, out: np.ndarray, block: int
-) -> None:
-    start, stop = _bounds(block, out.size)
-    step = _STEPS[scales[block]]
-    for i in range(start, stop):
-        total = base[i] + np.float32(elements[i]) * step
-        out[i] = base[i] if elements[i] == 0 else total
-
-
-def _over_blocks(kernel: Callable[..., None], size: int, *arrays: np.ndarray) -> None:
-    """Runs `kernel` over all blocks of `size` values, on several threads where that pays.
-
-    Threads that last for one call, not OpenMP's: those spin while they wait, which on a busy host costs more
-    than the work itself, and they do not survive a fork.
-    """
-    blocks = block_count(size)
-    if size < PARALLEL_FROM:
-        kernel(*arrays, 0, blocks)
-        return
-    workers = min(os.cpu_count() or 1, MAX_THREADS)
-    bounds = [blocks * i // workers for i in range(workers + 1)]
-    with ThreadPoolExecutor(workers) as pool:
-        parts = [pool.submit(kernel, *arrays, first, last) for first, last in pairwise(bounds)]
-    for part in parts:
-        part.result()
+    whole = np.uint64(min(last, out.size // BLOCK))
+    for block in range(np.uint64(first), whole):
+        if stream:
+            _add_streamed(elements, block, _STEPS[scales[block]], base, out)
+        else:
+            _add_kept(elements, block, _STEPS[scales[block]], base, out)
+    for block in range(whole, np.uint64(last)):
+        start, stop = _bounds(block, out.size)
+        for i in range(start, stop):
+            total = base[i] + np.float32(elements[i]) * _STEPS[scales[block]]
+            out[i] = base[i] if elements[i] == 0 else total

@@ -37,9 +37,9 @@ def add(scales: np.ndarray, elements: np.ndarray, base: np.ndarray, out: np.ndar
         out[:] = np.where(elements == 0, base, base + delta)
 
 
-def first_noncanonical(scales: np.ndarray, elements: np.ndarray) -> int:
+def first_noncanonical(scales: np.ndarray, elements: np.ndarray, size: int) -> int:
     """Finds the first block that `encode` never writes; see `mxint8.first_noncanonical`."""
-    peaks = np.abs(_pad(elements.astype(np.int32))).max(axis=1)
+    peaks = np.abs(_pad(elements[:size].astype(np.int32))).max(axis=1)
     wrong = (scales == NAN_CODE) | (peaks > 127) | ((scales > 0) & (peaks < 64))
     return int(np.argmax(wrong)) if wrong.any() else -1
 

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 # Lowest first. A unit imports from the layers below its own, never from its own or from above.
 LAYERS = (
     ("errors", "kernels"),
-    ("canonical", "files", "merging", "settings", "weights"),
+    ("canonical", "files", "merging", "on_device", "settings", "weights"),
     ("identity", "pack", "records"),
     ("codec", "learning", "ledger", "mechanism", "store", "valuation"),  # strangers to each other
     ("config", "handoff", "replay", "workdir"),
@@ -33,7 +33,7 @@ LAYERS = (
 LEVEL = {unit: level for level, layer in enumerate(LAYERS) for unit in layer}
 
 NEEDS_ACCELERATOR = {"configs", "config", "handoff", "learning", "relay", "rescore", "valuation"}
-NEEDS_ACCELERATOR |= {"appraisal", "retraining", "simulation", "simulation_console"}
+NEEDS_ACCELERATOR |= {"appraisal", "on_device", "retraining", "simulation", "simulation_console"}
 ACCELERATOR = ("jax", "jaxlib", "flax", "optax", "orbax")
 
 # Whatever turns bytes from a file or a peer into running code.

@@ -11,7 +11,7 @@ An encoded delta (*payload*), integers little-endian:
 |--------|------|--------------------------------------------|
 | 0      | 4    | magic: `RJXD`                              |
 | 4      | 1    | format version: 1                          |
-| 5      | 1    | codec: 1 = mxint8, 2 = lossless            |
+| 5      | 1    | codec: its `code`                          |
 | 6      | 2    | zero                                       |
 | 8      | 8    | P, the number of values, at least 1        |
 | 16     | 8    | L, the length of the body                  |
@@ -26,7 +26,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from relayjax.errors import FormatError
+from relayjax.errors import ConfigError, FormatError
 from relayjax.kernels import bits
 
 MAGIC = b"RJXD"
@@ -49,14 +49,38 @@ class NonFiniteError(FormatError):
 
 
 class Codec(ABC):
-    """Encodes deltas. Without state: one instance serves any number of threads."""
+    """Encodes deltas. Without state: one instance serves any number of threads.
+
+    Attributes:
+      name: what settings call it.
+      code: what the header calls it: 1 mxint8, 2 lossless, 3 mxfp4, 4 sign, 5 top-k of any fraction.
+      needs_feedback: whether a payload leaves out so much that it has to be made up for later. Such a codec
+        encodes through `relayjax.codec.feedback` only, and its deltas need not be zero where parent and child
+        agree.
+    """
 
     name: ClassVar[str]
     code: ClassVar[int]
+    needs_feedback: ClassVar[bool] = False
+
+    def encode(self, parent: np.ndarray, child: np.ndarray) -> bytes:
+        """Encodes the step from parent to child; arguments, result and errors are those of `encode_once`.
+
+        Raises:
+          ConfigError: the codec needs feedback.
+        """
+        if self.needs_feedback:
+            raise ConfigError(
+                f"codec {self.name!r} leaves out most of a delta; encode with relayjax.codec.feedback, "
+                "which adds what was left out to the next leg"
+            )
+        return self.encode_once(parent, child)
 
     @abstractmethod
-    def encode(self, parent: np.ndarray, child: np.ndarray) -> bytes:
-        """Encodes the step from parent to child; the same vectors always give the same bytes.
+    def encode_once(self, parent: np.ndarray, child: np.ndarray) -> bytes:
+        """Encodes the step from parent to child and forgets what the payload leaves out.
+
+        The same vectors always give the same bytes.
 
         Args:
           parent: float32 `[P]`, contiguous.

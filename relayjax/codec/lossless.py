@@ -26,7 +26,7 @@ class Lossless(Codec):
     name = "lossless"
     code = 2
 
-    def encode(self, parent: np.ndarray, child: np.ndarray) -> bytes:
+    def encode_once(self, parent: np.ndarray, child: np.ndarray) -> bytes:
         size = check_vectors(parent=parent, child=child)
         check_finite("parent", parent)
         check_finite("child", child)

@@ -8,9 +8,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from relayjax.kernels import mxint8, mxint8_reference
+from relayjax.kernels import mxint8, mxint8_reference, threads
 
-SIZES = st.integers(0, 130)
+SIZES = st.integers(0, 130) | st.integers(500, 1100)  # a tile of whole blocks has 512
 
 
 def from_bits(patterns: np.ndarray) -> np.ndarray:
@@ -93,7 +93,7 @@ def test_error_is_at_most_half_a_step_and_below_one_where_clamped(x):
 @given(FINITE)
 def test_encoding_is_canonical_and_a_decoded_vector_encodes_to_itself(x):
     scales, elements = encoded(x)
-    assert mxint8.first_noncanonical(scales, elements) == -1
+    assert mxint8.first_noncanonical(scales, elements, elements.size) == -1
     again_scales, again_elements = encoded(decoded(scales, elements))
     assert_same_bits(again_scales, scales)
     assert_same_bits(again_elements, elements)
@@ -105,8 +105,8 @@ def test_encoding_is_canonical_and_a_decoded_vector_encodes_to_itself(x):
     hnp.arrays(np.int8, 70, elements=st.sampled_from([-128, -127, -64, -63, 0, 1, 63, 64, 127])),
 )
 def test_canonical_means_that_encoding_gives_it_back(scales, elements):
-    wrong = mxint8.first_noncanonical(scales, elements)
-    assert wrong == mxint8_reference.first_noncanonical(scales, elements)
+    wrong = mxint8.first_noncanonical(scales, elements, elements.size)
+    assert wrong == mxint8_reference.first_noncanonical(scales, elements, elements.size)
     if np.any(scales == mxint8.NAN_CODE):
         assert wrong >= 0
         return
@@ -150,7 +150,7 @@ def test_a_block_with_a_value_that_is_not_finite_is_marked(wrong):
 def test_threads_change_nothing(monkeypatch):
     x = np.random.default_rng(0).standard_normal(32 * 1000 + 5).astype(np.float32)
     alone = encoded(x)
-    monkeypatch.setattr(mxint8, "PARALLEL_FROM", 1)
+    monkeypatch.setattr(threads, "PARALLEL_FROM", 1)
     threaded = encoded(x)
     for left, right in zip(alone, threaded, strict=True):
         assert_same_bits(left, right)

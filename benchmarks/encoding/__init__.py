@@ -1,0 +1,1 @@
+"""What `benchmarks/codecs.py` measures and draws."""

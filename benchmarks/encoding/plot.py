@@ -1,0 +1,65 @@
+"""Throughput over size, drawn."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+Figures = dict[int, dict[str, float]]
+
+PANELS = {
+    "encode": {
+        "mxint8": "mxint8 encode",
+        "mxfp4": "mxfp4 encode",
+        "sign": "sign encode",
+        "top 1 %": "top 1 % select",
+        "jax.jit, mxint8": "jax.jit mxint8 encode",
+        "np.argpartition": "np.argpartition top 1 %",
+        "jax.lax.top_k": "jax.lax.top_k top 1 %",
+    },
+    "decode, apply": {
+        "mxint8": "mxint8 decode",
+        "mxfp4": "mxfp4 decode",
+        "sign": "sign decode",
+        "top 1 %": "top 1 % apply",
+        "jax.jit, mxint8": "jax.jit mxint8 decode",
+    },
+    "whole codecs, to bytes": {
+        name: f"{name} to bytes" for name in ("mxint8", "mxfp4", "sign", "top_percent", "lossless")
+    },
+}
+_PEERS = ("jax", "np.")
+
+
+def draw(figures: Figures, title: str, path: Path) -> None:
+    """Draws gigabytes of parameters a second over their size, one panel a direction.
+
+    Args:
+      figures: by size in bytes: what was measured, in GB/s.
+      title: what machine it was.
+      path: of the PNG.
+    """
+    matplotlib.use("Agg")
+    figure = Figure(figsize=(13, 4.6), layout="constrained")
+    axes = figure.subplots(1, len(PANELS), sharey=True)
+    for axis, (name, lines) in zip(axes, PANELS.items(), strict=True):
+        _panel(axis, figures, lines)
+        axis.set_title(name, fontsize=11)
+    axes[0].set_ylabel("GB of float32 a second")
+    figure.suptitle(title, fontsize=11)
+    figure.savefig(path, dpi=110)
+
+
+def _panel(axis: Axes, figures: Figures, lines: dict[str, str]) -> None:
+    sizes = sorted(figures)
+    axis.plot(sizes, [figures[size]["copy"] for size in sizes], color="black", linewidth=2.5, label="memcpy")
+    for color, (label, name) in enumerate(lines.items()):
+        points = [(size, figures[size][name]) for size in sizes if name in figures[size]]
+        style = "--" if label.startswith(_PEERS) else "-"
+        axis.plot(*zip(*points, strict=True), style, color=f"C{color}", marker="o", markersize=3, label=label)
+    axis.set(xscale="log", yscale="log", xlabel="bytes of parameters")
+    axis.grid(alpha=0.3)
+    axis.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=4, frameon=False)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from relayjax.errors import FormatError, IntegrityError
 from relayjax.ledger.checkpoint import Checkpoint, verify_checkpoint
-from relayjax.ledger.tiles import Tile, decode_bundle, paths_of, tiles_of
+from relayjax.ledger.tiles import Tile, decode_bundle, earlier, paths_of, tiles_of
 
 CHECKPOINT = "checkpoint"
 
@@ -14,6 +14,11 @@ CHECKPOINT = "checkpoint"
 def expected_files(size: int) -> set[str]:
     """Returns the paths, relative to the log, of all files of a log of this size."""
     return {CHECKPOINT} | paths_of(tiles_of(size))
+
+
+def earlier_files(size: int) -> set[str]:
+    """Returns the paths of all partial tiles and bundles that earlier checkpoints may have left."""
+    return paths_of(narrow for narrow, _ in earlier(size))
 
 
 def present_files(path: Path) -> set[str]:

@@ -1,9 +1,9 @@
 """The log itself: a directory of tiles and bundles under a signed checkpoint, appended to batch by batch.
 
 The checkpoint is the commit point. A batch first writes the new tiles and bundles, which no checkpoint speaks
-of yet, then replaces the checkpoint, then deletes the partial tiles that wider ones have replaced. Killed
-anywhere in between, the directory is the old log or the new one plus files that its checkpoint does not need;
-opening it again deletes those.
+of yet, then replaces the checkpoint, then deletes the parts of tiles that are full now. Killed anywhere in
+between, the directory is the old log or the new one plus files that none of its checkpoints needs; opening it
+again deletes those.
 """
 
 from __future__ import annotations
@@ -15,11 +15,24 @@ from relayjax.errors import ConfigError, IntegrityError, WorkdirError
 from relayjax.files import is_temporary, write_atomic, write_many
 from relayjax.identity import Keys
 from relayjax.ledger.checkpoint import Checkpoint, sign_checkpoint
-from relayjax.ledger.disk import CHECKPOINT, expected_files, present_files, read_bundle, read_checkpoint
+from relayjax.ledger.disk import (
+    CHECKPOINT,
+    earlier_files,
+    expected_files,
+    present_files,
+    read_bundle,
+    read_checkpoint,
+)
 from relayjax.ledger.entry import FIRST_PREV, digest
 from relayjax.ledger.merkle import EMPTY_ROOT, Tree, leaf_hash
 from relayjax.ledger.proof import Receipt
-from relayjax.ledger.tiles import check_entry, encode_bundle, paths_of, superseded, tiles_of
+from relayjax.ledger.tiles import (
+    check_entry,
+    completed,
+    encode_bundle,
+    paths_of,
+    tiles_of,
+)
 
 
 class Log:
@@ -92,7 +105,7 @@ class Log:
             raise IntegrityError(
                 str(path), "the entries are not those that were signed; `relayjax verify` names them"
             )
-        for name in present - expected:
+        for name in present - expected - earlier_files(checkpoint.size):
             if name.startswith("tile/") or is_temporary(Path(name)):
                 _remove(path / name)
         return log
@@ -158,8 +171,9 @@ class Log:
         write_atomic(self.path / CHECKPOINT, note)
         self._note = note
         self._broken = False
-        for name in paths_of(superseded(self.size, old)):
-            _remove(self.path / name)
+        for name in paths_of(completed(self.size, old)):
+            for part in list((self.path / f"{name}.p").glob("*")):
+                _remove(part)
         return checkpoint
 
     def prove(self, index: int) -> Receipt:

@@ -5,6 +5,7 @@
     ├── DataError          data a task needs is missing or malformed
     ├── FormatError        bytes that do not follow their format (record, codec, key file, ...)
     ├── IntegrityError     well-formed bytes that are not the ones that were signed or recorded
+    │   └── SplitViewError a log that shows its history in two ways, or less of it than before
     ├── ProtocolError      a record that the rules do not allow in the present state
     ├── AccessError        sealed bytes and no key among those given that opens them
     └── WorkdirError       a run directory that is locked, belongs to another run, or is no run
@@ -42,6 +43,18 @@ class IntegrityError(RelayError):
         super().__init__(f"{where}: {problem}")
         self.where = where
         self.problem = problem
+
+
+class SplitViewError(IntegrityError):
+    """A log has signed what contradicts what it signed before.
+
+    Attributes:
+      evidence: what shows it to others; see `relayjax.ledger.evidence`.
+    """
+
+    def __init__(self, where: str, problem: str, evidence: bytes):
+        super().__init__(where, problem)
+        self.evidence = evidence
 
 
 class ProtocolError(RelayError):

@@ -9,13 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
-from relayjax.errors import FormatError, IntegrityError
+from relayjax.errors import IntegrityError
 from relayjax.ledger.bundle_check import read_tile
-from relayjax.ledger.disk import earlier_files, expected_files, present_files, read, read_bundle
+from relayjax.ledger.disk import earlier_files, expected_files, present_files, read_bundle
 from relayjax.ledger.entry import FIRST_PREV, digest, verify_chain
 from relayjax.ledger.merkle import leaf_hash
 from relayjax.ledger.tiled import TileTree
-from relayjax.ledger.tiles import Tile, decode_bundle, earlier, tiles_of
+from relayjax.ledger.tiles import Tile, earlier, tiles_of
 
 
 def bottom_tiles(path: Path, size: int) -> Iterator[Tile]:
@@ -80,21 +80,23 @@ def earlier_part(path: Path, size: int) -> None:
         if there and len(there) < len(names):
             missing = next(name for name in names if name not in present)
             raise IntegrityError(str(path / missing), f"missing beside {there[0]}; restore it from a copy")
-        for name, whole in zip(there, (wide.path, wide.bundle_path), strict=False):
-            data = read(path / name)
-            if not read(path / whole).startswith(data) or _width(name, narrow, data) != narrow.width:
-                problem = f"not the beginning of {whole}; restore it from a copy"
-                raise IntegrityError(str(path / name), problem)
+        if not there:
+            continue
+        hashes = read_tile(path, wide)
+        for i, found in enumerate(read_tile(path, narrow)):
+            if found != hashes[i]:
+                _hash(path, narrow, i)
+        if not narrow.level:
+            _compare_bundles(path, narrow, wide)
 
 
-def _width(name: str, tile: Tile, data: bytes) -> int:
-    """Number of hashes or entries in the file of a tile; -1 if they are not whole."""
-    if name == tile.path:
-        return len(data) // 32 if len(data) % 32 == 0 else -1
-    try:
-        return sum(1 for _ in decode_bundle(data))
-    except FormatError:
-        return -1
+def _compare_bundles(path: Path, narrow: Tile, wide: Tile) -> None:
+    entries, problem = read_bundle(path, narrow)
+    whole, _ = read_bundle(path, wide)
+    for i in range(narrow.width):
+        if i >= len(entries) or entries[i] != whole[i]:
+            _entry(path, narrow, i, problem or f"not as in {wide.bundle_path}")
+    _refuse_problem(path, narrow, problem)
 
 
 def _is_linked(path: Path, size: int, tile: Tile, entries: list[bytes], i: int) -> bool:

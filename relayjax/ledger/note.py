@@ -31,6 +31,10 @@ class Signature:
     key_id: bytes
     signature: bytes
 
+    def encode(self) -> str:
+        """Returns the line, without its newline."""
+        return f"— {self.name} {encode_base64(self.key_id + self.signature)}"
+
 
 @dataclass(frozen=True)
 class Note:
@@ -59,8 +63,8 @@ def sign_note(text: str, name: str, keys: Keys) -> bytes:
     Raises:
       FormatError: The text or the name can't be part of a note.
     """
-    signature = signer_key(name, keys.public.signing).key_id + keys.sign(text.encode())
-    note = f"{text}\n— {name} {encode_base64(signature)}\n".encode()
+    line = Signature(name, signer_key(name, keys.public.signing).key_id, keys.sign(text.encode()))
+    note = f"{text}\n{line.encode()}\n".encode()
     if parse_note(note).text != text:
         raise FormatError("note: the text must end in a newline")
     return note

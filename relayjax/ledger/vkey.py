@@ -27,7 +27,7 @@ _KINDS = {ED25519: "Ed25519", COSIGNATURE: "Ed25519 cosignature"}
 
 @dataclass(frozen=True)
 class VerifierKey:
-    """A public key under a name, for one type of signature. One that exists is valid.
+    """A public key under a name, for one type of signature.
 
     Attributes:
       name: The signer's name in signature lines.
@@ -46,7 +46,6 @@ class VerifierKey:
                 f"verifier key of {self.name[:80]!r}: signature type {self.kind:#04x} is not supported; "
                 f"these are: {', '.join(f'{kind:#04x} ({name})' for kind, name in _KINDS.items())}"
             )
-        ed25519.check_public_key(self.public)
 
     @property
     def key_id(self) -> bytes:
@@ -70,6 +69,7 @@ class VerifierKey:
                 material = decode_base64(encoded)
                 if material:
                     key = cls(name, material[0], material[1:])
+                    ed25519.check_public_key(key.public)
                     if key.key_id.hex() != key_id:
                         raise FormatError(
                             f"verifier key of {name[:80]!r}: its id should be {key.key_id.hex()}"

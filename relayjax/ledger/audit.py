@@ -162,7 +162,7 @@ class _Verdict:
         if inspection.unsure is not None and (fault is None or fault[0] > inspection.unsure):
             fault = inspection.unsure, "it is signed by somebody who has not joined"
         if fault and self._fault is None:
-            self._fault = tile, *fault
+            self._fault = tile, fault[0], fault[1]
         self._prev = inspection.last
         self.signers |= {name: keys for name, keys in inspection.joined.items() if name not in self.signers}
 

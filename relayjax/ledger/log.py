@@ -14,7 +14,7 @@ from pathlib import Path
 from relayjax.errors import ConfigError, IntegrityError, WorkdirError
 from relayjax.files import is_temporary, write_atomic, write_many
 from relayjax.identity import Keys
-from relayjax.ledger.checkpoint import Checkpoint, sign_checkpoint
+from relayjax.ledger.checkpoint import Checkpoint, sign_checkpoint, verify_checkpoint
 from relayjax.ledger.disk import (
     CHECKPOINT,
     earlier_files,
@@ -25,6 +25,7 @@ from relayjax.ledger.disk import (
 )
 from relayjax.ledger.entry import FIRST_PREV, digest
 from relayjax.ledger.merkle import EMPTY_ROOT, Tree, leaf_hash
+from relayjax.ledger.note import parse_note
 from relayjax.ledger.proof import Receipt
 from relayjax.ledger.tiles import (
     check_entry,
@@ -175,6 +176,28 @@ class Log:
             for part in list((self.path / f"{name}.p").glob("*")):
                 _remove(part)
         return checkpoint
+
+    def adopt(self, note: bytes) -> None:
+        """Replaces the checkpoint by one that says the same with more signatures; durable on return.
+
+        Raises:
+          FormatError: The note is no checkpoint.
+          IntegrityError: It says something else, or is not signed by this log.
+        """
+        where = f"{self.path / CHECKPOINT} to be"
+        verify_checkpoint(note, self.origin, self._public_key, where)
+        if parse_note(note).text != parse_note(self._note).text:
+            raise IntegrityError(where, f"it is not the checkpoint of {self.size} entries that is signed now")
+        write_atomic(self.path / CHECKPOINT, note)
+        self._note = note
+
+    def prove_consistency(self, old: int) -> list[bytes]:
+        """Returns the consistency proof from an earlier size to the present one.
+
+        Raises:
+          ConfigError: The log has not had that size.
+        """
+        return self._tree.prove_consistency(old)
 
     def prove(self, index: int) -> Receipt:
         """Returns the receipt of an entry under the present checkpoint.

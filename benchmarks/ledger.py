@@ -2,10 +2,10 @@
 
     python benchmarks/ledger.py [--entries=N] [--json=FILE] [--directory=DIR]
 
-appends   entries a second that are durable, signatures and chain made before, in batches of several sizes; the
-          median of several runs.
-verify    seconds for `verify_log`: every bit of every file, the tree, the chain, the signature of each record;
-          with two processes and with one. Memory is the peak resident set of each process.
+appends   entries a second that are durable, signatures and chain made before, in batches of several sizes;
+          the median of several runs.
+verify    seconds for `verify_log`: every bit of every file, the tree, the chain, the signature of each
+          record; with two processes and with one. Memory is the peak resident set of each process.
 proofs    milliseconds for an inclusion proof from the files of the log, nothing cached by us, and for
           verifying it; over random entries.
 
@@ -96,7 +96,7 @@ def build(path: Path, count: int) -> None:
 
 
 def verify(path: Path, workers: int) -> dict[str, float]:
-    """Seconds for verifying a log in processes of its own, and the peak memory of the largest of each kind."""
+    """Seconds for verifying a log in processes of its own, and their peak memory."""
     code = f"import benchmarks.ledger as b; b.verify_here({str(path)!r}, {workers})"
     root = Path(__file__).parents[1]
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)

@@ -22,6 +22,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import BoundedSemaphore
 from typing import Any
 
+from relayjax.errors import RelayError
 from relayjax.ledger.witness import REQUEST_LIMIT, Refusal
 from relayjax.ledger.witness_store import Witness
 
@@ -90,7 +91,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self._answer(HTTPStatus.OK, self.server.witness.add_checkpoint(body))
             except Refusal as refusal:
                 self._refuse(refusal)
-            except OSError:
+            except (OSError, RelayError):
                 self._answer(HTTPStatus.INTERNAL_SERVER_ERROR, b"the witness could not write; try later\n")
 
     def do_GET(self) -> None:

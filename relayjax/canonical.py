@@ -58,12 +58,7 @@ def decode(data: bytes, limit: int = SIZE_LIMIT) -> Any:
     if len(data) > limit:
         raise FormatError(f"canonical JSON: {len(data)} bytes, at most {limit} are allowed")
     try:
-        obj = json.loads(
-            data.decode("utf-8"),
-            object_pairs_hook=_unique,
-            parse_float=_refuse_number,
-            parse_constant=_refuse_number,
-        )
+        obj = _DECODER.decode(data.decode("utf-8"))
     except (ValueError, RecursionError) as error:
         raise FormatError(
             f"canonical JSON: {error}; the bytes are damaged or come from another program"
@@ -128,3 +123,8 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _refuse_number(text: str) -> NoReturn:
     raise ValueError(f"{text[:40]} is not an integer")
+
+
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_unique, parse_float=_refuse_number, parse_constant=_refuse_number
+)

@@ -11,7 +11,7 @@ from typing import NoReturn
 
 from relayjax.errors import IntegrityError
 from relayjax.ledger.bundle_check import read_tile
-from relayjax.ledger.disk import earlier_files, expected_files, present_files, read_bundle
+from relayjax.ledger.disk import present_files, read_bundle, superfluous_files
 from relayjax.ledger.entry import FIRST_PREV, digest, verify_chain
 from relayjax.ledger.merkle import leaf_hash
 from relayjax.ledger.tiled import TileTree
@@ -20,11 +20,7 @@ from relayjax.ledger.tiles import Tile, earlier, tiles_of
 
 def bottom_tiles(path: Path, size: int) -> Iterator[Tile]:
     """Sees to it that the files of a log of this size are there, and no others; returns its level-0 tiles."""
-    present, expected = present_files(path), expected_files(size)
-    if missing := sorted(expected - present):
-        problem = f"missing from a log of {size} entries; restore it from a copy"
-        raise IntegrityError(str(path / missing[0]), problem)
-    if superfluous := sorted(present - expected - earlier_files(size)):
+    if superfluous := sorted(superfluous_files(path, size)):
         problem = (
             f"no file of a log of {size} entries; a write cut short leaves such, and going on deletes them"
         )

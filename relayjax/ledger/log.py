@@ -15,14 +15,7 @@ from relayjax.errors import ConfigError, IntegrityError, WorkdirError
 from relayjax.files import is_temporary, write_atomic, write_many
 from relayjax.identity import Keys
 from relayjax.ledger.checkpoint import Checkpoint, sign_checkpoint, verify_checkpoint
-from relayjax.ledger.disk import (
-    CHECKPOINT,
-    earlier_files,
-    expected_files,
-    present_files,
-    read_bundle,
-    read_checkpoint,
-)
+from relayjax.ledger.disk import CHECKPOINT, read_bundle, read_checkpoint, superfluous_files
 from relayjax.ledger.entry import FIRST_PREV, digest
 from relayjax.ledger.merkle import EMPTY_ROOT, Tree, leaf_hash
 from relayjax.ledger.note import parse_note
@@ -91,9 +84,7 @@ class Log:
                 f"{path}: no log, {CHECKPOINT} is missing; create one or restore it from a copy"
             )
         note, checkpoint = read_checkpoint(path, origin, public_key)
-        present, expected = present_files(path), expected_files(checkpoint.size)
-        if missing := sorted(expected - present):
-            raise IntegrityError(str(path / missing[0]), "missing from the log; restore it from a copy")
+        superfluous = superfluous_files(path, checkpoint.size)
         entries: list[bytes] = []
         for tile in tiles_of(checkpoint.size):
             if tile.level == 0:
@@ -106,7 +97,7 @@ class Log:
             raise IntegrityError(
                 str(path), "the entries are not those that were signed; `relayjax verify` names them"
             )
-        for name in present - expected - earlier_files(checkpoint.size):
+        for name in superfluous:
             if name.startswith("tile/") or is_temporary(Path(name)):
                 _remove(path / name)
         return log

@@ -25,6 +25,9 @@ WIDTH = 256
 HEIGHT = 8
 _LENGTH_SIZE = 2
 
+ENTRY_LIMIT = _LENGTH_SIZE + SIZE_LIMIT
+"""Bytes an entry may take in a bundle."""
+
 
 class Tile(NamedTuple):
     """A tile by its level, its number within the level and how many of its 256 hashes it has."""

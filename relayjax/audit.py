@@ -24,7 +24,7 @@ from relayjax.history import History, SettledRound
 from relayjax.identity import Keys, PublicKeys, verify_envelope
 from relayjax.ledger.audit import audit_log
 from relayjax.ledger.checkpoint import Checkpoint
-from relayjax.ledger.disk import CHECKPOINT, present_files, read, read_bundle
+from relayjax.ledger.disk import CHECKPOINT, present_files, read, read_bundle, read_checkpoint
 from relayjax.ledger.entry import Entry
 from relayjax.ledger.evidence import watch
 from relayjax.ledger.merkle import Tree, leaf_hash
@@ -126,6 +126,21 @@ def read_ledger(workdir: Workdir, policy: Policy | None = None) -> Ledger:
       WorkdirError: there is no run.
       IntegrityError: a file or entry is wrong.
     """
+    origin, signer = signer_of(workdir, policy)
+    return Ledger(origin, signer, audit_log(workdir.ledger, origin, signer, policy))
+
+
+def signer_of(workdir: Workdir, policy: Policy | None = None) -> tuple[str, PublicKeys]:
+    """The name of a run's log and who signs it, as its genesis record says.
+
+    Args:
+      workdir: the run's.
+      policy: if it names logs, this must be one of them.
+
+    Raises:
+      WorkdirError: there is no run.
+      IntegrityError: the checkpoint or the genesis record is wrong, or the log is none of the policy's.
+    """
     if not (workdir.ledger / "tile").is_dir():  # with tiles, it is the checkpoint that is missing
         workdir.require()
     origin, genesis = introduction(workdir.ledger)
@@ -135,7 +150,7 @@ def read_ledger(workdir: Workdir, policy: Policy | None = None) -> Ledger:
     signer = PublicKeys(genesis.author, genesis.signing, genesis.receiving)
     if policy and policy.logs and signer_key(origin, signer.signing) not in [log.key for log in policy.logs]:
         raise IntegrityError(str(workdir.ledger), f"{origin} with this key is no log of the policy")
-    return Ledger(origin, signer, audit_log(workdir.ledger, origin, signer, policy))
+    return origin, signer
 
 
 def local_keys(workdir: Workdir, past: History) -> Keys | None:
@@ -176,15 +191,15 @@ def introduction(ledger: Path) -> tuple[str, Genesis | None]:
     return checkpoint.origin, genesis
 
 
-def follow(workdir: Workdir, checked: Audit, seen: Path) -> None:
+def follow(workdir: Workdir, origin: str, log_key: str, seen: Path) -> None:
     """Holds a log that was checked against the checkpoint that a file remembers of it; remembers this one.
 
     Raises:
       SplitViewError: the log contradicts what it showed before; the evidence is kept beside the file.
     """
-    log = signer_key(checked.origin, checked.log_key)
-    reader = TileReader(lambda name: read(workdir.ledger / name), len(checked.history.records))
-    watch(seen, read(workdir.ledger / CHECKPOINT), log, reader)
+    note, checkpoint = read_checkpoint(workdir.ledger, origin, log_key)
+    reader = TileReader(lambda name: read(workdir.ledger / name), checkpoint.size)
+    watch(seen, note, signer_key(origin, log_key), reader)
 
 
 def _check_artefacts(archive: Archive, past: History) -> list[SealManifest]:

@@ -251,7 +251,7 @@ def verify(
         raise WorkdirError(f"{directory.path}: a relay is running here; check it when it is stopped")
     checked = audit(directory, keys, log_key, policy)
     if seen:
-        follow(directory, checked, seen)
+        follow(directory, checked.origin, checked.log_key, seen)
     if not rescored:
         return Verified(checked, None)
     from relayjax.rescore import rescore

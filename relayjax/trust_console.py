@@ -7,9 +7,10 @@ from pathlib import Path
 from rich.console import Console
 
 from relayjax import records
-from relayjax.audit import read_ledger
+from relayjax.audit import follow, read_ledger, signer_of
 from relayjax.errors import ConfigError, WorkdirError
 from relayjax.files import write_many
+from relayjax.ledger.audit import verify_log
 from relayjax.ledger.checkpoint import Checkpoint
 from relayjax.ledger.disk import CHECKPOINT, read
 from relayjax.ledger.entry import Entry
@@ -52,6 +53,37 @@ def write_receipts(workdir: Path, out: Path, participant: str | None, console: C
     console.print(f"log       {key.encode()}", markup=False, highlight=False, soft_wrap=True)
     console.print(f"written   {len(files)} receipts to {out}", markup=False, soft_wrap=True)
     return list(files)
+
+
+def check_ledger(
+    workdir: Path, policy: Policy | None, seen: Path | None, workers: int, console: Console
+) -> None:
+    """Checks a run's log alone, however long it is: every file, hash and signature; not what they mean.
+
+    Args:
+      workdir: The run's.
+      policy: Whose cosignatures it must have; if it names logs, this must be one of them.
+      seen: A file that remembers its last checkpoint.
+      workers: Processes to use; 0 is this one alone.
+      console: Where to print.
+
+    Raises:
+      WorkdirError: There is no run.
+      IntegrityError: Something is wrong; names the file and, where there is one, the entry.
+    """
+    directory = Workdir(workdir)
+    origin, signer = signer_of(directory, policy)
+    checkpoint = verify_log(directory.ledger, origin, signer, policy, workers)
+    if seen:
+        follow(directory, origin, signer.signing, seen)
+    signed = f"{checkpoint.size} entries, each signed by a member, in one chain"
+    key = signer_key(origin, signer.signing)
+    for line in (
+        f"ledger    {origin}: {signed}",
+        f"log       {key.encode()}",
+        f"root      {checkpoint.root.hex()}",
+    ):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def check_receipt(file: Path, policy: Policy, console: Console) -> None:

@@ -22,7 +22,7 @@ from relayjax.ledger import Log
 from relayjax.ledger.cosignature import cosigner_key
 from relayjax.ledger.note import signer_key
 from relayjax.ledger.policy import Endpoint, Policy
-from relayjax.trust_console import check_evidence, check_receipt, policy_of, write_receipts
+from relayjax.trust_console import check_evidence, check_ledger, check_receipt, policy_of, write_receipts
 from relayjax.witness_console import cosign, read_policy, serve
 from relayjax.workdir import Workdir
 
@@ -85,11 +85,18 @@ def test_a_run_is_cosigned_its_receipts_hold_and_its_witness_survives_kills(
     with _witness(tmp_path, "w1", logs) as (first, w1), _witness(tmp_path, "w2", logs) as (second, w2):
         policy = Policy.threshold(2, [w1, w2], [log])
         assert read_policy(_file(tmp_path / "policy", policy)) == policy
+        with pytest.raises(IntegrityError, match="no witness"):
+            check_ledger(old, policy, None, 0, Screen().console)
         for workdir in (young, young, old):
             screen = Screen()
             assert cosign(workdir, policy, screen.console), screen.text
             assert log.key.encode() in screen.text
             backend.verify(workdir, policy=policy)
+        check_ledger(old, policy, tmp_path / "seen", 1, screen.console)
+        assert "each signed by a member" in screen.text
+        stranger = Policy("none", (Endpoint(signer_key(log.key.name, w1.key.public.hex())),))
+        with pytest.raises(IntegrityError, match="no log of the policy"):
+            backend.verify(old, policy=stranger)
         first.kill()
         second.send_signal(signal.SIGTERM)
         assert second.wait() == 0
@@ -112,7 +119,6 @@ def test_a_run_is_cosigned_its_receipts_hold_and_its_witness_survives_kills(
         check_receipt(path, policy, screen.console)
         assert "delta" in screen.text and path.name.partition("-")[0] in screen.text
         check_receipt(path, policy_of(log.key.name, log.key.public.hex()), Screen().console)
-    stranger = Policy("none", (Endpoint(signer_key(log.key.name, w1.key.public.hex())),))
     for policy in (
         stranger,
         Policy.threshold(1, [Endpoint(cosigner_key("x", Keys.derive("x", b"")))], [log]),

@@ -26,7 +26,7 @@ LAYERS = (
     ("rescore",),
     ("appraisal", "retraining"),
     ("agreement", "backend"),
-    ("console", "simulation_console", "trust_console", "value_console", "witness_console"),
+    ("console", "keys_console", "simulation_console", "trust_console", "value_console", "witness_console"),
     ("cli",),
     ("__main__", "configs"),
 )

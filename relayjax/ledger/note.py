@@ -17,7 +17,7 @@ from relayjax.canonical import decode_base64, encode_base64
 from relayjax.errors import FormatError, IntegrityError
 from relayjax.identity import Keys, ed25519
 from relayjax.ledger.cosignature import verify_cosignature
-from relayjax.ledger.vkey import COSIGNATURE, ED25519, ID_SIZE, VerifierKey, check_key_name
+from relayjax.ledger.vkey import ED25519, ID_SIZE, VerifierKey, check_key_name
 
 SIZE_LIMIT = 1 << 17
 """Bytes a note may have: sixteen signatures of the largest kind in use fit."""
@@ -129,11 +129,11 @@ def verify_note(data: bytes, trusted: Iterable[VerifierKey], where: str = "note"
         key = known.get((line.name, line.key_id))
         if key is None:
             unknown += 1
-        elif key.kind == COSIGNATURE:
-            signers[key] = verify_cosignature(note.text, key, line.signature, where)
-        else:
+        elif key.kind == ED25519:
             ed25519.verify(key.public, line.signature, note.text.encode(), where)
             signers[key] = 0
+        else:
+            signers[key] = verify_cosignature(note.text, key, line.signature, where)
     if not signers:
         names = ", ".join(sorted({key.name for key in known.values()})) or "none is known"
         raise IntegrityError(

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from relayjax.errors import FormatError, IntegrityError
 from relayjax.ledger.checkpoint import Checkpoint
 from relayjax.ledger.note import verify_note
-from relayjax.ledger.vkey import COSIGNATURE, ED25519, VerifierKey
+from relayjax.ledger.vkey import ED25519, VerifierKey
 
 NONE = "none"
 """The quorum that asks for no witness."""
@@ -172,10 +172,10 @@ class _Parser:
         """Takes a line, split at its spaces."""
         match items:
             case ["log", vkey, *url] if len(url) <= 1:
-                self.logs.append(self._endpoint(vkey, ED25519, url, self.logs))
+                self.logs.append(self._endpoint(vkey, False, url, self.logs))
             case ["witness", name, vkey, *url] if len(url) <= 1:
                 self._check_new(name)
-                self.witnesses[name] = self._endpoint(vkey, COSIGNATURE, url, self.witnesses.values())
+                self.witnesses[name] = self._endpoint(vkey, True, url, self.witnesses.values())
             case ["group", name, threshold, *members] if members:
                 self._check_new(name)
                 self._group(name, threshold, members)
@@ -191,11 +191,12 @@ class _Parser:
             raise FormatError(f"more than {_LIMIT} of a kind")
 
     @staticmethod
-    def _endpoint(vkey: str, kind: int, url: list[str], others: Iterable[Endpoint]) -> Endpoint:
+    def _endpoint(vkey: str, witness: bool, url: list[str], others: Iterable[Endpoint]) -> Endpoint:
         key = VerifierKey.decode(vkey)
-        if key.kind != kind:
+        if (key.kind != ED25519) != witness:
+            signer = "witness" if witness else "log"
             raise FormatError(
-                f"the key of {key.name} has signature type {key.kind:#04x}, expected {kind:#04x}"
+                f"the key of {key.name} has signature type {key.kind:#04x}, not one that a {signer} has"
             )
         if any(key.public == other.key.public for other in others):
             raise FormatError(f"the key of {key.name} is listed twice")

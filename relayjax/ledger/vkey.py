@@ -21,8 +21,15 @@ ED25519 = 0x01
 COSIGNATURE = 0x04
 """Signs a checkpoint and the time, with Ed25519; what a witness signs with."""
 
+ML_DSA_COSIGNATURE = 0x06
+"""The same with ML-DSA-44, which a quantum computer does not break."""
+
 ID_SIZE = 4
-_KINDS = {ED25519: "Ed25519", COSIGNATURE: "Ed25519 cosignature"}
+_KINDS = {
+    ED25519: ("Ed25519", 32),
+    COSIGNATURE: ("Ed25519 cosignature", 32),
+    ML_DSA_COSIGNATURE: ("ML-DSA-44 cosignature", 1312),
+}
 
 
 @dataclass(frozen=True)
@@ -31,8 +38,8 @@ class VerifierKey:
 
     Attributes:
       name: The signer's name in signature lines.
-      kind: `ED25519` or `COSIGNATURE`.
-      public: The public key, 32 bytes.
+      kind: `ED25519`, `COSIGNATURE` or `ML_DSA_COSIGNATURE`.
+      public: The public key, 32 bytes, or 1312 with ML-DSA-44.
     """
 
     name: str
@@ -44,7 +51,11 @@ class VerifierKey:
         if self.kind not in _KINDS:
             raise FormatError(
                 f"verifier key of {self.name[:80]!r}: signature type {self.kind:#04x} is not supported; "
-                f"these are: {', '.join(f'{kind:#04x} ({name})' for kind, name in _KINDS.items())}"
+                f"these are: {', '.join(f'{kind:#04x} ({name})' for kind, (name, _) in _KINDS.items())}"
+            )
+        if len(self.public) != (size := _KINDS[self.kind][1]):
+            raise FormatError(
+                f"verifier key of {self.name[:80]!r}: it has {len(self.public)} bytes, expected {size}"
             )
 
     @property
@@ -69,7 +80,8 @@ class VerifierKey:
                 material = decode_base64(encoded)
                 if material:
                     key = cls(name, material[0], material[1:])
-                    ed25519.check_public_key(key.public)
+                    if key.kind != ML_DSA_COSIGNATURE:  # all bytes are a key of ML-DSA
+                        ed25519.check_public_key(key.public)
                     if key.key_id.hex() != key_id:
                         raise FormatError(
                             f"verifier key of {name[:80]!r}: its id should be {key.key_id.hex()}"

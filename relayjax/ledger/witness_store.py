@@ -23,7 +23,7 @@ from pathlib import Path
 from threading import Lock
 
 from relayjax.errors import ConfigError, FormatError, IntegrityError, WorkdirError
-from relayjax.files import write_atomic
+from relayjax.files import is_temporary, write_atomic
 from relayjax.identity import Keys
 from relayjax.ledger.checkpoint import Checkpoint
 from relayjax.ledger.cosignature import cosign, cosigner_key
@@ -70,10 +70,13 @@ class Witness:
         self._held = open(directory / "lock", "wb")  # noqa: SIM115  (held until `close`)
         try:
             fcntl.flock(self._held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self._last = {log.name: self._recall(log.name) for log in self._logs}
         except OSError as error:
             self._held.close()
             raise WorkdirError(f"{directory}: another witness serves from here; stop it first") from error
+        try:
+            for leftover in filter(is_temporary, list(directory.rglob(".*"))):
+                leftover.unlink()
+            self._last = {log.name: self._recall(log.name) for log in self._logs}
         except BaseException:
             self._held.close()
             raise

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import base64
+import struct
 from itertools import combinations
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,7 +17,7 @@ from relayjax.ledger.checkpoint import Checkpoint, sign_checkpoint
 from relayjax.ledger.cosignature import cosign, cosigner_key
 from relayjax.ledger.note import sign_note, signer_key
 from relayjax.ledger.policy import Endpoint, Policy
-from relayjax.ledger.vkey import COSIGNATURE, VerifierKey
+from relayjax.ledger.vkey import COSIGNATURE, ML_DSA_COSIGNATURE, VerifierKey
 from relayjax.ledger.witness_client import with_cosignatures
 
 KEYS = Keys.derive("log", b"test")
@@ -111,6 +114,34 @@ def test_a_cosignature_is_for_one_text_one_time_and_one_name() -> None:
             policy.verify(bytes(damaged))
 
 
+def test_post_quantum_witnesses_count_as_others_do() -> None:
+    private = MLDSA44PrivateKey.from_seed_bytes(bytes(32))
+    key = VerifierKey("pq.example", ML_DSA_COSIGNATURE, private.public_key().public_bytes_raw())
+    assert VerifierKey.decode(key.encode()) == key
+    policy = Policy.decode(f"log {LOG.encode()}\nwitness pq {key.encode()}\nquorum pq\n".encode())
+
+    def line(origin: bytes, end: int, time: int = 1000, start: int = 0, name: bytes = b"pq.example") -> str:
+        message = b"subtree/v1\n\0" + bytes([len(name)]) + name + struct.pack(">Q", time)
+        message += bytes([len(origin)]) + origin + struct.pack(">QQ", start, end) + b"\7" * 32
+        signature = key.key_id + struct.pack(">Q", time) + private.sign(message)
+        return f"— pq.example {base64.b64encode(signature).decode()}\n"
+
+    good = with_cosignatures(NOTE, [line(ORIGIN.encode(), 3)])
+    assert policy.verify(good).size == 3
+    for bad in (
+        line(b"other.example", 3),
+        line(ORIGIN.encode(), 4),
+        line(ORIGIN.encode(), 3, start=1),
+        line(ORIGIN.encode(), 3, name=b"another"),
+        line(ORIGIN.encode(), 3, time=0),
+    ):
+        with pytest.raises(IntegrityError, match="cosignature"):
+            policy.verify(with_cosignatures(NOTE, [bad]))
+    rest = sign_note("no checkpoint\n", ORIGIN, KEYS) + line(ORIGIN.encode(), 3).encode()
+    with pytest.raises(FormatError, match="no checkpoint"):
+        policy.verify(rest)
+
+
 def test_times_are_from_1_to_2_63() -> None:
     for timestamp in (0, -1, 2**63):
         with pytest.raises(FormatError, match="clock"):
@@ -139,8 +170,8 @@ X1 = VKEYS["X1"].encode()
         (f"witness X1 {X1}\ngroup g 01 X1\nquorum g\n", "neither all"),
         (f"witness X1 {X1}\ngroup g any\nquorum g\n", "defines no"),
         (f"witness X1 {X1}\ngroup g any none\nquorum g\n", "not defined"),
-        (f"witness X1 {LOG.encode()}\nquorum X1\n", "signature type 0x01, expected 0x04"),
-        (f"log {X1}\nquorum none\n", "signature type 0x04, expected 0x01"),
+        (f"witness X1 {LOG.encode()}\nquorum X1\n", "signature type 0x01, not one that a witness has"),
+        (f"log {X1}\nquorum none\n", "signature type 0x04, not one that a log has"),
         (f"log {LOG.encode()}\nlog {LOG.encode()}\nquorum none\n", "twice"),
         (f"log {LOG.encode()} https://a https://b\nquorum none\n", "defines no"),
         ("log relay.example\nquorum none\n", "not NAME"),

@@ -148,7 +148,7 @@ class _Verdict:
     def add(self, inspection: Inspection) -> None:
         """Takes the next tile."""
         tile = inspection.tile
-        if inspection.unsure is not None:  # somebody joined after this was asked for
+        if self._misinformed(inspection):
             inspection = inspect(self.path, tile, self.signers)
         self._by_tiles.add(inspection.stored)
         self._whole = self._whole and inspection.computed is not None
@@ -165,6 +165,12 @@ class _Verdict:
             self._fault = tile, fault[0], fault[1]
         self._prev = inspection.last
         self.signers |= {name: keys for name, keys in inspection.joined.items() if name not in self.signers}
+
+    def _misinformed(self, inspection: Inspection) -> bool:
+        """Whether a tile was inspected before it was known who had joined in those before it."""
+        known = {**inspection.joined, **self.signers}
+        wrong = any(known.get(name) != keys for name, keys in inspection.used.items())
+        return inspection.unsure is not None or wrong
 
     def give(self) -> None:
         """Raises `IntegrityError` unless everything agrees with the signed root."""

@@ -35,7 +35,8 @@ class Inspection:
       last: Digest of the last entry.
       fault: Number of the first entry that is malformed, does not follow the one before, or is signed by
         nobody who may, and what is wrong with it; None if there is none.
-      joined: Who is introduced by an entry here.
+      joined: Who is introduced by an entry here, as far as the signers given tell.
+      used: The keys that signatures here were verified with.
       unsure: Number of the first entry by somebody who joined neither here nor is among the signers given.
       entries: The entries, where they are asked for.
     """
@@ -47,6 +48,7 @@ class Inspection:
     last: str = ""
     fault: tuple[int, str] | None = None
     joined: dict[str, PublicKeys] = field(default_factory=dict)
+    used: dict[str, PublicKeys] = field(default_factory=dict)
     unsure: int | None = None
     entries: Sequence[bytes] = ()
 
@@ -76,12 +78,13 @@ def inspect(path: Path, tile: Tile, signers: Signers | None, keep: bool = False)
         tile,
         stored,
         computed,
-        chain.first,
-        chain.last,
-        chain.fault,
-        joined,
-        chain.unsure,
-        entries if keep else (),
+        prev=chain.first,
+        last=chain.last,
+        fault=chain.fault,
+        joined=joined,
+        used=chain.used,
+        unsure=chain.unsure,
+        entries=entries if keep else (),
     )
 
 
@@ -109,6 +112,7 @@ class _Chain:
         self.signers = signers
         self.first = self.last = ""
         self.fault: tuple[int, str] | None = None
+        self.used: dict[str, PublicKeys] = {}
         self.unsure: int | None = None
         self._index = start
         self._signed = signed
@@ -140,9 +144,21 @@ class _Chain:
         """Verifies who signed an entry; whoever introduces himself signs with the keys that he brings."""
         envelope = entry.envelope
         if envelope.signer not in self.signers:
-            record = records.decode(envelope.payload)
-            if not isinstance(record, Genesis | Join) or record.author != envelope.signer:
+            keys = _introduced(envelope.payload)
+            if keys is None or keys.name != envelope.signer:
                 self.unsure = self._index if self.unsure is None else self.unsure
                 return
-            self.signers[record.author] = PublicKeys(record.author, record.signing, record.receiving)
+            self.signers[keys.name] = keys
+        self.used[envelope.signer] = self.signers[envelope.signer]
         verify_envelope(envelope, self.signers[envelope.signer])
+
+
+def _introduced(payload: bytes) -> PublicKeys | None:
+    """The keys that a record introduces its author with, if it does."""
+    try:
+        record = records.decode(payload)
+    except FormatError:
+        return None
+    if isinstance(record, Genesis | Join):
+        return PublicKeys(record.author, record.signing, record.receiving)
+    return None

@@ -11,13 +11,15 @@ from pathlib import Path
 
 import pytest
 
+from relayjax import records
 from relayjax.errors import IntegrityError
-from relayjax.identity import Keys, sign
+from relayjax.identity import Envelope, Keys, sign
 from relayjax.ledger import Entry, Log, audit_log, chain, verify_chain
 from relayjax.ledger.audit import verify_log
 from relayjax.ledger.checkpoint import Checkpoint, sign_checkpoint
 from relayjax.ledger.note import sign_note
 from relayjax.ledger.tiles import decode_bundle, encode_bundle
+from relayjax.records import Join
 
 KEYS = Keys.derive("log", b"test")
 ADA = Keys.derive("ada", b"test")
@@ -209,3 +211,26 @@ def test_a_record_signed_by_another_or_by_nobody_known_is_named(
         with pytest.raises(IntegrityError, match=f"entry {at}: ") as caught:
             verify_log(path, ORIGIN, KEYS.public, workers=0)
         assert caught.value.where.endswith(f"entry {at}")
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_who_joins_under_a_name_that_is_taken_signs_nothing(tmp_path: Path, workers: int) -> None:
+    def join(keys: Keys) -> Envelope:
+        public = keys.public
+        return sign(records.encode(Join(keys.name, "trainer", public.signing, public.receiving)), keys)
+
+    honest, impostor, late = ADA, Keys.derive("ada", b"impostor"), Keys.derive("late", b"test")
+    envelopes = [join(honest), *(sign(b"%d" % i, honest) for i in range(1, 1100)), join(late)]
+    envelopes += [sign(b"late", late)] * 300
+    path = _make(tmp_path / "sound", chain(envelopes))
+    assert verify_log(path, ORIGIN, KEYS.public, workers=workers).size == len(envelopes)
+    taken = [join(impostor), *(sign(b"x", impostor) for _ in range(600))]  # fills a tile that has no other
+    for at, rest in ((1030, taken), (1024, taken), (1310, taken[1:])):
+        path = _make(tmp_path / str(at), chain([*envelopes[:at], *rest]))
+        with pytest.raises(IntegrityError) as caught:
+            verify_log(path, ORIGIN, KEYS.public, workers=workers)
+        assert caught.value.where.endswith(f", entry {at}")
+    path = _make(tmp_path / "early", chain([*envelopes[:900], envelopes[-1], *envelopes[900:]]))
+    with pytest.raises(IntegrityError, match="has not joined") as caught:
+        verify_log(path, ORIGIN, KEYS.public, workers=workers)
+    assert caught.value.where.endswith(", entry 900")

@@ -4,9 +4,9 @@
 
 appends   entries a second that are durable, signatures and chain made before, in batches of several sizes;
           the median of several runs.
-verify    seconds for `verify_log`: every bit of every file, the tree, the chain, the signature of each
-          record; with two processes and with one. Where others use the machine, too, CPU seconds tell more.
-          Memory is the peak resident set of each process.
+verify    seconds for `verify_log` with two processes: every bit of every file, the tree, the chain, the
+          signature of each record. Where others use the machine, too, CPU seconds tell more; beside them,
+          what as many bare Ed25519 verifications take. Memory is the peak resident set of each process.
 proofs    milliseconds for an inclusion proof from the files of the log, nothing cached by us, and for
           verifying it; over random entries.
 
@@ -30,6 +30,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from blake3 import blake3
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from rich.console import Console
 from rich.table import Table
 
@@ -45,7 +46,9 @@ from relayjax.records import Commit, Join
 ORIGIN = "relay.example/benchmark"
 BATCHES = (16, 64, 256, 1024)
 MEMBERS = 12
+WORKERS = 2
 REPEATS = 5
+SIGNATURES = 10_000
 PROOFS = 400
 _LOG = Keys.derive("log", b"benchmark")
 _MEMBERS = [Keys.derive(f"p{i}", b"benchmark") for i in range(MEMBERS)]
@@ -110,9 +113,18 @@ def verify_here(path: str, workers: int) -> None:
     verify_log(Path(path), ORIGIN, _LOG.public, workers=workers)
     seconds = time.perf_counter() - start
     own, children = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    signature, key = (
+        _LOG.sign(path.encode()),
+        Ed25519PublicKey.from_public_bytes(bytes.fromhex(_LOG.public.signing)),
+    )
+    start = time.process_time()
+    for _ in range(SIGNATURES):
+        key.verify(signature, path.encode())
+    _, checkpoint = read_checkpoint(Path(path), ORIGIN, _LOG.public.signing)
     figures = {
         "seconds": seconds,
         "CPU seconds": sum(usage.ru_utime + usage.ru_stime for usage in (own, children)),
+        "of them for signatures": (time.process_time() - start) / SIGNATURES * checkpoint.size,
         "MiB": own.ru_maxrss / 1024,
         "MiB of a worker": children.ru_maxrss / 1024,
     }
@@ -153,7 +165,7 @@ def main() -> None:
         build(path, options.entries)
         figures = {
             "appends": {str(batch): appends(Path(temporary), batch, REPEATS) for batch in BATCHES},
-            "verify": {str(workers): verify(path, workers) for workers in (2, 0)},
+            "verify": {str(WORKERS): verify(path, WORKERS)},
             "proofs": {str(options.entries): proofs(path, PROOFS)},
         }
     titles = {"appends": "batch", "verify": "workers", "proofs": "entries"}

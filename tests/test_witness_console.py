@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import http.client
 import io
+import random
 import shutil
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,9 +23,13 @@ from relayjax.audit import read_ledger
 from relayjax.errors import ConfigError, FormatError, IntegrityError, RelayError, SplitViewError, WorkdirError
 from relayjax.identity import Keys
 from relayjax.ledger import Log
+from relayjax.ledger.checkpoint import Checkpoint, sign_checkpoint
 from relayjax.ledger.cosignature import cosigner_key
-from relayjax.ledger.note import signer_key
+from relayjax.ledger.evidence import watch
+from relayjax.ledger.merkle import Tree, leaf_hash
+from relayjax.ledger.note import signer_key, verify_note
 from relayjax.ledger.policy import Endpoint, Policy
+from relayjax.ledger.witness_client import ask
 from relayjax.trust_console import check_evidence, check_ledger, check_receipt, policy_of, write_receipts
 from relayjax.witness_console import cosign, read_policy, serve
 from relayjax.workdir import Workdir
@@ -149,8 +157,6 @@ def test_a_run_that_shows_another_history_is_caught_by_who_has_seen_it(
     forked.append([*ledger.entries[:-1], b"another last entry"], keys)
     backend.verify(tiny_snapshots[3], seen=tmp_path / "two" / "seen")
     policy = policy_of(ledger.origin, ledger.signer.signing)
-    from relayjax.ledger.evidence import watch
-
     with pytest.raises(SplitViewError, match="two roots"):
         watch(tmp_path / "two" / "seen", forked.signed_checkpoint, policy.logs[0].key)
     (file,) = (tmp_path / "two").glob("split-view-*.json")
@@ -184,3 +190,49 @@ def test_what_can_be_no_witness_is_refused(tiny_run: Path, tmp_path: Path) -> No
         read_policy(tmp_path / "policy")
     with pytest.raises(ConfigError, match="64 hex"):
         policy_of("relay.example", "xyz")
+
+
+@pytest.mark.slow
+def test_killed_again_and_again_under_load_a_witness_tells_one_history(tmp_path: Path) -> None:
+    keys = Keys.derive("log", b"test")
+    origin, rng, stop = "relay.example/load", random.Random(0), threading.Event()
+    logs = _file(tmp_path / "logs", Policy("none", (Endpoint(signer_key(origin, keys.public.signing)),)))
+    trees = [Tree([leaf_hash(b"%d %d" % (side, i)) for i in range(5000)]) for side in range(2)]
+    cosigned: list[tuple[int, int, int]] = []  # time, size, side
+    where: list[Endpoint] = []
+
+    def grow(side: int) -> None:
+        size = 1
+        while size <= 5000 and not stop.is_set():
+            note = sign_checkpoint(Checkpoint(origin, size, trees[side].root(size)), keys)
+            try:
+                line = ask(note, where[0], lambda old, size=size: trees[side].prove_consistency(old, size))
+            except RelayError:  # it has gone on without this thread, or with the other side
+                size += 1
+                continue
+            except (OSError, http.client.HTTPException):  # killed
+                time.sleep(0.02)
+                continue
+            when = verify_note(note + line.encode(), [where[0].key]).signers[where[0].key]
+            cosigned.append((when, size, side))
+            size += 1
+
+    threads = [threading.Thread(target=grow, args=(side,)) for side in (0, 0, 1, 1)]
+    for life in range(8):
+        with _witness(tmp_path, "w1", logs) as (process, endpoint):
+            where[:] = [endpoint]
+            if life == 0:
+                for thread in threads:
+                    thread.start()
+            time.sleep(0.3 + rng.random())
+            process.send_signal(signal.SIGKILL)
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert len(cosigned) > 20
+    assert len({side for _, _, side in cosigned}) == 1
+    latest = 0
+    for when in sorted({when for when, _, _ in cosigned}):
+        sizes = [size for time_, size, _ in cosigned if time_ == when]
+        assert min(sizes) >= latest
+        latest = max(sizes)

@@ -7,6 +7,7 @@
     ├── IntegrityError     well-formed bytes that are not the ones that were signed or recorded
     ├── ProtocolError      a record that the rules do not allow in the present state
     ├── AccessError        sealed bytes and no key among those given that opens them
+    ├── DiskError          the disk is full, broken, read-only or does not let us
     └── WorkdirError       a run directory that is locked, belongs to another run, or is no run
 
 A frontend catches `RelayError`; everything else that escapes is a defect of ours.
@@ -50,6 +51,10 @@ class ProtocolError(RelayError):
 
 class AccessError(RelayError):
     """None of the keys at hand opens these sealed bytes."""
+
+
+class DiskError(RelayError):
+    """The disk refused to read or to write; what was durable before still is."""
 
 
 class WorkdirError(RelayError):

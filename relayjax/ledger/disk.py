@@ -1,10 +1,11 @@
-"""Reading a log's directory: which files there are, the checkpoint, a bundle of entries."""
+"""A log's directory: which files there are, the checkpoint, a bundle of entries."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from relayjax.errors import FormatError, IntegrityError
+from relayjax import files
+from relayjax.errors import DiskError, FormatError, IntegrityError
 from relayjax.ledger.checkpoint import Checkpoint, verify_checkpoint
 from relayjax.ledger.tiles import Tile, decode_bundle, paths_of, tiles_of
 
@@ -28,11 +29,9 @@ def read(file: Path) -> bytes:
       IntegrityError: It is missing or the disk can't read it.
     """
     try:
-        return file.read_bytes()
-    except OSError as error:
-        raise IntegrityError(
-            str(file), f"can't be read ({error.strerror}); restore it from a copy"
-        ) from error
+        return files.read(file)
+    except DiskError as error:
+        raise IntegrityError(str(file), f"can't be read ({error}); restore it from a copy") from error
 
 
 def read_checkpoint(path: Path, origin: str, public_key: str) -> tuple[bytes, Checkpoint]:
@@ -67,3 +66,14 @@ def read_bundle(path: Path, tile: Tile) -> tuple[list[bytes], str]:
     if len(entries) != tile.width:
         return entries, f"it holds {len(entries)} entries, expected {tile.width}"
     return entries, ""
+
+
+def remove(file: Path) -> None:
+    """Deletes a file, and its directory if empty; a power cut may undo that, opening the log redoes it.
+
+    Raises:
+      DiskError: The disk refused.
+    """
+    files.remove(file)
+    if not any(file.parent.iterdir()):
+        files.remove_tree(file.parent)

@@ -15,7 +15,14 @@ from relayjax.errors import ConfigError, IntegrityError, WorkdirError
 from relayjax.files import is_temporary, write_atomic, write_many
 from relayjax.identity import Keys
 from relayjax.ledger.checkpoint import Checkpoint, sign_checkpoint
-from relayjax.ledger.disk import CHECKPOINT, expected_files, present_files, read_bundle, read_checkpoint
+from relayjax.ledger.disk import (
+    CHECKPOINT,
+    expected_files,
+    present_files,
+    read_bundle,
+    read_checkpoint,
+    remove,
+)
 from relayjax.ledger.entry import FIRST_PREV, digest
 from relayjax.ledger.merkle import EMPTY_ROOT, Tree, leaf_hash
 from relayjax.ledger.proof import Receipt
@@ -94,7 +101,7 @@ class Log:
             )
         for name in present - expected:
             if name.startswith("tile/") or is_temporary(Path(name)):
-                _remove(path / name)
+                remove(path / name)
         return log
 
     @property
@@ -135,7 +142,7 @@ class Log:
           FormatError: An entry is too long. Nothing has changed.
           ConfigError: The keys are not those of this log. Nothing has changed.
           WorkdirError: An earlier append failed.
-          OSError: The disk refused. The log must be opened again.
+          DiskError: The disk refused. The log must be opened again.
         """
         if self._broken:
             raise WorkdirError(
@@ -159,7 +166,7 @@ class Log:
         self._note = note
         self._broken = False
         for name in paths_of(superseded(self.size, old)):
-            _remove(self.path / name)
+            remove(self.path / name)
         return checkpoint
 
     def prove(self, index: int) -> Receipt:
@@ -180,10 +187,3 @@ class Log:
             if tile.level == 0:
                 files[self.path / tile.bundle_path] = encode_bundle(self._entries[span])
         return files
-
-
-def _remove(file: Path) -> None:
-    """Deletes a file, and its directory if empty; a power cut may undo that, `open` redoes it."""
-    file.unlink(missing_ok=True)
-    if not any(file.parent.iterdir()):
-        file.parent.rmdir()

@@ -14,7 +14,7 @@ import errno
 import os
 import random
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -90,7 +90,7 @@ class Memory:
 
     def do(self, operation: Operation) -> None:
         """Does one operation to the memory; it must be possible."""
-        *above, name = operation.path or ("",)
+        *above, name = operation.path or (".",)
         folder = self.folder(above)
         match operation.name:
             case "create":
@@ -122,7 +122,8 @@ class Memory:
 
     def write(self, directory: Path) -> None:
         """Writes what programs see as real files into a directory that is emptied before."""
-        shutil.rmtree(directory, ignore_errors=True)
+        if directory.exists():
+            shutil.rmtree(directory)
         for parts, node in self.walk():
             path = directory.joinpath(*parts)
             if isinstance(node, File):
@@ -194,6 +195,7 @@ class SimulatedDisk(Filesystem):
     """
 
     def __init__(self, root: Path, before: Sequence[Operation] = (), fault: Fault | None = None):
+        root.mkdir(parents=True, exist_ok=True)
         self.root, self.fault = root, fault or Fault()
         self.done: list[Operation] = list(before)
         self.count = self.writes = self.reads = 0
@@ -288,7 +290,7 @@ class SimulatedDisk(Filesystem):
 
     def _remember(self, name: str, path: Path, data: bytes = b"", target: str = "") -> None:
         parts = path.relative_to(self.root).parts
-        if "scratch" not in parts[:-1] and parts[-1:] != ("scratch",):
+        if "scratch" not in parts:
             self.done.append(Operation(name, parts, data, target))
 
 
@@ -298,6 +300,3 @@ def _put(names: dict[str, File | Folder], change: dict[str, File | Folder | None
             names.pop(name, None)
         else:
             names[name] = node
-
-
-Listener = Callable[[object], None]

@@ -54,7 +54,17 @@ class AccessError(RelayError):
 
 
 class DiskError(RelayError):
-    """The disk refused to read or to write; what was durable before still is."""
+    """The disk refused to read or to write; what was durable before still is.
+
+    Attributes:
+      where: the file or directory.
+      problem: what the disk said.
+    """
+
+    def __init__(self, where: str, problem: str, remedy: str):
+        super().__init__(f"{where}: {problem}; {remedy}")
+        self.where = where
+        self.problem = problem
 
 
 class WorkdirError(RelayError):

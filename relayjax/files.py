@@ -30,6 +30,7 @@ _REMEDIES = {
     errno.ENOSPC: "free some space and go on with the same command",
     errno.EDQUOT: "free some space or raise the quota, and go on with the same command",
     errno.EFBIG: "raise the limit of file sizes and go on with the same command",
+    errno.ENOTDIR: "move the file away that is in the place of a directory",
     errno.EROFS: "make the disk writable, or choose another place",
     errno.EACCES: "ask for the permission, or choose another place",
     errno.EPERM: "ask for the permission, or choose another place",
@@ -242,7 +243,9 @@ def _make_directory(directory: Path, mode: int) -> set[Path]:
             _filesystem.make_directory(path, mode if path == directory else 0o755)
         except FileExistsError:  # another process was faster
             if not path.is_dir():
-                raise DiskError(f"{path}: is no directory; move it away or choose another place") from None
+                raise DiskError(
+                    str(path), "is no directory", "move it away or choose another place"
+                ) from None
         except OSError as error:
             raise _refused(path, error) from error
     return {path.parent for path in missing}
@@ -256,5 +259,4 @@ def _try(path: Path, operation: Callable[..., T], *arguments: object) -> T:
 
 
 def _refused(path: Path, error: OSError) -> DiskError:
-    reason = error.strerror or str(error)
-    return DiskError(f"{path}: {reason}; {_REMEDIES.get(error.errno or 0, _REMEDY)}")
+    return DiskError(str(path), error.strerror or str(error), _REMEDIES.get(error.errno or 0, _REMEDY))

@@ -28,6 +28,7 @@ from relayjax.pack import ModelVersion, encode_pack, verify_pack
 from relayjax.weights import CARRIED, digest
 
 _MULTIPLE = 256
+_REMEDY = "see that the disk has space and works, then go on with the same command"
 
 # Orbax warns at every save that there are no OCDBT files to merge; that is what was asked for.
 logging.getLogger("absl").addFilter(lambda record: "OCDBT" not in record.getMessage())
@@ -53,9 +54,7 @@ def pack(theta: np.ndarray | jax.Array, version: ModelVersion, scratch: Path) ->
             with _checkpointer() as checkpointer:
                 checkpointer.save(folder, args=ocp.args.PyTreeSave({"weights": padded}))
         except Exception as error:  # TensorStore says in words of its own that a disk is full
-            raise DiskError(
-                f"{folder}: Orbax can't save there ({str(error)[:200]}); see to the disk"
-            ) from error
+            raise DiskError(str(folder), f"Orbax can't save there ({str(error)[:200]})", _REMEDY) from error
         saved = {
             path.relative_to(folder).as_posix(): files.read(path)
             for path in sorted(folder.rglob("*"))
@@ -97,7 +96,7 @@ def unpack(data: bytes, version: ModelVersion, scratch: Path, sharding: Sharding
         except MemoryError:
             raise  # no forgery
         except OSError as error:
-            raise DiskError(f"{folder}: can't be read back ({error}); see to the disk") from error
+            raise DiskError(str(folder), f"can't be read back ({error})", _REMEDY) from error
         except Exception as error:  # Orbax and TensorStore have no base class of their own
             raise IntegrityError(where, f"Orbax cannot restore it ({str(error)[:200]})") from error
     theta = padded[: version.size]

@@ -31,7 +31,8 @@ def read(file: Path) -> bytes:
     try:
         return files.read(file)
     except DiskError as error:
-        raise IntegrityError(str(file), f"can't be read ({error}); restore it from a copy") from error
+        problem = f"can't be read ({error.problem}); restore it from a copy"
+        raise IntegrityError(str(file), problem) from error
 
 
 def read_checkpoint(path: Path, origin: str, public_key: str) -> tuple[bytes, Checkpoint]:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from faults.relays import Undisturbed, small
 
 
 @pytest.fixture(scope="session")
@@ -17,3 +18,9 @@ def memory_backed() -> Iterator[Path]:
     directory = Path(tempfile.mkdtemp(prefix="relayjax-", dir=memory if memory.is_dir() else None))
     yield directory
     shutil.rmtree(directory)
+
+
+@pytest.fixture(scope="session")
+def undisturbed(compiled_once: None, memory_backed: Path) -> Undisturbed:
+    """The small relay, played to its end with nothing in its way."""
+    return Undisturbed.of(small(), memory_backed / "undisturbed")

@@ -1,11 +1,12 @@
 """A disk that numbers what is done to it, fails when told to, and can lose whatever was not flushed.
 
-`Memory` is what the disk knows, without any real file: of every file the content that programs see and the one
-that was flushed; of every directory the names that programs see, the flushed ones, and the changes in between.
-A power cut keeps what was flushed, and of the rest what its fate says.
+`Memory` is what the disk knows, without any real file: of every file the content that programs see and the
+flushed one; of every directory the names that programs see, the flushed ones, and the changes in between. A
+power cut keeps what was flushed, and of the rest what its fate says.
 
-`SimulatedDisk` puts it under RelayJAX's file layer: each operation is done to real files, for programs to read, and
-to the memory. What lies in a `scratch` directory is not remembered: no run may need it after its process.
+`SimulatedDisk` puts it under RelayJAX's file layer: each operation is done to real files, for programs to
+read, and to the memory. What lies in a `scratch` directory is not remembered: nobody may need it after its
+process.
 """
 
 from __future__ import annotations
@@ -28,14 +29,10 @@ FATES = ("killed", "cut", "names", "reordered", "torn")
     killed     all that programs saw: the machine went on
     cut        only what was flushed: the power failed
     names      every change of names, but of the contents only what was flushed
-    reordered  any choice among the changes of names of each directory, in any order of directories; of contents
-               that were not flushed nothing, zeros, a part, or all
+    reordered  any choice among the changes of names of each directory, as if they had been done in another
+               order; of contents that were not flushed nothing, zeros, a part, or all
     torn       as killed, in the middle of the last write
 """
-
-
-class Died(BaseException):
-    """The process ends here: nothing that follows reaches the disk."""
 
 
 @dataclass(eq=False)
@@ -176,9 +173,9 @@ class Fault:
     """What goes wrong, from which operation on.
 
     Attributes:
-      kind: "EIO": the disk refuses this one; "ENOSPC": it is full from here on; "short": it writes half of what
-        it is given; "die": the process ends before it; "none": nothing.
-      at: number of the operation, from 1; for "short", of the write.
+      kind: "EIO": the disk refuses this one; "ENOSPC": it is full from here on; "short": it writes half of
+        what it is given; "read": it can't read; "none": nothing.
+      at: number of the operation, from 1; for "short" and "read", of the write or read.
     """
 
     kind: str = "none"
@@ -281,8 +278,6 @@ class SimulatedDisk(Filesystem):
         """Counts an operation that is to come, or does not let it happen."""
         self.count += 1
         kind, at = self.fault.kind, self.fault.at
-        if kind == "die" and self.count >= at:
-            raise Died
         if kind == "EIO" and self.count == at:
             raise OSError(errno.EIO, os.strerror(errno.EIO))
         if kind == "ENOSPC" and self.count >= at and name in ("create", "append", "write", "make_directory"):

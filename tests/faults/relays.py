@@ -1,9 +1,9 @@
 """A relay of milliseconds to break, and what must hold when it goes on.
 
-    No acknowledged leg is lost: every round that was announced is in the log again, with all its artefacts.
-    No wrong weights are restored: the head that a run goes on from is the undisturbed run's, bit for bit.
-    Only typed errors: whatever is raised is a `RelayError`.
-    One end: the finished run has the root of the undisturbed one.
+No acknowledged leg is lost: every round that was announced is in the log again, with all its artefacts.
+No wrong weights are restored: the head that a run goes on from is the undisturbed run's, bit for bit.
+Only typed errors: whatever is raised is a `RelayError`.
+One end: the finished run has the root of the undisturbed one.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from faults.disk import Died, Operation, SimulatedDisk
+from faults.disk import Operation, SimulatedDisk
+
 from relayjax import backend, config, files
 from relayjax.audit import audit
 from relayjax.config import Config
@@ -46,7 +47,7 @@ class Played:
 
     Attributes:
       operations: all that reached the disk, from the first one on.
-      acknowledged: after how many of them a round was announced, or seen to be settled when the run was opened.
+      acknowledged: after how many of them a round was announced, or seen to be settled by who opened the run.
       count, writes, reads: how many operations were tried.
       error: why it ended early, if it did.
     """
@@ -56,7 +57,7 @@ class Played:
     count: int
     writes: int
     reads: int
-    error: BaseException | None
+    error: RelayError | None
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,7 @@ def play(config: Config, disk: SimulatedDisk, rounds: int | None = None) -> Play
       rounds: play so many rounds only.
     """
     acknowledged: dict[int, int] = {}
-    error: BaseException | None = None
+    error: RelayError | None = None
 
     def listen(event: Event) -> None:
         if isinstance(event, Settled):
@@ -134,7 +135,7 @@ def play(config: Config, disk: SimulatedDisk, rounds: int | None = None) -> Play
                 while not run.finished and (rounds is None or len(acknowledged) <= rounds):
                     run.step(overlap=rounds is None)
                 run.flush()
-        except (Died, RelayError) as raised:
+        except RelayError as raised:
             error = raised
     return Played(tuple(disk.done), acknowledged, disk.count, disk.writes, disk.reads, error)
 

@@ -1,7 +1,7 @@
 """A run that ends at any operation, whatever the disk then remembers, goes on as if nothing had happened.
 
-One undisturbed run is recorded, operation by operation. What a disk holds after its first n operations and a crash is
-then made from the record, without playing them again, and a process goes on from there.
+One undisturbed run is recorded, operation by operation. What a disk holds after its first n operations and a
+crash is then made from the record, without playing them again, and a process goes on from there.
 """
 
 from __future__ import annotations
@@ -11,19 +11,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
-
 from faults.disk import FATES, Memory, Operation, SimulatedDisk
-from faults.relays import Played, Undisturbed, acknowledged_by, play, small
+from faults.relays import Played, Undisturbed, acknowledged_by, play
 
 pytestmark = pytest.mark.usefixtures("compiled_once")
 
 Case = tuple[int, str]
 """After how many operations the process ends, and what is there then."""
-
-
-@pytest.fixture(scope="module")
-def undisturbed(compiled_once: None, memory_backed: Path) -> Undisturbed:
-    return Undisturbed.of(small(), memory_backed / "undisturbed")
 
 
 def test_a_run_goes_on_after_a_crash(undisturbed: Undisturbed, memory_backed: Path):
@@ -58,9 +52,7 @@ def test_a_run_goes_on_after_any_second_crash(undisturbed: Undisturbed, memory_b
     assert tried > 1_000
 
 
-def crashes(
-    operations: Sequence[Operation], first: int = 0, fates: Iterable[str] = FATES
-) -> Iterator[Case]:
+def crashes(operations: Sequence[Operation], first: int = 0, fates: Iterable[str] = FATES) -> Iterator[Case]:
     """Every crash after so many operations that makes a difference."""
     for n in range(first, len(operations) + 1):
         for fate in fates:
@@ -69,7 +61,7 @@ def crashes(
 
 
 def second_starts(operations: Sequence[Operation]) -> list[int]:
-    """Where a first process is killed: at the operations that commit something, and right before and after."""
+    """Where a first process is killed: at operations that commit something, and right before and after."""
     commits = [
         n
         for n, operation in enumerate(operations)

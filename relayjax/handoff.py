@@ -123,11 +123,11 @@ def parameters(data: bytes, version: ModelVersion) -> dict[str, np.ndarray]:
 
 @contextmanager
 def _emptied(folder: Path) -> Iterator[Path]:
-    """A folder, absolute, that is not there yet, and is gone afterwards."""
+    """Where a checkpoint can lie, absolute; it and what Orbax puts beside it are gone afterwards."""
     folder = folder.absolute()
     files.remove_tree(folder)
     try:
-        yield folder
+        yield folder / "checkpoint"
     finally:
         with suppress(DiskError):  # whoever owns the scratch directory empties it
             files.remove_tree(folder)

@@ -67,14 +67,3 @@ def read_bundle(path: Path, tile: Tile) -> tuple[list[bytes], str]:
     if len(entries) != tile.width:
         return entries, f"it holds {len(entries)} entries, expected {tile.width}"
     return entries, ""
-
-
-def remove(file: Path) -> None:
-    """Deletes a file, and its directory if empty; a power cut may undo that, opening the log redoes it.
-
-    Raises:
-      DiskError: The disk refused.
-    """
-    files.remove(file)
-    if not any(file.parent.iterdir()):
-        files.remove_tree(file.parent)

@@ -12,17 +12,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from relayjax.errors import ConfigError, IntegrityError, WorkdirError
-from relayjax.files import is_temporary, write_atomic, write_many
+from relayjax.files import is_temporary, remove, remove_tree, write_atomic, write_many
 from relayjax.identity import Keys
 from relayjax.ledger.checkpoint import Checkpoint, sign_checkpoint
-from relayjax.ledger.disk import (
-    CHECKPOINT,
-    expected_files,
-    present_files,
-    read_bundle,
-    read_checkpoint,
-    remove,
-)
+from relayjax.ledger.disk import CHECKPOINT, expected_files, present_files, read_bundle, read_checkpoint
 from relayjax.ledger.entry import FIRST_PREV, digest
 from relayjax.ledger.merkle import EMPTY_ROOT, Tree, leaf_hash
 from relayjax.ledger.proof import Receipt
@@ -101,7 +94,7 @@ class Log:
             )
         for name in present - expected:
             if name.startswith("tile/") or is_temporary(Path(name)):
-                remove(path / name)
+                _remove(path / name)
         return log
 
     @property
@@ -166,7 +159,7 @@ class Log:
         self._note = note
         self._broken = False
         for name in paths_of(superseded(self.size, old)):
-            remove(self.path / name)
+            _remove(self.path / name)
         return checkpoint
 
     def prove(self, index: int) -> Receipt:
@@ -187,3 +180,10 @@ class Log:
             if tile.level == 0:
                 files[self.path / tile.bundle_path] = encode_bundle(self._entries[span])
         return files
+
+
+def _remove(file: Path) -> None:
+    """Deletes a file, and its directory if empty; a power cut may undo that, `open` redoes it."""
+    remove(file)
+    if not any(file.parent.iterdir()):
+        remove_tree(file.parent)

@@ -1,4 +1,4 @@
-"""A log's directory: which files there are, the checkpoint, a bundle of entries."""
+"""Reading a log's directory: which files there are, the checkpoint, a bundle of entries."""
 
 from __future__ import annotations
 

@@ -290,6 +290,14 @@ def test_hostile_metrics_are_dropped_or_refused(tiny_copy: Path):
         assert len(workdir.read_metrics(8)) == 8
 
 
+def test_figures_that_a_power_cut_has_damaged_do_not_hold_a_run_up(tiny_config: ConfigMaker, tiny_copy: Path):
+    metrics = tiny_copy / "metrics.jsonl"
+    lines = metrics.read_bytes().splitlines(keepends=True)
+    metrics.write_bytes(b"".join([*lines[:3], bytes(len(lines[3])) + b"\n", *lines[4:]]))
+    backend.open_run(tiny_config(), tiny_copy).close()
+    assert metrics.read_bytes() == b"".join([*lines[:3], *lines[4:]])
+
+
 def test_who_diverges_loses_its_deposit_and_the_relay_goes_on(tiny_config: ConfigMaker, tmp_path: Path):
     overrides = {"leg.learning_rate": "1e30", "relay.rounds": "3", "relay.braid_rounds": "1"}
     past = play(tiny_config(overrides), tmp_path / "run")

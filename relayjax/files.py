@@ -116,13 +116,17 @@ def write_scratch(path: Path, data: bytes) -> None:
         _try(path, _filesystem.close, descriptor)
 
 
-def read(path: Path) -> bytes:
+def read(path: Path, limit: int = -1) -> bytes:
     """Returns the content of a file.
+
+    Args:
+      path: Its name.
+      limit: Return at most its first so many bytes; all of them if negative.
 
     Raises:
       DiskError: It can't be read.
     """
-    return _try(path, _filesystem.read, path)
+    return _try(path, _filesystem.read, path, limit)
 
 
 def make_directory(path: Path, *, mode: int = 0o755) -> None:

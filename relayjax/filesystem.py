@@ -69,6 +69,7 @@ class Filesystem:
         finally:
             os.close(descriptor)
 
-    def read(self, path: Path) -> bytes:
-        """Returns a file's content. Changes nothing, but may fail like all the others."""
-        return path.read_bytes()
+    def read(self, path: Path, limit: int = -1) -> bytes:
+        """Returns a file's content, at most its first `limit` bytes. Changes nothing, but may fail as well."""
+        with open(path, "rb") as file:
+            return file.read(limit)

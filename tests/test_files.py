@@ -139,5 +139,6 @@ def test_an_error_says_what_to_do(tmp_path: Path):
     full = files.using(SimulatedDisk(tmp_path, fault=Fault("ENOSPC", 1)))
     with full, pytest.raises(DiskError, match="No space left on device; free some space"):
         write_atomic(tmp_path / "other", b"x")
+    assert files.read(tmp_path / "file", 3) == b""
     with pytest.raises(DiskError, match="No such file"):
         files.read(tmp_path / "missing")

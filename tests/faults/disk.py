@@ -268,11 +268,11 @@ class SimulatedDisk(Filesystem):
             self._step("fsync_directory", path)
             self._remember("fsync_directory", path)
 
-    def read(self, path: Path) -> bytes:
+    def read(self, path: Path, limit: int = -1) -> bytes:
         self.reads += 1
         if self.fault.kind == "read" and self.reads == self.fault.at:
             raise OSError(errno.EIO, os.strerror(errno.EIO))
-        return super().read(path)
+        return super().read(path, limit)
 
     def _step(self, name: str, path: Path) -> None:
         """Counts an operation that is to come, or does not let it happen."""

@@ -18,7 +18,7 @@ test: lint types  ## install, then linter, formatter, type checker and the fast 
 	$(BIN)/pytest
 
 test-slow: .venv/dev  ## the proofs that take minutes: kills, bit flips, five seeds
-	$(BIN)/pytest -m slow
+	$(BIN)/pytest -m "slow and not faults"
 
 faults: .venv/dev  ## crashes, disk errors and flipped bits at every operation, about half an hour
 	$(BIN)/pytest -m faults -s tests/faults

@@ -54,6 +54,7 @@ assert not elsewhere, elsewhere
 """
 
 
+@pytest.mark.slow
 @pytest.mark.faults
 def test_nothing_is_written_past_the_file_layer(tmp_path: Path):
     command = [sys.executable, "-c", PROGRAM, str(tmp_path / "run"), str(Path(__file__).parents[1])]

@@ -70,6 +70,6 @@ class Filesystem:
             os.close(descriptor)
 
     def read(self, path: Path, limit: int = -1) -> bytes:
-        """Returns a file's content, at most its first `limit` bytes. Changes nothing, but may fail as well."""
+        """Returns a file's content, at most its first `limit` bytes. Changes nothing, but may fail, too."""
         with open(path, "rb") as file:
             return file.read(limit)

@@ -111,7 +111,12 @@ class Workdir:
                 f"{self.path}: holds other files ({foreign[0]}, ...); choose another --workdir"
             )
         self._prepare()
-        with open(self.lock, "rb") as lock:
+        try:
+            opened = open(self.lock, "rb")  # noqa: SIM115  (closed below)
+        except OSError as error:
+            problem = f"can't be opened ({error.strerror}); see what it is and whose"
+            raise WorkdirError(f"{self.lock}: {problem}") from error
+        with opened as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 mine = os.path.samestat(os.fstat(lock.fileno()), self.lock.stat())
@@ -132,9 +137,12 @@ class Workdir:
         """Sees to it that there is a directory with a lock in it, and that a power cut can't take them."""
         files.make_directory(self.path)
         if not self.exists:  # whoever created it may have been killed before it was durable
-            for parent in self.path.absolute().parents:
-                if os.access(parent, os.R_OK):
-                    files.sync_directory(parent)
+            parent, *farther = self.path.absolute().parents
+            if os.access(parent, os.R_OK):
+                files.sync_directory(parent)
+            for directory in farther:
+                with suppress(DiskError):  # not ours to read, or a file system that can't
+                    files.sync_directory(directory)
         files.touch(self.lock)
 
     def _clean(self) -> None:

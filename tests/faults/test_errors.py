@@ -11,7 +11,7 @@ from faults.disk import Fault, Memory, SimulatedDisk
 from faults.relays import Undisturbed, acknowledged_by, play, small
 
 from relayjax import backend, files
-from relayjax.errors import DiskError, RelayError
+from relayjax.errors import DiskError, RelayError, WorkdirError
 
 pytestmark = pytest.mark.usefixtures("compiled_once")
 
@@ -57,6 +57,10 @@ def test_a_file_in_the_way_is_named(tmp_path: Path):
     (tmp_path / "run" / "lock").touch()
     (tmp_path / "run" / "store").write_text("mine")
     with pytest.raises(DiskError, match=r"store/.*: Not a directory; move the file away"):
+        backend.open_run(small(), tmp_path / "run")
+    (tmp_path / "run" / "lock").unlink()
+    (tmp_path / "run" / "lock").mkdir()
+    with pytest.raises(WorkdirError, match=r"lock: can't be opened"):
         backend.open_run(small(), tmp_path / "run")
 
 

@@ -21,7 +21,8 @@ test-slow: .venv/dev  ## the proofs that take minutes: kills, bit flips, five se
 	$(BIN)/pytest -m "slow and not faults"
 
 faults: .venv/dev  ## crashes, disk errors and flipped bits at every operation, about half an hour
-	$(BIN)/pytest -m faults -s tests/faults
+	@for part in 0 1 2 3 4 5 6 7; do $(BIN)/pytest -m faults -s tests/faults -k part$$part || exit 1; done
+	$(BIN)/pytest -m faults tests/faults/test_tracing.py
 
 lint: .venv/dev  ## linter and formatter
 	$(BIN)/ruff check

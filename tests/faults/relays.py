@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
 from faults.disk import Operation, SimulatedDisk
 
 from relayjax import backend, config, files
@@ -33,6 +34,11 @@ SMALL = {
     "relay.checkpoint_every": "2",
 }
 """Chain and braid rounds, each with and without a model checkpoint."""
+
+PARTS = 8
+
+in_parts = pytest.mark.parametrize("part", range(PARTS), ids=lambda part: f"part{part}")
+"""The full suite in parts, so that `make faults` gives each a process of its own."""
 
 
 @functools.cache

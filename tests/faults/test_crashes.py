@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from faults.disk import FATES, Memory, Operation, SimulatedDisk
-from faults.relays import Played, Undisturbed, acknowledged_by, play
+from faults.relays import PARTS, Played, Undisturbed, acknowledged_by, in_parts, play
 
 pytestmark = pytest.mark.usefixtures("compiled_once")
 
@@ -28,11 +28,13 @@ def test_a_run_goes_on_after_a_crash(undisturbed: Undisturbed, memory_backed: Pa
 
 @pytest.mark.slow
 @pytest.mark.faults
-def test_a_run_goes_on_after_any_crash(undisturbed: Undisturbed, memory_backed: Path):
+@in_parts
+def test_a_run_goes_on_after_any_crash(undisturbed: Undisturbed, memory_backed: Path, part: int):
     played = undisturbed.played
-    tried = go_on(undisturbed, played, crashes(played.operations), memory_backed / "crashed")
-    print(f"\n{tried} crashes of a run, at {len(played.operations)} operations")
-    assert tried > 1_000
+    cases = list(crashes(played.operations))[part::PARTS]
+    tried = go_on(undisturbed, played, cases, memory_backed / "crashed")
+    print(f"\n{tried} crashes of a run of {len(played.operations)} operations")
+    assert tried > 1_000 // PARTS
 
 
 def test_a_run_goes_on_after_a_second_crash(undisturbed: Undisturbed, memory_backed: Path):
@@ -44,14 +46,15 @@ def test_a_run_goes_on_after_a_second_crash(undisturbed: Undisturbed, memory_bac
 
 @pytest.mark.slow
 @pytest.mark.faults
-def test_a_run_goes_on_after_any_second_crash(undisturbed: Undisturbed, memory_backed: Path):
+@in_parts
+def test_a_run_goes_on_after_any_second_crash(undisturbed: Undisturbed, memory_backed: Path, part: int):
     tried = 0
-    for n in second_starts(undisturbed.played.operations):
+    for n in second_starts(undisturbed.played.operations)[part::PARTS]:
         played = resumed(undisturbed, n, memory_backed / "resumed")
         cases = crashes(played.operations, first=n + 1, fates=("cut", "reordered"))
         tried += go_on(undisturbed, played, cases, memory_backed / "crashed")
     print(f"\n{tried} crashes of runs that had been killed before")
-    assert tried > 1_000
+    assert tried > 1_000 // PARTS
 
 
 def crashes(operations: Sequence[Operation], first: int = 0, fates: Iterable[str] = FATES) -> Iterator[Case]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from faults.relays import Undisturbed
+from faults.relays import PARTS, Undisturbed, in_parts
 
 from relayjax import backend
 from relayjax.errors import RelayError
@@ -78,16 +78,17 @@ def test_damage_is_refused_or_harmless(runs: list[Whole], memory_backed: Path):
 
 @pytest.mark.slow
 @pytest.mark.faults
-def test_any_damage_is_refused_or_harmless(runs: list[Whole], memory_backed: Path):
+@in_parts
+def test_any_damage_is_refused_or_harmless(runs: list[Whole], memory_backed: Path, part: int):
     flips = tried = refused = 0
     for whole in runs:
-        cases = list(damages(whole.directory, 36))
+        cases = list(damages(whole.directory, 36))[part::PARTS]
         counts = withstand(whole, cases, memory_backed / "damaged")
         flips += sum(damage.kind == "flip" for damage in cases)
         tried, refused = tried + counts[0], refused + counts[1]
     others = tried - flips
     print(f"\n{flips} flipped bits, {others} files cut short or lost; {refused} refused, the rest harmless")
-    assert flips > 2_000
+    assert flips > 2_000 // PARTS
 
 
 def damages(directory: Path, flips: int) -> Iterator[Damage]:

@@ -8,6 +8,7 @@
     │   └── SplitViewError a log that shows its history in two ways, or less of it than before
     ├── ProtocolError      a record that the rules do not allow in the present state
     ├── AccessError        sealed bytes and no key among those given that opens them
+    ├── DiskError          the disk is full, broken, read-only or does not let us
     └── WorkdirError       a run directory that is locked, belongs to another run, or is no run
 
 A frontend catches `RelayError`; everything else that escapes is a defect of ours.
@@ -63,6 +64,20 @@ class ProtocolError(RelayError):
 
 class AccessError(RelayError):
     """None of the keys at hand opens these sealed bytes."""
+
+
+class DiskError(RelayError):
+    """The disk refused to read or to write; what was durable before still is.
+
+    Attributes:
+      where: the file or directory.
+      problem: what the disk said.
+    """
+
+    def __init__(self, where: str, problem: str, remedy: str):
+        super().__init__(f"{where}: {problem}; {remedy}")
+        self.where = where
+        self.problem = problem
 
 
 class WorkdirError(RelayError):

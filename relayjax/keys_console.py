@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from relayjax.errors import ConfigError, FormatError
+from relayjax.files import make_directory
 from relayjax.identity import Keys, load_locked, save_locked
 from relayjax.identity.locked import SUFFIX
 from relayjax.ledger.cosignature import cosigner_key
@@ -41,7 +42,7 @@ def make_keys(
         password = ask(f"password for {keys.name}: ")
         if ask("once more: ") != password:
             raise ConfigError("the two passwords differ; nothing was written")
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_directory(path.parent, mode=0o700)
         files = [save_locked(keys, path.parent, password)]
     else:
         keys.save(path.parent)

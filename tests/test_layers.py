@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 
 # Lowest first. A unit imports from the layers below its own, never from its own or from above.
 LAYERS = (
-    ("errors", "kernels"),
+    ("errors", "filesystem", "kernels"),
     ("canonical", "files", "merging", "settings", "weights"),
     ("identity", "pack", "records"),
     ("codec", "learning", "ledger", "mechanism", "store", "valuation"),  # strangers to each other

@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from relayjax.errors import FormatError, WorkdirError
-from relayjax.files import sync_directory, write_atomic
+from relayjax.files import make_directory, write_atomic
 from relayjax.identity import bech32, ed25519
 
 K = TypeVar("K")
@@ -118,9 +118,7 @@ class Keys:
           WorkdirError: A file of that name holds another key. Nothing is overwritten, ever: a lost key is a
             lost identity.
         """
-        if not directory.exists():
-            directory.mkdir(mode=0o700, parents=True)
-            sync_directory(directory.parent)
+        make_directory(directory, mode=0o700)
         pem = self._signing.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         age = f"# public key: {self.receiving.to_public()}\n{self.receiving}\n".encode()
         files = {directory / f"{self.name}.pem": pem, directory / f"{self.name}.age": age}

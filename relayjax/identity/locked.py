@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pyrage
 
-from relayjax.errors import AccessError, ConfigError, FormatError, WorkdirError
-from relayjax.files import write_atomic
+from relayjax.errors import AccessError, ConfigError, DiskError, FormatError, WorkdirError
+from relayjax.files import read, write_atomic
 from relayjax.identity.keys import Keys, check_name
 
 SUFFIX = ".keys.age"
@@ -46,11 +46,11 @@ def load_locked(directory: Path, name: str, password: str) -> Keys:
     check_name(name)
     file = directory / f"{name}{SUFFIX}"
     try:
-        if file.stat().st_size > _LIMIT:
-            raise FormatError(f"{file}: too long for a key file")
-        sealed = file.read_bytes()
-    except OSError as error:
-        raise WorkdirError(f"{file}: can't read this key file ({error.strerror})") from error
+        sealed = read(file, _LIMIT + 1)
+    except DiskError as error:
+        raise WorkdirError(f"{file}: can't read this key file ({error.problem})") from error
+    if len(sealed) > _LIMIT:
+        raise FormatError(f"{file}: too long for a key file")
     try:
         text = pyrage.passphrase.decrypt(sealed, password)
     except pyrage.DecryptError as error:

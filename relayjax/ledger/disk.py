@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from relayjax.errors import FormatError, IntegrityError
+from relayjax import files
+from relayjax.errors import DiskError, FormatError, IntegrityError
 from relayjax.ledger.checkpoint import Checkpoint, verify_checkpoint
 from relayjax.ledger.note import SIZE_LIMIT
 from relayjax.ledger.tiles import ENTRY_LIMIT, WIDTH, Tile, decode_bundle, earlier, paths_of, tiles_of
@@ -49,13 +50,13 @@ def read(file: Path, limit: int = SIZE_LIMIT) -> bytes:
       IntegrityError: It is missing, too long, or the disk can't read it.
     """
     try:
-        if (size := file.stat().st_size) > limit:
-            raise IntegrityError(str(file), f"{size} bytes, expected {limit} at most; restore it from a copy")
-        return file.read_bytes()
-    except OSError as error:
-        raise IntegrityError(
-            str(file), f"can't be read ({error.strerror}); restore it from a copy"
-        ) from error
+        data = files.read(file, limit + 1)
+    except DiskError as error:
+        problem = f"can't be read ({error.problem}); restore it from a copy"
+        raise IntegrityError(str(file), problem) from error
+    if len(data) > limit:
+        raise IntegrityError(str(file), f"more than {limit} bytes; restore it from a copy")
+    return data
 
 
 def read_checkpoint(path: Path, origin: str, public_key: str) -> tuple[bytes, Checkpoint]:

@@ -23,10 +23,10 @@ from pathlib import Path
 from relayjax import canonical
 from relayjax.canonical import decode_base64, encode_base64
 from relayjax.errors import FormatError, IntegrityError, SplitViewError
-from relayjax.files import write_atomic
+from relayjax.files import read, write_atomic
 from relayjax.ledger.checkpoint import Checkpoint
 from relayjax.ledger.merkle import HASH_SIZE, verify_consistency
-from relayjax.ledger.note import Signed, verify_note
+from relayjax.ledger.note import SIZE_LIMIT, Signed, verify_note
 from relayjax.ledger.tiled import TileReader
 from relayjax.ledger.vkey import ED25519, VerifierKey
 
@@ -165,7 +165,7 @@ def watch(file: Path, offered: bytes, log: VerifierKey, reader: TileReader | Non
       SplitViewError: As `check_view` says; the evidence lies beside the file, which still has the old one.
       IntegrityError: As `check_view` says.
     """
-    kept = file.read_bytes() if file.exists() else offered
+    kept = read(file, SIZE_LIMIT + 1) if file.exists() else offered
     try:
         checkpoint = check_view(kept, offered, log, reader)
     except SplitViewError as error:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from relayjax.errors import ConfigError, IntegrityError, WorkdirError
-from relayjax.files import is_temporary, write_atomic, write_many
+from relayjax.files import is_temporary, remove, remove_tree, write_atomic, write_many
 from relayjax.identity import Keys
 from relayjax.ledger.checkpoint import Checkpoint, sign_checkpoint, verify_checkpoint
 from relayjax.ledger.disk import CHECKPOINT, read_bundle, read_checkpoint, superfluous_files
@@ -140,7 +140,7 @@ class Log:
           FormatError: An entry is too long. Nothing has changed.
           ConfigError: The keys are not those of this log. Nothing has changed.
           WorkdirError: An earlier append failed.
-          OSError: The disk refused. The log must be opened again.
+          DiskError: The disk refused. The log must be opened again.
         """
         if self._broken:
             raise WorkdirError(
@@ -212,6 +212,6 @@ class Log:
 
 def _remove(file: Path) -> None:
     """Deletes a file, and its directory if empty; a power cut may undo that, `open` redoes it."""
-    file.unlink(missing_ok=True)
+    remove(file)
     if not any(file.parent.iterdir()):
-        file.parent.rmdir()
+        remove_tree(file.parent)

@@ -91,7 +91,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self._answer(HTTPStatus.OK, self.server.witness.add_checkpoint(body))
             except Refusal as refusal:
                 self._refuse(refusal)
-            except (OSError, RelayError):
+            except RelayError:
                 self._answer(HTTPStatus.INTERNAL_SERVER_ERROR, b"the witness could not write; try later\n")
 
     def do_GET(self) -> None:

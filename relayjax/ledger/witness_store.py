@@ -23,12 +23,12 @@ from pathlib import Path
 from threading import Lock
 
 from relayjax.errors import ConfigError, FormatError, IntegrityError, WorkdirError
-from relayjax.files import is_temporary, write_atomic
+from relayjax.files import is_temporary, make_directory, read, remove, write_atomic
 from relayjax.identity import Keys
 from relayjax.ledger.checkpoint import Checkpoint
 from relayjax.ledger.cosignature import cosign, cosigner_key
 from relayjax.ledger.evidence import Evidence, keep
-from relayjax.ledger.note import verify_note
+from relayjax.ledger.note import SIZE_LIMIT, verify_note
 from relayjax.ledger.vkey import VerifierKey
 from relayjax.ledger.witness import Proposal, Refusal, admit, decide
 
@@ -66,7 +66,7 @@ class Witness:
         self._lock = Lock()
         if any(log.public == self.key.public for log in self._logs):
             raise ConfigError(f"witness {name}: a log has the same key; generate another for the witness")
-        directory.mkdir(parents=True, exist_ok=True)
+        make_directory(directory)
         self._held = open(directory / "lock", "wb")  # noqa: SIM115  (held until `close`)
         try:
             fcntl.flock(self._held, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -75,7 +75,7 @@ class Witness:
             raise WorkdirError(f"{directory}: another witness serves from here; stop it first") from error
         try:
             for leftover in filter(is_temporary, list(directory.rglob(".*"))):
-                leftover.unlink()
+                remove(leftover)
             self._last = {log.name: self._recall(log.name) for log in self._logs}
         except BaseException:
             self._held.close()
@@ -90,7 +90,7 @@ class Witness:
 
         Raises:
           Refusal: It is not cosigned, with the status that the specification assigns.
-          OSError: The disk refused; nothing was cosigned.
+          DiskError: The disk refused; nothing was cosigned.
         """
         proposal = admit(body, self._logs)
         origin = proposal.checkpoint.origin
@@ -129,7 +129,7 @@ class Witness:
         file = self._file(origin)
         if not file.exists():
             return None
-        note = file.read_bytes()
+        note = read(file, SIZE_LIMIT + 1)
         try:
             signed = verify_note(note, [self.key], str(file))
             checkpoint = Checkpoint.decode(signed.text)

@@ -93,7 +93,7 @@ def log(tmp_path: Path) -> Log:
 @pytest.mark.parametrize("name", ["checkpoint", "tile/0/000.p/9", "tile/entries/000.p/9"])
 def test_a_file_of_any_length_takes_no_memory(log: Log, name: str) -> None:
     os.truncate(log.path / name, 1 << 40)  # sparse
-    with pytest.raises(IntegrityError, match="1099511627776 bytes") as caught:
+    with pytest.raises(IntegrityError, match="more than") as caught:
         audit_log(log.path, ORIGIN, KEYS.public)
     assert caught.value.where == str(log.path / name)
 

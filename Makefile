@@ -6,7 +6,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check
 PINNED := $(PIP) install --quiet --require-hashes --only-binary=:all:
 
 .DELETE_ON_ERROR:
-.PHONY: help run test test-slow lint types wheel bench wheelhouse pins clean
+.PHONY: help run test test-slow faults lint types wheel bench wheelhouse pins clean
 
 help:       ## show this list
 	@sed -n 's/^\([a-z-]*\): *[^#]*## /\1\t/p' Makefile | expand -t 12
@@ -18,7 +18,11 @@ test: lint types  ## install, then linter, formatter, type checker and the fast 
 	$(BIN)/pytest
 
 test-slow: .venv/dev  ## the proofs that take minutes: kills, bit flips, five seeds
-	$(BIN)/pytest -m slow
+	$(BIN)/pytest -m "slow and not faults"
+
+faults: .venv/dev  ## crashes, disk errors and flipped bits at every operation, about half an hour
+	@for part in 0 1 2 3 4 5 6 7; do $(BIN)/pytest -m faults -s tests/faults -k part$$part || exit 1; done
+	$(BIN)/pytest -m faults tests/faults/test_tracing.py
 
 lint: .venv/dev  ## linter and formatter
 	$(BIN)/ruff check

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from relayjax.errors import IntegrityError
+from relayjax.files import remove
 from relayjax.history import History, SettledRound
 from relayjax.identity import Keys
 from relayjax.mechanism.rules import Schedule
@@ -112,7 +113,7 @@ class Archive:
         manifests = [self.manifest(history.state, settled.number) for settled in history.rounds]
         for round in self.seals.rounds():
             if round > len(history.rounds):
-                self.seals.path(round).unlink()
+                remove(self.seals.path(round))
         sealed = {seal.sealed for manifest in manifests for seal in manifest.seals}
         self.store.sweep({history.genesis.weights, *sealed})
 

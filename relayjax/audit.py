@@ -24,10 +24,13 @@ from relayjax.history import History, SettledRound
 from relayjax.identity import Keys, PublicKeys, verify_envelope
 from relayjax.ledger.audit import audit_log
 from relayjax.ledger.checkpoint import Checkpoint
-from relayjax.ledger.disk import CHECKPOINT, present_files, read, read_bundle
+from relayjax.ledger.disk import CHECKPOINT, present_files, read, read_bundle, read_checkpoint
 from relayjax.ledger.entry import Entry
+from relayjax.ledger.evidence import watch
 from relayjax.ledger.merkle import Tree, leaf_hash
-from relayjax.ledger.note import parse_note
+from relayjax.ledger.note import parse_note, signer_key
+from relayjax.ledger.policy import Policy
+from relayjax.ledger.tiled import TileReader
 from relayjax.ledger.tiles import WIDTH, tiles_of
 from relayjax.mechanism.state import State
 from relayjax.pack import ModelVersion, verify_pack
@@ -64,7 +67,9 @@ class Audit:
     history: History
 
 
-def audit(workdir: Workdir, keys: Keys | None = None, log_key: str | None = None) -> Audit:
+def audit(
+    workdir: Workdir, keys: Keys | None = None, log_key: str | None = None, policy: Policy | None = None
+) -> Audit:
     """Checks everything in a run's directory.
 
     Args:
@@ -73,12 +78,13 @@ def audit(workdir: Workdir, keys: Keys | None = None, log_key: str | None = None
         local experiment keeps in its directory.
       log_key: the log's public key, hexadecimal, as known from elsewhere; by default the one that the
         genesis record names, which proves consistency but not whose log it is.
+      policy: whose cosignatures the log's checkpoint must have; if it names logs, this must be one of them.
 
     Raises:
       WorkdirError: there is no run.
       IntegrityError: something is wrong; names the file and, where there is one, the entry.
     """
-    ledger = read_ledger(workdir)
+    ledger = read_ledger(workdir, policy)
     if log_key not in (None, ledger.signer.signing):
         raise IntegrityError(str(workdir.ledger), f"signed with {ledger.signer.signing}, not with {log_key}")
     past = history.read(ledger.entries)
@@ -109,12 +115,31 @@ class Ledger:
     entries: list[bytes]
 
 
-def read_ledger(workdir: Workdir) -> Ledger:
+def read_ledger(workdir: Workdir, policy: Policy | None = None) -> Ledger:
     """Reads a run's log, every bit of it checked; the records in it are not.
+
+    Args:
+      workdir: the run's.
+      policy: whose cosignatures the checkpoint must have.
 
     Raises:
       WorkdirError: there is no run.
       IntegrityError: a file or entry is wrong.
+    """
+    origin, signer = signer_of(workdir, policy)
+    return Ledger(origin, signer, audit_log(workdir.ledger, origin, signer, policy))
+
+
+def signer_of(workdir: Workdir, policy: Policy | None = None) -> tuple[str, PublicKeys]:
+    """The name of a run's log and who signs it, as its genesis record says.
+
+    Args:
+      workdir: the run's.
+      policy: if it names logs, this must be one of them.
+
+    Raises:
+      WorkdirError: there is no run.
+      IntegrityError: the checkpoint or the genesis record is wrong, or the log is none of the policy's.
     """
     if not (workdir.ledger / "tile").is_dir():  # with tiles, it is the checkpoint that is missing
         workdir.require()
@@ -123,7 +148,9 @@ def read_ledger(workdir: Workdir) -> Ledger:
         problem = "the log is empty: the run never started; start it again"
         raise IntegrityError(str(workdir.ledger / CHECKPOINT), problem)
     signer = PublicKeys(genesis.author, genesis.signing, genesis.receiving)
-    return Ledger(origin, signer, audit_log(workdir.ledger, origin, signer))
+    if policy and policy.logs and signer_key(origin, signer.signing) not in [log.key for log in policy.logs]:
+        raise IntegrityError(str(workdir.ledger), f"{origin} with this key is no log of the policy")
+    return origin, signer
 
 
 def local_keys(workdir: Workdir, past: History) -> Keys | None:
@@ -162,6 +189,17 @@ def introduction(ledger: Path) -> tuple[str, Genesis | None]:
     except FormatError as error:
         raise IntegrityError(where, str(error)) from error
     return checkpoint.origin, genesis
+
+
+def follow(workdir: Workdir, origin: str, log_key: str, seen: Path) -> None:
+    """Holds a log that was checked against the checkpoint that a file remembers of it; remembers this one.
+
+    Raises:
+      SplitViewError: the log contradicts what it showed before; the evidence is kept beside the file.
+    """
+    note, checkpoint = read_checkpoint(workdir.ledger, origin, log_key)
+    reader = TileReader(lambda name: read(workdir.ledger / name), checkpoint.size)
+    watch(seen, note, signer_key(origin, log_key), reader)
 
 
 def _check_artefacts(archive: Archive, past: History) -> list[SealManifest]:

@@ -28,12 +28,13 @@ from typing import TYPE_CHECKING
 
 from relayjax import history
 from relayjax.archive import Archive
-from relayjax.audit import Audit, audit, local_keys, read_ledger
+from relayjax.audit import Audit, audit, follow, local_keys, read_ledger
 from relayjax.errors import AccessError, WorkdirError
 from relayjax.files import write_atomic
 from relayjax.history import History
 from relayjax.identity import Keys
 from relayjax.ledger.log import Log
+from relayjax.ledger.policy import Policy
 from relayjax.ledger.proof import Receipt
 from relayjax.measured import Trainings, trainings
 from relayjax.mechanism.state import State
@@ -227,6 +228,8 @@ def verify(
     log_key: str | None = None,
     rescored: bool = False,
     config: Config | None = None,
+    policy: Policy | None = None,
+    seen: Path | None = None,
 ) -> Verified:
     """Checks everything in a run's directory.
 
@@ -237,16 +240,21 @@ def verify(
       log_key: the log's public key, hexadecimal, if known from elsewhere.
       rescored: recompute every score and value as well; needs `keys` and an accelerator stack.
       config: of the run, to rescore a task that is not RelayJAX's own.
+      policy: whose cosignatures the log must have.
+      seen: a file that remembers the log's last checkpoint, to notice when it shows another history.
 
     Raises:
       WorkdirError: there is no run.
       IntegrityError: something is wrong; it says what and where.
+      SplitViewError: the log contradicts what it showed before; the evidence lies beside `seen`.
       AccessError: rescoring without keys that open the deltas.
     """
     directory = Workdir(Path(workdir))
     if directory.busy:
         raise WorkdirError(f"{directory.path}: a relay is running here; check it when it is stopped")
-    checked = audit(directory, keys, log_key)
+    checked = audit(directory, keys, log_key, policy)
+    if seen:
+        follow(directory, checked.origin, checked.log_key, seen)
     if not rescored:
         return Verified(checked, None)
     from relayjax.rescore import rescore

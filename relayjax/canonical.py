@@ -18,6 +18,9 @@ from relayjax.errors import FormatError
 SIZE_LIMIT = 65_535
 """Bytes a record or log entry may have: what a 16-bit length can say."""
 
+_LARGEST = 2**53 - 1
+_ENCODER = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+
 
 def encode(obj: Any) -> bytes:
     """Encodes a JSON value in the one way RFC 8785 allows: UTF-8, keys sorted, no spaces.
@@ -33,8 +36,8 @@ def encode(obj: Any) -> bytes:
       RFC 8785 (JSON Canonicalization Scheme), section 3.2.
     """
     try:
-        _refuse_floats(obj)
-        return rfc8785.dumps(obj)
+        # Python's own encoder is many times faster and writes the same bytes for values checked like this.
+        return _ENCODER.encode(obj).encode() if _is_simple(obj) else rfc8785.dumps(obj)
     except (ValueError, RecursionError) as error:
         raise FormatError(
             f"canonical JSON: {error}; use strings, integers within ±(2**53 - 1) and flat objects"
@@ -55,12 +58,7 @@ def decode(data: bytes, limit: int = SIZE_LIMIT) -> Any:
     if len(data) > limit:
         raise FormatError(f"canonical JSON: {len(data)} bytes, at most {limit} are allowed")
     try:
-        obj = json.loads(
-            data.decode("utf-8"),
-            object_pairs_hook=_unique,
-            parse_float=_refuse_number,
-            parse_constant=_refuse_number,
-        )
+        obj = _DECODER.decode(data.decode("utf-8"))
     except (ValueError, RecursionError) as error:
         raise FormatError(
             f"canonical JSON: {error}; the bytes are damaged or come from another program"
@@ -92,15 +90,28 @@ def decode_base64(text: str) -> bytes:
     return data
 
 
-def _refuse_floats(obj: Any) -> None:
+def _is_simple(obj: Any) -> bool:
+    """Whether JSON leaves no choice but the order of keys and spaces, and code points give that of RFC 8785.
+
+    RFC 8785 sorts by UTF-16 units; for keys in ASCII that is the same.
+
+    Raises:
+      ValueError: The value has a float in it.
+    """
+    kind = type(obj)
+    if kind is str or kind is bool or obj is None:
+        return True
+    if kind is int:
+        return -_LARGEST <= obj <= _LARGEST
+    if isinstance(obj, dict):
+        simple = [_is_simple(value) for value in obj.values()]
+        return kind is dict and all(simple) and all(type(key) is str and key.isascii() for key in obj)
+    if isinstance(obj, list | tuple):
+        simple = [_is_simple(value) for value in obj]
+        return kind in (list, tuple) and all(simple)
     if isinstance(obj, float):
         raise ValueError(f"{obj!r} is a float")
-    if isinstance(obj, dict):
-        for value in obj.values():
-            _refuse_floats(value)
-    elif isinstance(obj, list | tuple):
-        for value in obj:
-            _refuse_floats(value)
+    return False
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -112,3 +123,8 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _refuse_number(text: str) -> NoReturn:
     raise ValueError(f"{text[:40]} is not an integer")
+
+
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_unique, parse_float=_refuse_number, parse_constant=_refuse_number
+)

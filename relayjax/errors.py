@@ -5,8 +5,10 @@
     ├── DataError          data a task needs is missing or malformed
     ├── FormatError        bytes that do not follow their format (record, codec, key file, ...)
     ├── IntegrityError     well-formed bytes that are not the ones that were signed or recorded
+    │   └── SplitViewError a log that shows its history in two ways, or less of it than before
     ├── ProtocolError      a record that the rules do not allow in the present state
     ├── AccessError        sealed bytes and no key among those given that opens them
+    ├── DiskError          the disk is full, broken, read-only or does not let us
     └── WorkdirError       a run directory that is locked, belongs to another run, or is no run
 
 A frontend catches `RelayError`; everything else that escapes is a defect of ours.
@@ -44,6 +46,18 @@ class IntegrityError(RelayError):
         self.problem = problem
 
 
+class SplitViewError(IntegrityError):
+    """A log has signed what contradicts what it signed before.
+
+    Attributes:
+      evidence: what shows it to others; see `relayjax.ledger.evidence`.
+    """
+
+    def __init__(self, where: str, problem: str, evidence: bytes):
+        super().__init__(where, problem)
+        self.evidence = evidence
+
+
 class ProtocolError(RelayError):
     """A record is not allowed by the rules in the present state."""
 
@@ -54,6 +68,20 @@ class IncentiveError(RelayError):
 
 class AccessError(RelayError):
     """None of the keys at hand opens these sealed bytes."""
+
+
+class DiskError(RelayError):
+    """The disk refused to read or to write; what was durable before still is.
+
+    Attributes:
+      where: the file or directory.
+      problem: what the disk said.
+    """
+
+    def __init__(self, where: str, problem: str, remedy: str):
+        super().__init__(f"{where}: {problem}; {remedy}")
+        self.where = where
+        self.problem = problem
 
 
 class WorkdirError(RelayError):

@@ -1,19 +1,54 @@
-"""Files that survive a power cut: each is seen whole or not at all.
+"""Files that survive a power cut: each is seen whole or not at all. Whatever RelayJAX writes goes this way.
 
 A file is written under a temporary name in its own directory, flushed to the disk, renamed over its final
 name, and the directory is flushed so that the name lasts as well. POSIX promises that the rename is atomic; a
 kill at any moment leaves the old file or the new one, and at most a leftover whose name `is_temporary`
 recognises.
+
+A kill may also leave names that can be seen and are not on the disk yet. Whoever goes on from what is there,
+above all whoever deletes something that it replaces, first calls `settle`.
 """
 
 from __future__ import annotations
 
-import os
-import tempfile
-from collections.abc import Mapping
+import errno
+import secrets
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from itertools import islice
 from pathlib import Path
+from typing import TypeVar
+
+from relayjax.errors import DiskError
+from relayjax.filesystem import Filesystem
+
+T = TypeVar("T")
 
 _TEMPORARY_SUFFIX = ".tmp"
+_OPEN_AT_ONCE = 128  # a process may have 1 024 open files, or only 256
+_REMEDIES = {
+    errno.ENOSPC: "free some space and go on with the same command",
+    errno.EDQUOT: "free some space or raise the quota, and go on with the same command",
+    errno.EFBIG: "raise the limit of file sizes and go on with the same command",
+    errno.ENOTDIR: "move the file away that is in the place of a directory",
+    errno.EROFS: "make the disk writable, or choose another place",
+    errno.EACCES: "ask for the permission, or choose another place",
+    errno.EPERM: "ask for the permission, or choose another place",
+}
+_REMEDY = "see to the disk, then go on with the same command, or restore it from a copy"
+
+_filesystem = Filesystem()
+
+
+@contextmanager
+def using(filesystem: Filesystem) -> Iterator[None]:
+    """Puts another file system under all threads of this process, for a time: a disk that fails, in tests."""
+    global _filesystem
+    before, _filesystem = _filesystem, filesystem
+    try:
+        yield
+    finally:
+        _filesystem = before
 
 
 def write_atomic(path: Path, data: bytes, *, mode: int = 0o644) -> None:
@@ -25,7 +60,7 @@ def write_atomic(path: Path, data: bytes, *, mode: int = 0o644) -> None:
       mode: Its permission bits, whatever the umask says.
 
     Raises:
-      OSError: The disk refused; the old file is then untouched.
+      DiskError: The disk refused; the file is then the old one, or the new one that may not last.
     """
     write_many({path: data}, mode=mode)
 
@@ -33,32 +68,140 @@ def write_atomic(path: Path, data: bytes, *, mode: int = 0o644) -> None:
 def write_many(files: Mapping[Path, bytes], *, mode: int = 0o644) -> None:
     """Writes several files, each atomically, and returns when all of them are durable.
 
-    The group is not atomic: a kill may leave some of the files new and others old. All are written before the
-    first fsync, so that one commit of the file system's journal serves many of them.
+    The group is not atomic: a kill may leave some of the files new and others old. Many are written before
+    their first fsync, so that one commit of the file system's journal serves them all.
 
     Args:
       files: Content of each file by its final name.
       mode: Permission bits of all of them, whatever the umask says.
 
     Raises:
-      OSError: The disk refused; every file is then either old or new, none is torn.
+      DiskError: The disk refused; every file is then either old or new, none is torn, and the new ones may
+        not last.
     """
     changed: set[Path] = set()
-    written: dict[Path, str] = {}
-    try:
-        for path, data in files.items():
-            changed |= {*_make_directory(path.parent), path.parent}
-            written[path] = _write_temporary(path, data, mode)
-        for temporary in written.values():
-            _sync(Path(temporary))
-        for path in list(written):
-            os.replace(written[path], path)
-            del written[path]
-    finally:  # an error or interrupt must not leave temporary files behind
-        for temporary in written.values():
-            os.unlink(temporary)
+    left = iter(files.items())
+    while group := dict(islice(left, _OPEN_AT_ONCE)):
+        for path in group:
+            changed |= {*_make_directory(path.parent, 0o755), path.parent}
+        _write_group(group, mode)
     for directory in sorted(changed):
         sync_directory(directory)
+
+
+def append(path: Path, data: bytes) -> None:
+    """Adds bytes to a file, not durably: a power cut may lose them or leave some of them.
+
+    Raises:
+      DiskError: The disk refused; some of the bytes may be there.
+    """
+    descriptor = _try(path, _filesystem.append, path)
+    try:
+        _write(path, descriptor, data)
+    finally:
+        _try(path, _filesystem.close, descriptor)
+
+
+def write_scratch(path: Path, data: bytes) -> None:
+    """Writes a new file that nobody needs after this process; creates its directory where missing.
+
+    Raises:
+      DiskError: The disk refused; some of the bytes may be there.
+    """
+    _make_directory(path.parent, 0o700)
+    descriptor = _try(path, _filesystem.create, path, 0o600)
+    try:
+        _write(path, descriptor, data)
+    finally:
+        _try(path, _filesystem.close, descriptor)
+
+
+def read(path: Path, limit: int = -1) -> bytes:
+    """Returns the content of a file.
+
+    Args:
+      path: Its name.
+      limit: Return at most its first so many bytes; all of them if negative.
+
+    Raises:
+      DiskError: It can't be read.
+    """
+    return _try(path, _filesystem.read, path, limit)
+
+
+def make_directory(path: Path, *, mode: int = 0o755) -> None:
+    """Creates a directory durably, with its parents where missing; one that is there is left as it is.
+
+    Raises:
+      DiskError: The disk refused.
+    """
+    for directory in sorted(_make_directory(path, mode)):
+        sync_directory(directory)
+
+
+def touch(path: Path) -> None:
+    """Creates an empty file durably in a directory that exists; one that is there is left as it is.
+
+    Raises:
+      DiskError: The disk refused.
+    """
+    if not path.exists():
+        try:
+            _filesystem.close(_filesystem.create(path, 0o644))
+        except FileExistsError:  # another process was faster
+            pass
+        except OSError as error:
+            raise _refused(path, error) from error
+    sync_directory(path.parent)
+
+
+def remove(path: Path) -> None:
+    """Removes a file, if it is there; a power cut may bring it back.
+
+    Raises:
+      DiskError: The disk refused.
+    """
+    try:
+        _filesystem.unlink(path)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise _refused(path, error) from error
+
+
+def remove_tree(path: Path) -> None:
+    """Removes a directory with all there is in it, following no links; a power cut may bring some of it back.
+
+    Raises:
+      DiskError: The disk refused.
+    """
+    if not path.is_dir() or path.is_symlink():
+        remove(path)
+        return
+    for entry in _try(path, lambda: sorted(path.iterdir())):
+        remove_tree(entry)
+    _try(path, _filesystem.remove_directory, path)
+
+
+def settle(directory: Path) -> None:
+    """Makes every name below a directory durable; only then may somebody go on from what a kill has left.
+
+    Raises:
+      DiskError: The disk refused.
+    """
+    for path in sorted(directory.rglob("*"), reverse=True):
+        if path.is_dir() and not path.is_symlink():
+            sync_directory(path)
+    sync_directory(directory)
+
+
+def sync_directory(directory: Path) -> None:
+    """Makes the names in a directory durable: creations, renames and removals.
+
+    Raises:
+      DiskError: The disk refused.
+    """
+    _try(directory, _filesystem.fsync_directory, directory)
 
 
 def is_temporary(path: Path) -> bool:
@@ -66,35 +209,58 @@ def is_temporary(path: Path) -> bool:
     return path.name.startswith(".") and path.name.endswith(_TEMPORARY_SUFFIX)
 
 
-def sync_directory(directory: Path) -> None:
-    """Makes the names in a directory durable: creations, renames and deletions."""
-    _sync(directory)
-
-
-def _write_temporary(path: Path, data: bytes, mode: int) -> str:
-    descriptor, temporary = tempfile.mkstemp(
-        prefix=f".{path.name}.", suffix=_TEMPORARY_SUFFIX, dir=path.parent
-    )
+def _write_group(files: Mapping[Path, bytes], mode: int) -> None:
+    """Writes files whose directories exist and renames them; the directories are not flushed yet."""
+    descriptors: dict[Path, int] = {}
+    temporaries: dict[Path, Path] = {}
     try:
-        with open(descriptor, "wb") as file:
-            os.fchmod(descriptor, mode)
-            file.write(data)
-    except BaseException:
-        os.unlink(temporary)
-        raise
-    return temporary
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
+        for path, data in files.items():
+            temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{_TEMPORARY_SUFFIX}")
+            descriptors[path] = _try(path, _filesystem.create, temporary, mode)
+            temporaries[path] = temporary
+            _write(path, descriptors[path], data)
+        for path, descriptor in descriptors.items():  # the one that wrote hears of every error of the disk
+            _try(path, _filesystem.fsync, descriptor)
+        for path in files:
+            _try(path, _filesystem.rename, temporaries[path], path)
+            del temporaries[path]
     finally:
-        os.close(descriptor)
+        for path, descriptor in descriptors.items():
+            _try(path, _filesystem.close, descriptor)
+        for temporary in temporaries.values():  # after an error or an interrupt
+            with suppress(OSError):
+                _filesystem.unlink(temporary)
 
 
-def _make_directory(directory: Path) -> set[Path]:
+def _write(path: Path, descriptor: int, data: bytes) -> None:
+    left = memoryview(data)
+    while left:
+        written = _try(path, _filesystem.write, descriptor, left)
+        left = left[written:]
+
+
+def _make_directory(directory: Path, mode: int) -> set[Path]:
     """Creates a directory with its parents; returns the directories in which a name was added."""
     missing = [d for d in (directory, *directory.parents) if not d.exists()]
-    directory.mkdir(parents=True, exist_ok=True)
-    return {d.parent for d in missing}
+    for path in reversed(missing):
+        try:
+            _filesystem.make_directory(path, mode if path == directory else 0o755)
+        except FileExistsError:  # another process was faster
+            if not path.is_dir():
+                raise DiskError(
+                    str(path), "is no directory", "move it away or choose another place"
+                ) from None
+        except OSError as error:
+            raise _refused(path, error) from error
+    return {path.parent for path in missing}
+
+
+def _try(path: Path, operation: Callable[..., T], *arguments: object) -> T:
+    try:
+        return operation(*arguments)
+    except OSError as error:
+        raise _refused(path, error) from error
+
+
+def _refused(path: Path, error: OSError) -> DiskError:
+    return DiskError(str(path), error.strerror or str(error), _REMEDIES.get(error.errno or 0, _REMEDY))

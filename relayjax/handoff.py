@@ -11,8 +11,9 @@ mesh of up to 256 devices can share it evenly. P: parameters.
 from __future__ import annotations
 
 import logging
-import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import jax
@@ -21,11 +22,13 @@ import numpy as np
 import orbax.checkpoint as ocp
 from jax.sharding import Sharding, SingleDeviceSharding
 
-from relayjax.errors import IntegrityError
+from relayjax import files
+from relayjax.errors import DiskError, IntegrityError
 from relayjax.pack import ModelVersion, encode_pack, verify_pack
 from relayjax.weights import CARRIED, digest
 
 _MULTIPLE = 256
+_REMEDY = "see that the disk has space and works, then go on with the same command"
 
 # Orbax warns at every save that there are no OCDBT files to merge; that is what was asked for.
 logging.getLogger("absl").addFilter(lambda record: "OCDBT" not in record.getMessage())
@@ -41,22 +44,23 @@ def pack(theta: np.ndarray | jax.Array, version: ModelVersion, scratch: Path) ->
 
     Returns:
       The pack.
+
+    Raises:
+      DiskError: Orbax could not save them.
     """
-    folder = (scratch / f"pack-{version.number}").absolute()
-    shutil.rmtree(folder, ignore_errors=True)
-    padding = -version.size % _MULTIPLE
-    try:
-        with _checkpointer() as checkpointer:
-            padded = jnp.pad(jnp.asarray(theta), (0, padding))
-            checkpointer.save(folder, args=ocp.args.PyTreeSave({"weights": padded}))
-        files = {
-            path.relative_to(folder).as_posix(): path.read_bytes()
+    padded = jnp.pad(jnp.asarray(theta), (0, -version.size % _MULTIPLE))
+    with _emptied(scratch / f"pack-{version.number}") as folder:
+        try:
+            with _checkpointer() as checkpointer:
+                checkpointer.save(folder, args=ocp.args.PyTreeSave({"weights": padded}))
+        except Exception as error:  # TensorStore says in words of its own that a disk is full
+            raise DiskError(str(folder), f"Orbax can't save there ({str(error)[:200]})", _REMEDY) from error
+        saved = {
+            path.relative_to(folder).as_posix(): files.read(path)
             for path in sorted(folder.rglob("*"))
             if path.is_file()
         }
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-    return encode_pack(files, version)
+    return encode_pack(saved, version)
 
 
 def unpack(data: bytes, version: ModelVersion, scratch: Path, sharding: Sharding | None = None) -> jax.Array:
@@ -72,30 +76,29 @@ def unpack(data: bytes, version: ModelVersion, scratch: Path, sharding: Sharding
       Parameters, float32 [P].
 
     Raises:
+      DiskError: the disk refused.
       FormatError: not a pack, or its manifest is malformed.
       IntegrityError: a file, the layout or the weights are not those of the version.
     """
-    files, where = verify_pack(data, version), f"model checkpoint of version {version.number}"
-    folder = (scratch / f"unpack-{version.number}").absolute()
-    shutil.rmtree(folder, ignore_errors=True)
-    try:
-        for path, content in files.items():
-            (folder / path).parent.mkdir(parents=True, exist_ok=True)
-            (folder / path).write_bytes(content)
-        sharding = sharding or SingleDeviceSharding(jax.devices()[0])
-        length = version.size + -version.size % _MULTIPLE
-        target = {"weights": jax.ShapeDtypeStruct((length,), jnp.float32, sharding=sharding)}
-        with _checkpointer() as checkpointer:
-            args = ocp.args.PyTreeRestore(
-                item=target, restore_args=ocp.checkpoint_utils.construct_restore_args(target)
-            )
-            padded = checkpointer.restore(folder, args=args)["weights"]
-    except (OSError, MemoryError):
-        raise  # a full disk is no forgery
-    except Exception as error:  # Orbax and TensorStore have no base class of their own
-        raise IntegrityError(where, f"Orbax cannot restore it ({str(error)[:200]})") from error
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    content, where = verify_pack(data, version), f"model checkpoint of version {version.number}"
+    sharding = sharding or SingleDeviceSharding(jax.devices()[0])
+    length = version.size + -version.size % _MULTIPLE
+    target = {"weights": jax.ShapeDtypeStruct((length,), jnp.float32, sharding=sharding)}
+    with _emptied(scratch / f"unpack-{version.number}") as folder:
+        for path, part in content.items():
+            files.write_scratch(folder / path, part)
+        try:
+            with _checkpointer() as checkpointer:
+                args = ocp.args.PyTreeRestore(
+                    item=target, restore_args=ocp.checkpoint_utils.construct_restore_args(target)
+                )
+                padded = checkpointer.restore(folder, args=args)["weights"]
+        except MemoryError:
+            raise  # no forgery
+        except OSError as error:
+            raise DiskError(str(folder), f"can't be read back ({error})", _REMEDY) from error
+        except Exception as error:  # Orbax and TensorStore have no base class of their own
+            raise IntegrityError(where, f"Orbax cannot restore it ({str(error)[:200]})") from error
     theta = padded[: version.size]
     if digest(np.asarray(theta)) != version.weights:
         raise IntegrityError(where, "restored other weights")
@@ -116,6 +119,18 @@ def parameters(data: bytes, version: ModelVersion) -> dict[str, np.ndarray]:
         for leaf, part in zip(version.layout, np.split(theta, sizes[:-1]), strict=True)
         if not leaf["name"].startswith(CARRIED)
     }
+
+
+@contextmanager
+def _emptied(folder: Path) -> Iterator[Path]:
+    """Where a checkpoint can lie, absolute; it and what Orbax puts beside it are gone afterwards."""
+    folder = folder.absolute()
+    files.remove_tree(folder)
+    try:
+        yield folder / "checkpoint"
+    finally:
+        with suppress(DiskError):  # whoever owns the scratch directory empties it
+            files.remove_tree(folder)
 
 
 def _checkpointer() -> ocp.Checkpointer:

@@ -7,21 +7,22 @@ WORKDIR/
   keys/          private keys of the local experiment's members
   metrics.jsonl  figures kept beside the log: accuracy, timings; not part of any hashed record
   report.html    what a person looks at
+  lock           held by who writes the run
 """
 
 from __future__ import annotations
 
 import fcntl
 import json
-import shutil
+import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from relayjax.errors import FormatError, WorkdirError
-from relayjax.files import is_temporary, write_atomic
+from relayjax import files
+from relayjax.errors import DiskError, FormatError, WorkdirError
 
 Baselines = Mapping[str, Any]
 """`{"pooled": {metric: figure}, "alone": [{metric: figure} of each participant]}`, on the test set."""
@@ -67,6 +68,11 @@ class Workdir:
         return self.path / "report.html"
 
     @property
+    def lock(self) -> Path:
+        """Empty; whoever writes the run holds an advisory lock on it."""
+        return self.path / "lock"
+
+    @property
     def exists(self) -> bool:
         """Whether a run was started here: its first checkpoint is signed."""
         return (self.ledger / "checkpoint").is_file()
@@ -74,9 +80,9 @@ class Workdir:
     @property
     def busy(self) -> bool:
         """Whether somebody is writing this run at the moment."""
-        if not (self.path / "lock").is_file():
+        if not self.lock.is_file():
             return False
-        with open(self.path / "lock", "rb") as lock:
+        with open(self.lock, "rb") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except OSError:
@@ -96,6 +102,7 @@ class Workdir:
 
         Raises:
           WorkdirError: another process is writing this run, or the directory holds something else.
+          DiskError: the disk refused.
         """
         if self.path.exists() and not self.path.is_dir():
             raise WorkdirError(f"{self.path}: is a file; choose another --workdir")
@@ -103,22 +110,48 @@ class Workdir:
             raise WorkdirError(
                 f"{self.path}: holds other files ({foreign[0]}, ...); choose another --workdir"
             )
-        self.path.mkdir(parents=True, exist_ok=True)
-        with open(self.path / "lock", "wb") as lock:
+        self._prepare()
+        try:
+            opened = open(self.lock, "rb")  # noqa: SIM115  (closed below)
+        except OSError as error:
+            problem = f"can't be opened ({error.strerror}); see what it is and whose"
+            raise WorkdirError(f"{self.lock}: {problem}") from error
+        with opened as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
+                mine = os.path.samestat(os.fstat(lock.fileno()), self.lock.stat())
+            except OSError:
+                mine = False
+            if not mine:  # somebody holds it, or it was replaced by another one that somebody else may hold
                 raise WorkdirError(
                     f"{self.path}: another process is running this relay; wait for it or stop it"
-                ) from error
-            shutil.rmtree(self.scratch, ignore_errors=True)
-            for leftover in filter(is_temporary, list(self.path.rglob(".*"))):
-                leftover.unlink()
-            self.scratch.mkdir(mode=0o700)
+                )
+            self._clean()
             try:
                 yield
             finally:
-                shutil.rmtree(self.scratch, ignore_errors=True)
+                with suppress(DiskError):  # what is left is removed when the run is opened again
+                    files.remove_tree(self.scratch)
+
+    def _prepare(self) -> None:
+        """Sees to it that there is a directory with a lock in it, and that a power cut can't take them."""
+        files.make_directory(self.path)
+        if not self.exists:  # whoever created it may have been killed before it was durable
+            parent, *farther = self.path.absolute().parents
+            if os.access(parent, os.R_OK):
+                files.sync_directory(parent)
+            for directory in farther:
+                with suppress(DiskError):  # not ours to read, or a file system that can't
+                    files.sync_directory(directory)
+        files.touch(self.lock)
+
+    def _clean(self) -> None:
+        """Removes what a kill has left, and makes durable whatever else it has left."""
+        files.remove_tree(self.scratch)
+        for leftover in filter(files.is_temporary, list(self.path.rglob(".*"))):
+            files.remove(leftover)
+        files.make_directory(self.scratch, mode=0o700)
+        files.settle(self.path)
 
     def _foreign(self) -> list[str]:
         """Names in the directory that no run which is only starting could have left; they stay untouched."""
@@ -127,25 +160,28 @@ class Workdir:
         return [name for name in names if name not in starting]
 
     def append_metrics(self, line: dict[str, Any]) -> None:
-        """Adds one line of figures."""
-        with open(self.metrics, "a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+        """Adds one line of figures, not durably: they can be measured again."""
+        files.append(self.metrics, (json.dumps(line) + "\n").encode())
 
-    def read_metrics(self, rounds: int) -> list[dict[str, Any]]:
+    def read_metrics(self, rounds: int, *, damaged: bool = False) -> list[dict[str, Any]]:
         """The figures of the first `rounds` rounds; lines of rounds that were never settled are dropped.
 
+        Args:
+          rounds: how many are settled.
+          damaged: a power cut may have damaged any line; such ones are dropped.
+
         Raises:
-          FormatError: a line other than a torn last one is not JSON.
+          FormatError: a line other than a torn last one is not JSON, and none may be damaged.
         """
         if not self.metrics.exists():
             return []
-        lines = self.metrics.read_bytes().split(b"\n")
+        lines = files.read(self.metrics).split(b"\n")
         figures: dict[int, dict[str, Any]] = {}
         for number, line in enumerate(lines, 1):
             try:
                 entry = json.loads(line) if line else {}
             except (ValueError, RecursionError) as error:
-                if number < len(lines):
+                if number < len(lines) and not damaged:
                     raise FormatError(f"{self.metrics}:{number}: {error}; delete this line") from error
                 continue
             round = entry.get("round") if isinstance(entry, dict) else None
@@ -155,7 +191,7 @@ class Workdir:
 
     def rewrite_metrics(self, figures: list[dict[str, Any]]) -> None:
         """Replaces all figures, so that a resumed run goes on from the last settled round."""
-        write_atomic(self.metrics, "".join(json.dumps(line) + "\n" for line in figures).encode())
+        files.write_atomic(self.metrics, "".join(json.dumps(line) + "\n" for line in figures).encode())
 
     def read_baselines(self) -> Baselines:
         """The baselines' figures, or nothing where they were not trained.
@@ -166,7 +202,7 @@ class Workdir:
         if not self.baselines.exists():
             return {}
         try:
-            match json.loads(self.baselines.read_bytes()):
+            match json.loads(files.read(self.baselines)):
                 case {"pooled": dict(), "alone": list(alone)} as figures:
                     if all(isinstance(one, dict) for one in alone):
                         return figures

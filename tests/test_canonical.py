@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -22,6 +23,16 @@ VALUES = st.recursive(
 @given(VALUES)
 def test_every_value_survives_the_round_trip(value: Any) -> None:
     assert decode(encode(value)) == value
+
+
+@given(VALUES)
+def test_every_value_is_written_as_the_reference_writes_it(value: Any) -> None:
+    assert encode(value) == rfc8785.dumps(value)
+
+
+def test_escapes_are_those_of_the_reference() -> None:
+    text = "".join(map(chr, [*range(0x100), 0x2028, 0x2029, 0xD7FF, 0xE000, 0xFFFD, 0x1F600]))
+    assert encode({text[0x20:0x7F]: [text]}) == rfc8785.dumps({text[0x20:0x7F]: [text]})
 
 
 @given(st.binary(max_size=60))

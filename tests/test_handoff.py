@@ -143,3 +143,33 @@ np.testing.assert_allclose(delta, again, atol=1e-6)
 
 def test_trained_over_eight_devices_handed_on_to_two(tmp_path: Path):
     on_eight_devices(RELAY, tmp_path)
+
+
+FULL = """
+import resource, sys
+from pathlib import Path
+import numpy as np
+from relayjax import handoff
+from relayjax.errors import DiskError
+from relayjax.pack import ModelVersion
+from relayjax.weights import digest
+
+scratch, theta = Path(sys.argv[1]), np.random.default_rng(0).normal(size=100_000).astype(np.float32)
+version = ModelVersion(2, digest(theta), [{"name": "w", "shape": [100_000]}])
+pack = handoff.pack(theta, version, scratch)
+for limit in (0, 100, 1_000, 300_000):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+    for passing_on in (handoff.pack, handoff.unpack):
+        try:
+            passing_on(theta if passing_on is handoff.pack else pack, version, scratch)
+        except DiskError as error:
+            assert str(scratch) in str(error)
+        else:
+            raise SystemExit(f"{passing_on.__name__} wrote more than {limit} bytes")
+        assert not list(scratch.iterdir()), "weights in the clear are left"
+"""
+
+
+def test_a_disk_that_takes_no_more_is_named_and_left_empty(tmp_path: Path):
+    """The operating system refuses longer files, to Orbax and TensorStore too."""
+    on_eight_devices(FULL, tmp_path)

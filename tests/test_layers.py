@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 
 # Lowest first. A unit imports from the layers below its own, never from its own or from above.
 LAYERS = (
-    ("errors", "kernels"),
+    ("errors", "filesystem", "kernels"),
     ("canonical", "files", "merging", "on_device", "settings", "weights"),
     ("identity", "pack", "records"),
     ("codec", "learning", "ledger", "mechanism", "store", "valuation"),  # strangers to each other
@@ -26,7 +26,15 @@ LAYERS = (
     ("rescore",),
     ("appraisal", "retraining"),
     ("agreement", "backend"),
-    ("audit_console", "console", "simulation_console", "value_console"),
+    (
+        "audit_console",
+        "console",
+        "keys_console",
+        "simulation_console",
+        "trust_console",
+        "value_console",
+        "witness_console",
+    ),
     ("cli",),
     ("__main__", "configs"),
 )

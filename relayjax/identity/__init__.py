@@ -2,6 +2,7 @@
 
 from relayjax.identity.envelope import RECORD_TYPE, Envelope, sign, verify_envelope
 from relayjax.identity.keys import Keys, PublicKeys, check_name
+from relayjax.identity.locked import load_locked, save_locked
 from relayjax.identity.sealing import open_sealed, seal
 
 __all__ = [
@@ -10,7 +11,9 @@ __all__ = [
     "Keys",
     "PublicKeys",
     "check_name",
+    "load_locked",
     "open_sealed",
+    "save_locked",
     "seal",
     "sign",
     "verify_envelope",

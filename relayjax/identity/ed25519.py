@@ -16,6 +16,8 @@ References:
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
@@ -54,15 +56,23 @@ def verify(key: bytes, signature: bytes, message: bytes, where: str) -> None:
     """
     if len(signature) != 64:
         raise IntegrityError(where, f"a signature has 64 bytes, this one {len(signature)}")
-    for name, point in (("public key", key), ("signature point", signature[:32])):
-        if problem := _point_problem(point):
-            raise IntegrityError(where, f"{name}: {problem}")
+    public_key = _load(key)
+    if isinstance(public_key, str):
+        raise IntegrityError(where, f"public key: {public_key}")
+    if problem := _point_problem(signature[:32]):
+        raise IntegrityError(where, f"signature point: {problem}")
     if int.from_bytes(signature[32:], "little") >= _L:
         raise IntegrityError(where, "the scalar of the signature is not reduced")
     try:
-        Ed25519PublicKey.from_public_bytes(key).verify(signature, message)
+        public_key.verify(signature, message)
     except InvalidSignature:
         raise IntegrityError(where, f"the signature does not hold under the key {key.hex()}") from None
+
+
+@lru_cache(maxsize=1024)
+def _load(key: bytes) -> Ed25519PublicKey | str:
+    """Loads a public key, with which many signatures are verified, or says what is wrong with it."""
+    return _point_problem(key) or Ed25519PublicKey.from_public_bytes(key)
 
 
 def _point_problem(encoded: bytes) -> str:

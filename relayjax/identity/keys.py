@@ -26,13 +26,15 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from relayjax.errors import FormatError, WorkdirError
-from relayjax.files import sync_directory, write_atomic
+from relayjax.files import make_directory, write_atomic
 from relayjax.identity import bech32, ed25519
 
 K = TypeVar("K")
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 _HEX_KEY = re.compile(r"[0-9a-f]{64}")
+_PEM_END = b"-----END PRIVATE KEY-----\n"
+_NO_KEY = (ValueError, TypeError, UnsupportedAlgorithm, pyrage.IdentityError)
 _SIGNING_CONTEXT = "relayjax 2026-11 participant signing key"
 _RECEIVING_CONTEXT = "relayjax 2026-11 participant receiving key"
 
@@ -116,9 +118,7 @@ class Keys:
           WorkdirError: A file of that name holds another key. Nothing is overwritten, ever: a lost key is a
             lost identity.
         """
-        if not directory.exists():
-            directory.mkdir(mode=0o700, parents=True)
-            sync_directory(directory.parent)
+        make_directory(directory, mode=0o700)
         pem = self._signing.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         age = f"# public key: {self.receiving.to_public()}\n{self.receiving}\n".encode()
         files = {directory / f"{self.name}.pem": pem, directory / f"{self.name}.age": age}
@@ -140,6 +140,30 @@ class Keys:
     def sign(self, message: bytes) -> bytes:
         """Signs a message with Ed25519 (RFC 8032): 64 bytes, always the same for the same key and message."""
         return self._signing.sign(message)
+
+    def encode(self) -> bytes:
+        """Returns the private keys as text: the PEM block, then the age identity."""
+        pem = self._signing.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        return pem + f"{self.receiving}\n".encode()
+
+    @classmethod
+    def decode(cls, name: str, data: bytes, where: str) -> Keys:
+        """Reads what `encode` writes.
+
+        Args:
+          name: Whose keys they are.
+          data: The text.
+          where: Names it in the error.
+
+        Raises:
+          FormatError: It is something else.
+        """
+        check_name(name)
+        pem, end, age = data.partition(_PEM_END)
+        try:
+            return cls(name, _parse_pem(pem + end), _parse_age(age))
+        except _NO_KEY as error:
+            raise FormatError(f"{where}: not the keys it should hold; restore it from a copy") from error
 
 
 def check_name(name: str) -> None:
@@ -178,7 +202,7 @@ def _load(path: Path, parse: Callable[[bytes], K]) -> K:
         raise WorkdirError(
             f"{path}: can't read this key file ({error.strerror}); create it with Keys.save"
         ) from error
-    except (ValueError, TypeError, UnsupportedAlgorithm, pyrage.IdentityError) as error:
+    except _NO_KEY as error:
         raise FormatError(
             f"{path}: not the key file it should be ({error}); restore it from a copy"
         ) from error

@@ -4,144 +4,196 @@ The log says everything more than once: an entry is in its bundle, as a hash in 
 above, in the `prev` of the next entry and in the signed root. Whatever leads to the signed root is right, for
 nobody can find another preimage of a hash; what disagrees with it is wrong.
 
-  1. The checkpoint must be signed.
-  2. There must be exactly the files that its size asks for, each tile of its full length.
+  1. The checkpoint must be signed, by the log and by as many witnesses as the policy asks for.
+  2. There must be exactly the files that its size asks for, each tile of its full length. Partial tiles of
+     earlier checkpoints may lie beside them.
   3. If the level-0 tiles lead to the signed root, they judge the entries and the tiles above them.
   4. If they don't but the entries do, the entries judge the tiles.
   5. If neither does, the first disagreement between the two is settled by the chain of `prev`; without
      any, the checkpoint was signed over another history.
-  6. The entries must form one chain.
+  6. The entries must form one chain, each signed by somebody who has joined.
+
+Tiles are inspected one after the other, or several at a time, and of each only its hash is kept.
 """
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from multiprocessing import get_context
 from pathlib import Path
 from typing import NoReturn
 
 from relayjax.errors import IntegrityError
 from relayjax.identity import PublicKeys
-from relayjax.ledger.disk import CHECKPOINT, expected_files, present_files, read, read_bundle, read_checkpoint
-from relayjax.ledger.entry import FIRST_PREV, digest, verify_chain
-from relayjax.ledger.merkle import HASH_SIZE, Tree, leaf_hash
-from relayjax.ledger.note import parse_note
-from relayjax.ledger.tiles import Tile, tiles_of
+from relayjax.ledger import blame
+from relayjax.ledger.bundle_check import Inspection, Signers, inspect
+from relayjax.ledger.checkpoint import Checkpoint
+from relayjax.ledger.disk import CHECKPOINT, read_checkpoint
+from relayjax.ledger.entry import FIRST_PREV
+from relayjax.ledger.note import signer_key
+from relayjax.ledger.policy import Policy
+from relayjax.ledger.tiled import TileTree
+from relayjax.ledger.tiles import Tile
+
+_CHUNK = 4
+"""Tiles, 1024 entries, that a process inspects at a time."""
 
 
-def audit_log(path: Path, origin: str, signer: PublicKeys) -> list[bytes]:
-    """Checks every bit of a log's directory; returns the entries. Changes nothing.
-
-    The signatures of the records inside are the caller's to verify: who may sign them, the records say.
+def audit_log(path: Path, origin: str, signer: PublicKeys, policy: Policy | None = None) -> list[bytes]:
+    """Checks every bit of a log's directory but the signatures of its records; returns the entries.
 
     Args:
       path: The log's directory.
       origin: The log's name.
       signer: Who signs the log.
+      policy: Whose cosignatures the checkpoint must have.
 
     Raises:
       IntegrityError: Something is wrong; `where` names the file and, where there is one, the entry.
     """
-    note, checkpoint = read_checkpoint(path, origin, signer.signing)
-    if len(parse_note(note).signatures) != 1:
-        raise IntegrityError(str(path / CHECKPOINT), "a signature line that nobody vouches for; remove it")
-    _check_files(path, checkpoint.size)
-    tiles = {tile: _read_tile(path, tile) for tile in tiles_of(checkpoint.size)}
-    bottom = [tile for tile in tiles if tile.level == 0]
-    bundles = {tile: read_bundle(path, tile) for tile in bottom}
-    entries = [entry for bundle, _ in bundles.values() for entry in bundle]
-    by_tiles = Tree([leaf for tile in bottom for leaf in tiles[tile]])
-    whole = all(not problem for _, problem in bundles.values())
-    by_entries = Tree([leaf_hash(entry) for entry in entries])
-    if by_tiles.root() == checkpoint.root:
-        for tile in bottom:
-            _compare_bundle(path, tile, *bundles[tile], tiles[tile])
-        _compare_tiles(path, tiles, by_tiles)
-    elif whole and by_entries.root() == checkpoint.root:
-        _compare_tiles(path, tiles, by_entries)
-    else:
-        for tile in bottom:
-            _settle_by_chain(path, tile, entries, tiles[tile])
-            _refuse_problem(path, tile, bundles[tile][1])
-        where = str(path / CHECKPOINT)
-        raise IntegrityError(where, "signed over other entries than these; restore the log from a copy")
-    prev = FIRST_PREV
-    for tile in bottom:
-        bundle, _ = bundles[tile]
-        verify_chain(bundle, tile.start, prev, str(path / tile.bundle_path))
-        prev = digest(bundle[-1])
+    checkpoint = _accepted(path, origin, signer, policy)
+    tiles = blame.bottom_tiles(path, checkpoint.size)
+    entries: list[bytes] = []
+    verdict = _Verdict(path, checkpoint)
+    for tile in tiles:
+        inspection = inspect(path, tile, None, keep=True)
+        verdict.add(inspection)
+        entries += inspection.entries
+    verdict.give()
     return entries
 
 
-def _check_files(path: Path, size: int) -> None:
-    present, expected = present_files(path), expected_files(size)
-    if missing := sorted(expected - present):
-        problem = f"missing from a log of {size} entries; restore it from a copy"
-        raise IntegrityError(str(path / missing[0]), problem)
-    if superfluous := sorted(present - expected):
-        problem = (
-            f"no file of a log of {size} entries; a write cut short leaves such, and going on deletes them"
-        )
-        raise IntegrityError(str(path / superfluous[0]), problem)
+def verify_log(
+    path: Path, origin: str, signer: PublicKeys, policy: Policy | None = None, workers: int = 2
+) -> Checkpoint:
+    """Checks every bit of a log's directory and every signature in it, in bounded memory.
+
+    What the records mean is not looked at: whether they are allowed, replaying them tells.
+
+    Args:
+      path: The log's directory.
+      origin: The log's name.
+      signer: Who signs the log.
+      policy: Whose cosignatures the checkpoint must have.
+      workers: Processes to use; 0 is this one alone.
+
+    Returns:
+      The checkpoint that all of it leads to.
+
+    Raises:
+      IntegrityError: Something is wrong; `where` names the file and, where there is one, the entry.
+    """
+    checkpoint = _accepted(path, origin, signer, policy)
+    tiles = blame.bottom_tiles(path, checkpoint.size)
+    verdict = _Verdict(path, checkpoint)
+    if workers:
+        with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+            for inspection in _in_order(pool, path, tiles, verdict, 2 * workers):
+                verdict.add(inspection)
+    else:
+        for tile in tiles:
+            verdict.add(inspect(path, tile, verdict.signers))
+    verdict.give()
+    return checkpoint
 
 
-def _read_tile(path: Path, tile: Tile) -> list[bytes]:
-    data = read(path / tile.path)
-    if len(data) != tile.width * HASH_SIZE:
-        raise IntegrityError(str(path / tile.path), f"{len(data)} bytes, expected {tile.width * HASH_SIZE}")
-    return [data[i : i + HASH_SIZE] for i in range(0, len(data), HASH_SIZE)]
+def _accepted(path: Path, origin: str, signer: PublicKeys, policy: Policy | None) -> Checkpoint:
+    note, checkpoint = read_checkpoint(path, origin, signer.signing)
+    if policy:
+        policy.verify(note, signer_key(origin, signer.signing), str(path / CHECKPOINT))
+    return checkpoint
 
 
-def _compare_bundle(path: Path, tile: Tile, entries: list[bytes], problem: str, leaves: list[bytes]) -> None:
-    """Holds the entries against the leaf hashes that were signed."""
-    for i, leaf in enumerate(leaves):
-        if i >= len(entries) or leaf_hash(entries[i]) != leaf:
-            _blame_entry(path, tile, i, problem or "its bytes are not those that were signed")
-    _refuse_problem(path, tile, problem)
+def _in_order(
+    pool: ProcessPoolExecutor, path: Path, tiles: Iterator[Tile], verdict: _Verdict, ahead: int
+) -> Iterator[Inspection]:
+    """Inspects tiles in processes, a few chunks ahead; yields what they say in the order of the log."""
+    waiting: deque[Future[list[Inspection]]] = deque()
+    while True:
+        while len(waiting) < ahead and (chunk := list(islice(tiles, _CHUNK))):
+            waiting.append(pool.submit(_inspect_chunk, path, chunk, dict(verdict.signers)))
+        if not waiting:
+            return
+        yield from waiting.popleft().result()
 
 
-def _compare_tiles(path: Path, tiles: dict[Tile, list[bytes]], tree: Tree) -> None:
-    """Holds every tile against a tree that leads to the signed root."""
-    for tile, hashes in tiles.items():
-        right = tree.levels[tile.height][tile.start : tile.start + tile.width]
-        for i, (found, expected) in enumerate(zip(hashes, right, strict=True)):
-            if found != expected:
-                _blame_hash(path, tile, i)
+def _inspect_chunk(path: Path, tiles: list[Tile], signers: Signers) -> list[Inspection]:
+    inspections: list[Inspection] = []
+    for tile in tiles:
+        inspections.append(inspect(path, tile, signers))
+        signers = {**signers, **inspections[-1].joined}
+    return inspections
 
 
-def _settle_by_chain(path: Path, tile: Tile, entries: list[bytes], leaves: list[bytes]) -> None:
-    """Names the first entry or hash that disagrees with the other, where neither leads to the signed root."""
-    for i, leaf in enumerate(leaves):
-        index = tile.start + i
-        if index >= len(entries):
-            _blame_entry(path, tile, i, "it can't be read")
-        if leaf_hash(entries[index]) != leaf:
-            if _is_linked(entries, index):
-                _blame_hash(path, tile, i)
-            _blame_entry(path, tile, i, "neither its hash nor its neighbours know it")
+@dataclass
+class _Verdict:
+    """Puts together what the tiles say, in their order, and blames whoever is wrong."""
+
+    path: Path
+    checkpoint: Checkpoint
+
+    def __post_init__(self) -> None:
+        self.signers: dict[str, PublicKeys] = {}
+        self._by_tiles, self._by_entries = TileTree(), TileTree()
+        self._odd: Tile | None = None
+        self._whole = True
+        self._prev = FIRST_PREV
+        self._fault: tuple[Tile, int, str] | None = None
+
+    def add(self, inspection: Inspection) -> None:
+        """Takes the next tile."""
+        tile = inspection.tile
+        if self._misinformed(inspection):
+            inspection = inspect(self.path, tile, self.signers)
+        self._by_tiles.add(inspection.stored)
+        self._whole = self._whole and inspection.computed is not None
+        if inspection.computed is not None and self._whole:
+            self._by_entries.add(inspection.computed)
+        if self._odd is None and inspection.computed != inspection.stored:
+            self._odd = tile
+        fault = inspection.fault
+        if inspection.prev and inspection.prev != self._prev and (fault is None or fault[0] > tile.start):
+            fault = tile.start, f"its prev is {inspection.prev}, the entry before has {self._prev}"
+        if inspection.unsure is not None and (fault is None or fault[0] > inspection.unsure):
+            fault = inspection.unsure, "it is signed by somebody who has not joined"
+        if fault and self._fault is None:
+            self._fault = tile, fault[0], fault[1]
+        self._prev = inspection.last
+        self.signers |= {name: keys for name, keys in inspection.joined.items() if name not in self.signers}
+
+    def _misinformed(self, inspection: Inspection) -> bool:
+        """Whether a tile was inspected before it was known who had joined in those before it."""
+        known = {**inspection.joined, **self.signers}
+        wrong = any(known.get(name) != keys for name, keys in inspection.used.items())
+        return inspection.unsure is not None or wrong
+
+    def give(self) -> None:
+        """Raises `IntegrityError` unless everything agrees with the signed root."""
+        path, size, root = self.path, self.checkpoint.size, self.checkpoint.root
+        if self._by_tiles.root(size) == root:
+            if self._odd:
+                blame.bundle_entry(path, self._odd)
+                _refuse_changed(path / self._odd.bundle_path)
+            blame.upper_hash(path, size, self._by_tiles)
+        elif self._whole and self._by_entries.root(size) == root:
+            if self._odd:
+                blame.tile_hash(path, self._odd)
+                _refuse_changed(path / self._odd.path)
+            blame.upper_hash(path, size, self._by_entries)
+        else:
+            if self._odd:
+                blame.by_chain(path, size, self._odd)
+            where = str(path / CHECKPOINT)
+            raise IntegrityError(where, "signed over other entries than these; restore the log from a copy")
+        if self._fault:
+            tile, index, problem = self._fault
+            raise IntegrityError(f"{path / tile.bundle_path}, entry {index}", problem)
+        blame.earlier_part(path, size)
 
 
-def _is_linked(entries: list[bytes], index: int) -> bool:
-    """Whether an entry fits between its neighbours."""
-    before = digest(entries[index - 1]) if index else FIRST_PREV
-    try:
-        verify_chain(entries[index : index + 2], index, before)
-    except IntegrityError:
-        return False
-    return True
-
-
-def _refuse_problem(path: Path, tile: Tile, problem: str) -> None:
-    if problem:
-        raise IntegrityError(str(path / tile.bundle_path), f"{problem}; restore it from a copy")
-
-
-def _blame_entry(path: Path, tile: Tile, i: int, problem: str) -> NoReturn:
-    raise IntegrityError(
-        f"{path / tile.bundle_path}, entry {tile.start + i}", f"{problem}; restore it from a copy"
-    )
-
-
-def _blame_hash(path: Path, tile: Tile, i: int) -> NoReturn:
-    where = str(path / tile.path)
-    if tile.level == 0:
-        where += f", entry {tile.start + i}"
-    raise IntegrityError(where, f"hash {i} is not the one that was signed; restore it from a copy")
+def _refuse_changed(file: Path) -> NoReturn:
+    raise IntegrityError(str(file), "it changed while it was checked; check again")

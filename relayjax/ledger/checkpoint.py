@@ -13,7 +13,7 @@ from relayjax.canonical import decode_base64, encode_base64
 from relayjax.errors import FormatError, IntegrityError
 from relayjax.identity import Keys
 from relayjax.ledger.merkle import HASH_SIZE
-from relayjax.ledger.note import check_key_name, sign_note, verify_note
+from relayjax.ledger.note import sign_note, signer_key, verify_note
 
 _SIZE = re.compile(r"0|[1-9][0-9]{0,17}")
 
@@ -23,32 +23,35 @@ class Checkpoint:
     """Origin, tree size and root hash of a log.
 
     Attributes:
-      origin: The log's own name, also the one it signs with; no spaces, no plus.
+      origin: The log's own name. Ours sign with it, so theirs have no spaces and no plus.
       size: Number of entries.
       root: Merkle root over them, 32 bytes.
+      extensions: Further lines, opaque. Our logs write none; a witness signs those of others along.
     """
 
     origin: str
     size: int
     root: bytes
+    extensions: tuple[str, ...] = ()
 
     def encode(self) -> str:
-        """Returns the note's text: origin, size in decimal, root in base64, a newline after each."""
-        return f"{self.origin}\n{self.size}\n{encode_base64(self.root)}\n"
+        """Returns the note's text: origin, size in decimal, root in base64, a newline after each line."""
+        lines = (self.origin, str(self.size), encode_base64(self.root), *self.extensions)
+        return "".join(f"{line}\n" for line in lines)
 
     @classmethod
     def decode(cls, text: str) -> Checkpoint:
-        """Reads what `encode` writes; further lines, which the format would allow, are refused.
+        """Reads what `encode` writes.
 
         Raises:
           FormatError: The text is no checkpoint.
         """
         match text.split("\n"):
-            case [origin, size, root, ""] if _SIZE.fullmatch(size):
-                check_key_name(origin)
-                if len(root_hash := decode_base64(root)) == HASH_SIZE:
-                    return cls(origin, int(size), root_hash)
-        raise FormatError("checkpoint: expected the three lines origin, size and root hash in base64")
+            case [origin, size, root, *extensions, ""] if _SIZE.fullmatch(size):
+                root_hash = decode_base64(root)
+                if len(root_hash) == HASH_SIZE and origin and all(extensions):
+                    return cls(origin, int(size), root_hash, tuple(extensions))
+        raise FormatError("checkpoint: expected the lines origin, size and root hash in base64, none empty")
 
 
 def sign_checkpoint(checkpoint: Checkpoint, keys: Keys) -> bytes:
@@ -69,7 +72,7 @@ def verify_checkpoint(data: bytes, origin: str, public_key: str, where: str = "c
       FormatError: The bytes are no checkpoint.
       IntegrityError: It is not signed by this log, or is of another.
     """
-    checkpoint = Checkpoint.decode(verify_note(data, {origin: public_key}, where))
+    checkpoint = Checkpoint.decode(verify_note(data, [signer_key(origin, public_key)], where).text)
     if checkpoint.origin != origin:
         raise IntegrityError(where, f"it is of the log {checkpoint.origin}, expected {origin}")
     return checkpoint

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from relayjax.errors import FormatError, IntegrityError
+from relayjax import files
+from relayjax.errors import DiskError, FormatError, IntegrityError
 from relayjax.ledger.checkpoint import Checkpoint, verify_checkpoint
-from relayjax.ledger.tiles import Tile, decode_bundle, paths_of, tiles_of
+from relayjax.ledger.note import SIZE_LIMIT
+from relayjax.ledger.tiles import ENTRY_LIMIT, WIDTH, Tile, decode_bundle, earlier, paths_of, tiles_of
 
 CHECKPOINT = "checkpoint"
-
-
-def expected_files(size: int) -> set[str]:
-    """Returns the paths, relative to the log, of all files of a log of this size."""
-    return {CHECKPOINT} | paths_of(tiles_of(size))
 
 
 def present_files(path: Path) -> set[str]:
@@ -21,18 +18,45 @@ def present_files(path: Path) -> set[str]:
     return {file.relative_to(path).as_posix() for file in path.rglob("*") if not file.is_dir()}
 
 
-def read(file: Path) -> bytes:
-    """Reads a file of the log.
+def superfluous_files(path: Path, size: int) -> set[str]:
+    """Sees to it that the files of a log of this size are there; returns the paths of those that are not its.
+
+    Partial tiles and bundles of earlier checkpoints are its, too.
 
     Raises:
-      IntegrityError: It is missing or the disk can't read it.
+      IntegrityError: One is missing.
+    """
+    present = present_files(path)
+    if size > WIDTH * len(present):  # before a list as long as that is made
+        raise IntegrityError(
+            str(path / CHECKPOINT),
+            f"states {size} entries, more than its files can hold; restore it from a copy",
+        )
+    expected = {CHECKPOINT} | paths_of(tiles_of(size))
+    if missing := sorted(expected - present):
+        problem = f"missing from a log of {size} entries; restore it from a copy"
+        raise IntegrityError(str(path / missing[0]), problem)
+    return present - expected - paths_of(narrow for narrow, _ in earlier(size))
+
+
+def read(file: Path, limit: int = SIZE_LIMIT) -> bytes:
+    """Reads a file of the log.
+
+    Args:
+      file: Which.
+      limit: Bytes it may have at most; a longer one is not read.
+
+    Raises:
+      IntegrityError: It is missing, too long, or the disk can't read it.
     """
     try:
-        return file.read_bytes()
-    except OSError as error:
-        raise IntegrityError(
-            str(file), f"can't be read ({error.strerror}); restore it from a copy"
-        ) from error
+        data = files.read(file, limit + 1)
+    except DiskError as error:
+        problem = f"can't be read ({error.problem}); restore it from a copy"
+        raise IntegrityError(str(file), problem) from error
+    if len(data) > limit:
+        raise IntegrityError(str(file), f"more than {limit} bytes; restore it from a copy")
+    return data
 
 
 def read_checkpoint(path: Path, origin: str, public_key: str) -> tuple[bytes, Checkpoint]:
@@ -60,7 +84,7 @@ def read_bundle(path: Path, tile: Tile) -> tuple[list[bytes], str]:
     """
     entries: list[bytes] = []
     try:
-        for entry in decode_bundle(read(path / tile.bundle_path)):
+        for entry in decode_bundle(read(path / tile.bundle_path, tile.width * ENTRY_LIMIT)):
             entries.append(entry)
     except FormatError as error:
         return entries, str(error)

@@ -1,9 +1,9 @@
 """The log itself: a directory of tiles and bundles under a signed checkpoint, appended to batch by batch.
 
 The checkpoint is the commit point. A batch first writes the new tiles and bundles, which no checkpoint speaks
-of yet, then replaces the checkpoint, then deletes the partial tiles that wider ones have replaced. Killed
-anywhere in between, the directory is the old log or the new one plus files that its checkpoint does not need;
-opening it again deletes those.
+of yet, then replaces the checkpoint, then deletes the parts of tiles that are full now. Killed anywhere in
+between, the directory is the old log or the new one plus files that none of its checkpoints needs; opening it
+again deletes those.
 """
 
 from __future__ import annotations
@@ -12,14 +12,21 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from relayjax.errors import ConfigError, IntegrityError, WorkdirError
-from relayjax.files import is_temporary, write_atomic, write_many
+from relayjax.files import is_temporary, remove, remove_tree, write_atomic, write_many
 from relayjax.identity import Keys
-from relayjax.ledger.checkpoint import Checkpoint, sign_checkpoint
-from relayjax.ledger.disk import CHECKPOINT, expected_files, present_files, read_bundle, read_checkpoint
+from relayjax.ledger.checkpoint import Checkpoint, sign_checkpoint, verify_checkpoint
+from relayjax.ledger.disk import CHECKPOINT, read_bundle, read_checkpoint, superfluous_files
 from relayjax.ledger.entry import FIRST_PREV, digest
 from relayjax.ledger.merkle import EMPTY_ROOT, Tree, leaf_hash
+from relayjax.ledger.note import parse_note
 from relayjax.ledger.proof import Receipt
-from relayjax.ledger.tiles import check_entry, encode_bundle, paths_of, superseded, tiles_of
+from relayjax.ledger.tiles import (
+    check_entry,
+    completed,
+    encode_bundle,
+    paths_of,
+    tiles_of,
+)
 
 
 class Log:
@@ -77,9 +84,7 @@ class Log:
                 f"{path}: no log, {CHECKPOINT} is missing; create one or restore it from a copy"
             )
         note, checkpoint = read_checkpoint(path, origin, public_key)
-        present, expected = present_files(path), expected_files(checkpoint.size)
-        if missing := sorted(expected - present):
-            raise IntegrityError(str(path / missing[0]), "missing from the log; restore it from a copy")
+        superfluous = superfluous_files(path, checkpoint.size)
         entries: list[bytes] = []
         for tile in tiles_of(checkpoint.size):
             if tile.level == 0:
@@ -92,7 +97,7 @@ class Log:
             raise IntegrityError(
                 str(path), "the entries are not those that were signed; `relayjax verify` names them"
             )
-        for name in present - expected:
+        for name in superfluous:
             if name.startswith("tile/") or is_temporary(Path(name)):
                 _remove(path / name)
         return log
@@ -135,7 +140,7 @@ class Log:
           FormatError: An entry is too long. Nothing has changed.
           ConfigError: The keys are not those of this log. Nothing has changed.
           WorkdirError: An earlier append failed.
-          OSError: The disk refused. The log must be opened again.
+          DiskError: The disk refused. The log must be opened again.
         """
         if self._broken:
             raise WorkdirError(
@@ -158,9 +163,32 @@ class Log:
         write_atomic(self.path / CHECKPOINT, note)
         self._note = note
         self._broken = False
-        for name in paths_of(superseded(self.size, old)):
-            _remove(self.path / name)
+        for name in paths_of(completed(self.size, old)):
+            for part in list((self.path / f"{name}.p").glob("*")):
+                _remove(part)
         return checkpoint
+
+    def adopt(self, note: bytes) -> None:
+        """Replaces the checkpoint by one that says the same with more signatures; durable on return.
+
+        Raises:
+          FormatError: The note is no checkpoint.
+          IntegrityError: It says something else, or is not signed by this log.
+        """
+        where = f"{self.path / CHECKPOINT} to be"
+        verify_checkpoint(note, self.origin, self._public_key, where)
+        if parse_note(note).text != parse_note(self._note).text:
+            raise IntegrityError(where, f"it is not the checkpoint of {self.size} entries that is signed now")
+        write_atomic(self.path / CHECKPOINT, note)
+        self._note = note
+
+    def prove_consistency(self, old: int) -> list[bytes]:
+        """Returns the consistency proof from an earlier size to the present one.
+
+        Raises:
+          ConfigError: The log has not had that size.
+        """
+        return self._tree.prove_consistency(old)
 
     def prove(self, index: int) -> Receipt:
         """Returns the receipt of an entry under the present checkpoint.
@@ -184,6 +212,6 @@ class Log:
 
 def _remove(file: Path) -> None:
     """Deletes a file, and its directory if empty; a power cut may undo that, `open` redoes it."""
-    file.unlink(missing_ok=True)
+    remove(file)
     if not any(file.parent.iterdir()):
-        file.parent.rmdir()
+        remove_tree(file.parent)

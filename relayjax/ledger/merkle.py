@@ -4,9 +4,9 @@
     MTH({d})     = SHA-256(0x00 ‖ d)
     MTH(D[0:n])  = SHA-256(0x01 ‖ MTH(D[0:k]) ‖ MTH(D[k:n])),  k the largest power of two below n
 
-`Tree` keeps the hash of every complete subtree, about two an entry, so that appending an entry costs two
-hashes on average and every root or proof, also of an earlier size, O(log n). The verifiers are pure functions
-and need no tree.
+Roots and proofs, also of an earlier size, are functions of the hashes of complete subtrees, of which they
+need O(log n), wherever those are kept. `Tree` keeps them in memory, about two an entry, so that appending an
+entry costs two hashes on average. The verifiers are pure functions and need no tree.
 
 References:
   RFC 6962 section 2.1 (tree and proofs), RFC 9162 section 2.1 (the same tree, verification algorithms).
@@ -15,12 +15,15 @@ References:
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from relayjax.errors import ConfigError, IntegrityError
 
 HASH_SIZE = 32
 EMPTY_ROOT = hashlib.sha256(b"").digest()
+
+Nodes = Callable[[int, int], bytes]
+"""(h, i) → hash of the complete subtree over the leaves from i·2ʰ up to (i + 1)·2ʰ."""
 
 
 def leaf_hash(entry: bytes) -> bytes:
@@ -65,70 +68,84 @@ class Tree:
 
     def root(self, size: int | None = None) -> bytes:
         """Returns the root hash, now or when the tree had `size` leaves."""
-        size = self.size if size is None else size
-        self._check_size(size, at_least=0)
-        return self._hash(0, size) if size else EMPTY_ROOT
+        return tree_root(self._size(size), self._node)
 
     def prove_inclusion(self, index: int, size: int | None = None) -> list[bytes]:
-        """Returns PATH(index, D[0:size]) of RFC 6962 section 2.1.1: sibling hashes, the leaf's first.
-
-        Raises:
-          ConfigError: The tree has, or had, no such leaf.
-        """
-        size = self.size if size is None else size
-        self._check_size(size, at_least=1)
-        if not 0 <= index < size:
-            raise ConfigError(f"no entry {index} in a log of {size}: give an index from 0 to {size - 1}")
-        proof: list[bytes] = []
-        start, end = 0, size
-        while end - start > 1:
-            middle = start + _split(end - start)
-            if index < middle:
-                proof.append(self._hash(middle, end))
-                end = middle
-            else:
-                proof.append(self._hash(start, middle))
-                start = middle
-        return proof[::-1]
+        """Returns the inclusion proof of a leaf, now or at an earlier size; see `inclusion_proof`."""
+        return inclusion_proof(index, self._size(size), self._node)
 
     def prove_consistency(self, old: int, new: int | None = None) -> list[bytes]:
-        """Returns PROOF(old, D[0:new]) of RFC 6962 section 2.1.2: that the newer tree begins with the older.
+        """Returns the consistency proof of two sizes it has had; see `consistency_proof`."""
+        return consistency_proof(old, self._size(new), self._node)
 
-        Raises:
-          ConfigError: Not 1 ≤ old ≤ new ≤ size.
-        """
-        new = self.size if new is None else new
-        self._check_size(new, at_least=1)
-        if not 1 <= old <= new:
-            raise ConfigError(
-                f"no consistency proof from size {old} to {new}: the older size lies from 1 to {new}"
-            )
-        proof: list[bytes] = []
-        start, end = 0, new
-        while end != old:
-            middle = start + _split(end - start)
-            if old <= middle:
-                proof.append(self._hash(middle, end))
-                end = middle
-            else:
-                proof.append(self._hash(start, middle))
-                start = middle
-        if start:  # otherwise what is left is the whole older tree, whose root the verifier has
-            proof.append(self._hash(start, end))
-        return proof[::-1]
+    def _node(self, height: int, index: int) -> bytes:
+        return self.levels[height][index]
 
-    def _hash(self, start: int, end: int) -> bytes:
-        """MTH(D[start:end]) for a range that the splits of a tree lead to; all but its edge is stored."""
-        width = end - start
-        if width & (width - 1) == 0:
-            height = width.bit_length() - 1
-            return self.levels[height][start >> height]
-        middle = start + _split(width)
-        return node_hash(self._hash(start, middle), self._hash(middle, end))
+    def _size(self, size: int | None) -> int:
+        if size is not None and not 0 <= size <= self.size:
+            raise ConfigError(f"tree size {size}: this log has had sizes from 0 to {self.size}")
+        return self.size if size is None else size
 
-    def _check_size(self, size: int, at_least: int) -> None:
-        if not at_least <= size <= self.size:
-            raise ConfigError(f"tree size {size}: this log has had sizes from {at_least} to {self.size}")
+
+def tree_root(size: int, nodes: Nodes) -> bytes:
+    """Returns MTH(D[0:size])."""
+    return _range_hash(0, size, nodes) if size else EMPTY_ROOT
+
+
+def inclusion_proof(index: int, size: int, nodes: Nodes) -> list[bytes]:
+    """Returns PATH(index, D[0:size]) of RFC 6962 section 2.1.1: sibling hashes, the leaf's first.
+
+    Raises:
+      ConfigError: A tree of this size has no such leaf.
+    """
+    if not 0 <= index < size:
+        raise ConfigError(f"no entry {index} in a log of {size}: give an index from 0 to {size - 1}")
+    proof: list[bytes] = []
+    start, end = 0, size
+    while end - start > 1:
+        middle = start + _split(end - start)
+        if index < middle:
+            proof.append(_range_hash(middle, end, nodes))
+            end = middle
+        else:
+            proof.append(_range_hash(start, middle, nodes))
+            start = middle
+    return proof[::-1]
+
+
+def consistency_proof(old: int, new: int, nodes: Nodes) -> list[bytes]:
+    """Returns PROOF(old, D[0:new]) of RFC 6962 section 2.1.2: that the newer tree begins with the older.
+
+    Raises:
+      ConfigError: Not 1 ≤ old ≤ new.
+    """
+    if not 1 <= old <= new:
+        raise ConfigError(
+            f"no consistency proof from size {old} to {new}: the older size lies from 1 to {new}"
+        )
+    proof: list[bytes] = []
+    start, end = 0, new
+    while end != old:
+        middle = start + _split(end - start)
+        if old <= middle:
+            proof.append(_range_hash(middle, end, nodes))
+            end = middle
+        else:
+            proof.append(_range_hash(start, middle, nodes))
+            start = middle
+    if start:  # otherwise what is left is the whole older tree, whose root the verifier has
+        proof.append(_range_hash(start, end, nodes))
+    return proof[::-1]
+
+
+def _range_hash(start: int, end: int, nodes: Nodes) -> bytes:
+    """MTH(D[start:end]) for a range that the splits of a tree lead to, out of complete subtrees."""
+    width = end - start
+    if width & (width - 1) == 0:
+        height = width.bit_length() - 1
+        return nodes(height, start >> height)
+    middle = start + _split(width)
+    return node_hash(_range_hash(start, middle, nodes), _range_hash(middle, end, nodes))
 
 
 def verify_inclusion(leaf: bytes, index: int, size: int, proof: Sequence[bytes], root: bytes) -> None:

@@ -10,19 +10,17 @@ References:
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from relayjax.canonical import decode_base64, encode_base64
 from relayjax.errors import FormatError, IntegrityError
 from relayjax.identity import Keys, ed25519
+from relayjax.ledger.cosignature import verify_cosignature
+from relayjax.ledger.vkey import ED25519, ID_SIZE, VerifierKey, check_key_name
 
 SIZE_LIMIT = 1 << 17
 """Bytes a note may have: sixteen signatures of the largest kind in use fit."""
-
-_ED25519 = b"\x01"
-_ID_SIZE = 4
 
 
 @dataclass(frozen=True)
@@ -32,6 +30,10 @@ class Signature:
     name: str
     key_id: bytes
     signature: bytes
+
+    def encode(self) -> str:
+        """Returns the line, without its newline."""
+        return f"— {self.name} {encode_base64(self.key_id + self.signature)}"
 
 
 @dataclass(frozen=True)
@@ -45,29 +47,6 @@ class Note:
 
     text: str
     signatures: tuple[Signature, ...]
-
-
-def key_id(name: str, public_key: str) -> bytes:
-    """Returns SHA-256(name ‖ 0x0A ‖ 0x01 ‖ public key)[:4], which tells apart keys of one name.
-
-    Args:
-      name: The signer's name in the note.
-      public_key: Ed25519, 64 hex digits.
-    """
-    return hashlib.sha256(name.encode() + b"\n" + _ED25519 + bytes.fromhex(public_key)).digest()[:_ID_SIZE]
-
-
-def check_key_name(name: str) -> None:
-    """Refuses a name that can't stand in a signature line: empty, with a space, a control character or a
-    plus.
-
-    Raises:
-      FormatError: The name is not allowed.
-    """
-    if not name or any(character.isspace() or character == "+" or character < " " for character in name):
-        raise FormatError(
-            f"note: {name[:80]!r} can't name a signer; use no spaces, control characters or plus"
-        )
 
 
 def sign_note(text: str, name: str, keys: Keys) -> bytes:
@@ -84,9 +63,8 @@ def sign_note(text: str, name: str, keys: Keys) -> bytes:
     Raises:
       FormatError: The text or the name can't be part of a note.
     """
-    check_key_name(name)
-    signature = key_id(name, keys.public.signing) + keys.sign(text.encode())
-    note = f"{text}\n— {name} {encode_base64(signature)}\n".encode()
+    line = Signature(name, signer_key(name, keys.public.signing).key_id, keys.sign(text.encode()))
+    note = f"{text}\n{line.encode()}\n".encode()
     if parse_note(note).text != text:
         raise FormatError("note: the text must end in a newline")
     return note
@@ -107,20 +85,36 @@ def parse_note(data: bytes) -> Note:
     if any(character < " " and character != "\n" for character in content):
         raise FormatError("note: it contains a control character")
     text, separator, lines = content.rpartition("\n\n")
-    if not (text and separator and lines.endswith("\n")):
+    if not (separator and lines.endswith("\n")):
         raise FormatError("note: expected a text, an empty line and signature lines, each ended by a newline")
     return Note(text + "\n", tuple(_parse_signature(line) for line in lines[:-1].split("\n")))
 
 
-def verify_note(data: bytes, trusted: Mapping[str, str], where: str = "note") -> str:
-    """Verifies a note; returns its text.
+@dataclass(frozen=True)
+class Signed:
+    """A verified note.
 
-    Lines of signers that are not trusted are ignored, as the format asks: a log may change its key and
-    witnesses may add theirs. A line of a trusted key that does not hold spoils the note.
+    Attributes:
+      text: What was signed.
+      signers: The trusted keys that have signed it, each with the time it states, POSIX seconds; 0 where its
+        type of signature states none.
+      unknown: Signature lines of keys that nobody here trusts.
+    """
+
+    text: str
+    signers: dict[VerifierKey, int]
+    unknown: int
+
+
+def verify_note(data: bytes, trusted: Iterable[VerifierKey], where: str = "note") -> Signed:
+    """Verifies a note.
+
+    Lines of keys that are not trusted are ignored, as the format asks: a log may change its key and witnesses
+    may add theirs. A line of a trusted key that does not hold spoils the note.
 
     Args:
       data: The note.
-      trusted: Ed25519 public key, 64 hex digits, of each trusted signer by its name.
+      trusted: Keys of the signers one knows.
       where: Names the note in the error.
 
     Raises:
@@ -128,16 +122,29 @@ def verify_note(data: bytes, trusted: Mapping[str, str], where: str = "note") ->
       IntegrityError: No trusted key has signed, or the signature of one does not hold.
     """
     note = parse_note(data)
-    known = {(name, key_id(name, key)): bytes.fromhex(key) for name, key in trusted.items()}
-    signed = [line for line in note.signatures if (line.name, line.key_id) in known]
-    if not signed:
-        names = ", ".join(sorted(trusted))
+    known = {(key.name, key.key_id): key for key in trusted}
+    signers: dict[VerifierKey, int] = {}
+    unknown = 0
+    for line in note.signatures:
+        key = known.get((line.name, line.key_id))
+        if key is None:
+            unknown += 1
+        elif key.kind == ED25519:
+            ed25519.verify(key.public, line.signature, note.text.encode(), where)
+            signers[key] = 0
+        else:
+            signers[key] = verify_cosignature(note.text, key, line.signature, where)
+    if not signers:
+        names = ", ".join(sorted({key.name for key in known.values()})) or "none is known"
         raise IntegrityError(
             where, f"no signature by a trusted key ({names}); it was changed, or signed by others"
         )
-    for line in signed:
-        ed25519.verify(known[line.name, line.key_id], line.signature, note.text.encode(), where)
-    return note.text
+    return Signed(note.text, signers, unknown)
+
+
+def signer_key(name: str, public_key: str) -> VerifierKey:
+    """The verifier key of whoever signs notes with an Ed25519 key, 64 hex digits, under a name."""
+    return VerifierKey(name, ED25519, bytes.fromhex(public_key))
 
 
 def _parse_signature(line: str) -> Signature:
@@ -145,7 +152,7 @@ def _parse_signature(line: str) -> Signature:
         case ["—", name, encoded]:
             check_key_name(name)
             signature = decode_base64(encoded)
-            if len(signature) <= _ID_SIZE:
+            if len(signature) <= ID_SIZE:
                 raise FormatError(f"note: the signature of {name[:80]!r} is too short")
-            return Signature(name, signature[:_ID_SIZE], signature[_ID_SIZE:])
+            return Signature(name, signature[:ID_SIZE], signature[ID_SIZE:])
     raise FormatError(f"note: {line[:80]!r} is not a signature line; expected '— NAME BASE64'")

@@ -19,8 +19,11 @@ from dataclasses import dataclass
 from relayjax.canonical import decode_base64, encode_base64
 from relayjax.errors import FormatError
 from relayjax.ledger import tiles
-from relayjax.ledger.checkpoint import Checkpoint, verify_checkpoint
+from relayjax.ledger.checkpoint import Checkpoint
 from relayjax.ledger.merkle import HASH_SIZE, leaf_hash, verify_inclusion
+from relayjax.ledger.note import signer_key
+from relayjax.ledger.policy import NONE, Policy
+from relayjax.ledger.vkey import VerifierKey
 
 _HEADER = "c2sp.org/tlog-proof@v1"
 _SIZE_LIMIT = 1 << 18
@@ -65,25 +68,45 @@ class Receipt:
             raise FormatError(f"receipt: {error}") from error
         match [line.split(" ") for line in lines]:
             case [[header], ["extra", entry], ["index", index], *_] if header == _HEADER:
+                # The format allows proofs without `extra`; a receipt that lacks its entry proves nothing.
                 proof = tuple(decode_base64(line) for line in lines[3:])
                 if _INDEX.fullmatch(index) and all(len(sibling) == HASH_SIZE for sibling in proof):
                     return cls(int(index), decode_base64(entry), proof, checkpoint)
         raise FormatError(f"receipt: expected the lines {_HEADER}, extra, index, hashes, and a checkpoint")
 
 
-def verify_receipt(receipt: Receipt, origin: str, public_key: str) -> Checkpoint:
+def verify_receipt(
+    receipt: Receipt, origin: str, public_key: str, policy: Policy | None = None
+) -> Checkpoint:
     """Verifies that a log has committed to the entry of a receipt; returns the checkpoint that says so.
 
     Args:
       receipt: From whoever.
       origin: The log's origin.
       public_key: The log's Ed25519 public key, 64 hex digits; from a source you trust.
+      policy: Whose cosignatures the checkpoint must have.
 
     Raises:
       FormatError: The checkpoint is malformed or the entry too long.
       IntegrityError: The checkpoint is not signed by the log, or the entry is not where the receipt says.
     """
+    policy = policy or Policy(NONE)
+    return verify_receipt_under(receipt, policy, signer_key(origin, public_key))
+
+
+def verify_receipt_under(receipt: Receipt, policy: Policy, log: VerifierKey | None = None) -> Checkpoint:
+    """Verifies a receipt under a policy, which also names the logs one accepts unless one is given.
+
+    Args:
+      receipt: From whoever.
+      policy: From a source you trust.
+      log: The one log to accept.
+
+    Raises:
+      FormatError: As `verify_receipt` says.
+      IntegrityError: As `verify_receipt` says, or witnesses are missing.
+    """
     tiles.check_entry(receipt.entry)
-    checkpoint = verify_checkpoint(receipt.checkpoint, origin, public_key, "checkpoint of the receipt")
+    checkpoint = policy.verify(receipt.checkpoint, log, "checkpoint of the receipt")
     verify_inclusion(leaf_hash(receipt.entry), receipt.index, checkpoint.size, receipt.proof, checkpoint.root)
     return checkpoint

@@ -6,7 +6,8 @@
                                  then the bytes
 
 N is written in groups of three digits, all but the last after an `x`: 1234067 is x001/x234/067. A tile that
-is not full has its width W, 1–255, in its path, so that no file ever changes its content.
+is not full has its width W, 1–255, in its path, so that no file ever changes its content. It stays until the
+tile is full: whoever has an earlier checkpoint finds the tiles of its size.
 
 References:
   C2SP tlog-tiles v1, https://c2sp.org/tlog-tiles.
@@ -21,8 +22,11 @@ from relayjax.canonical import SIZE_LIMIT
 from relayjax.errors import FormatError
 
 WIDTH = 256
-_HEIGHT = 8
+HEIGHT = 8
 _LENGTH_SIZE = 2
+
+ENTRY_LIMIT = _LENGTH_SIZE + SIZE_LIMIT
+"""Bytes an entry may take in a bundle."""
 
 
 class Tile(NamedTuple):
@@ -40,7 +44,7 @@ class Tile(NamedTuple):
     @property
     def height(self) -> int:
         """Height in the Merkle tree of the nodes whose hashes it has."""
-        return self.level * _HEIGHT
+        return self.level * HEIGHT
 
     @property
     def path(self) -> str:
@@ -63,17 +67,25 @@ class Tile(NamedTuple):
 def tiles_of(size: int, since: int = 0) -> Iterator[Tile]:
     """Yields the tiles of a log of `size` entries that one of `since` entries lacks, level by level."""
     for level, count in _levels(size):
-        old = since >> level * _HEIGHT
+        old = since >> level * HEIGHT
         if old < count:
             for number in range(old // WIDTH, (count - 1) // WIDTH + 1):
                 yield Tile(level, number, min(WIDTH, count - number * WIDTH))
 
 
-def superseded(size: int, since: int) -> Iterator[Tile]:
-    """Yields the partial tiles of a log of `since` entries that wider ones replace at `size` entries."""
+def completed(size: int, since: int) -> Iterator[Tile]:
+    """Yields the tiles, full at `size` entries, of which a log of `since` entries had a part only."""
     for level, count in _levels(since):
-        if count % WIDTH and count < size >> level * _HEIGHT:
-            yield Tile(level, count // WIDTH, count % WIDTH)
+        tile = Tile(level, count // WIDTH, WIDTH)
+        if count % WIDTH and tile.start + WIDTH <= size >> level * HEIGHT:
+            yield tile
+
+
+def earlier(size: int) -> Iterator[tuple[Tile, Tile]]:
+    """Yields each narrower tile that a log of `size` entries may have had, with the one it has now."""
+    for level, count in _levels(size):
+        tile = Tile(level, count // WIDTH, count % WIDTH)
+        yield from ((Tile(level, tile.number, width), tile) for width in range(1, tile.width))
 
 
 def paths_of(tiles: Iterable[Tile]) -> set[str]:
@@ -86,7 +98,7 @@ def paths_of(tiles: Iterable[Tile]) -> set[str]:
 def _levels(size: int) -> Iterator[tuple[int, int]]:
     """Yields each level that is not empty, with its number of hashes."""
     level = 0
-    while count := size >> level * _HEIGHT:
+    while count := size >> level * HEIGHT:
         yield level, count
         level += 1
 

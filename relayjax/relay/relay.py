@@ -193,7 +193,7 @@ class Relay:
             return transcript
         past = history.read(log.entries())
         self._archive.sweep(past)
-        self.workdir.rewrite_metrics(self.workdir.read_metrics(len(past.rounds)))
+        self.workdir.rewrite_metrics(self.workdir.read_metrics(len(past.rounds), damaged=True))
         self._recall(Past(past, self._archive, orderer, codec.get(self.config.relay.codec)))
         return Transcript(log, past.state)
 

@@ -59,7 +59,7 @@ def write_report(
       path: of the file.
 
     Raises:
-      OSError: the disk refused.
+      DiskError: the disk refused.
     """
     write_atomic(path, render(history, metrics, baselines, ledger).encode())
 

@@ -54,7 +54,7 @@ def write_population(path: Path, shares: np.ndarray, coins: CoinCurves, classes:
 
     Raises:
       ConfigError: the file is to be of another kind.
-      OSError: the disk refused.
+      DiskError: the disk refused.
     """
     label = "Share of participants by the newest version they hold, and their coins, over rounds"
     content = saved(lambda: draw(shares, coins, classes), label, kind_of(path))

@@ -61,7 +61,7 @@ def write_values(
 
     Raises:
       ConfigError: the file is to be of another kind.
-      OSError: the disk refused.
+      DiskError: the disk refused.
     """
     label = "Value of each participant's work with intervals, and coins paid for it"
     content = saved(lambda: draw(names, values, coins, retrained, unit, notes), label, kind_of(path))

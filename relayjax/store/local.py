@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence, Set
 from pathlib import Path
 
 from relayjax.errors import IntegrityError
-from relayjax.files import is_temporary, write_many
+from relayjax.files import is_temporary, read, remove, sync_directory, write_many
 from relayjax.store.base import check_digest, digest_of, is_digest
 
 
@@ -29,7 +29,10 @@ class LocalStore:
         """Keeps several byte strings at the cost of few disk flushes; see `Store.put_many`."""
         digests = [digest_of(data) for data in blobs]
         paths = {self.path(digest): data for digest, data in zip(digests, blobs, strict=True)}
-        write_many({p: data for p, data in paths.items() if not p.is_file() or p.read_bytes() != data})
+        there = {path for path, data in paths.items() if path.is_file() and read(path) == data}
+        write_many({path: data for path, data in paths.items() if path not in there})
+        for directory in sorted({up for path in there for up in path.parents[:2]}):
+            sync_directory(directory)  # whoever wrote them may have been killed before it was done
         return digests
 
     def get(self, digest: str, limit: int | None = None) -> bytes:
@@ -42,7 +45,7 @@ class LocalStore:
         size = path.stat().st_size
         if limit is not None and size > limit:
             raise IntegrityError(str(path), f"{size} bytes where at most {limit} are allowed; refuse it")
-        data = path.read_bytes()
+        data = read(path)
         if digest_of(data) != digest:
             raise IntegrityError(
                 str(path), "its content is not what its name says; delete and fetch it again"
@@ -55,7 +58,7 @@ class LocalStore:
 
     def delete(self, digest: str) -> None:
         """Removes the file of a digest, if there is one; see `Store.delete`."""
-        self.path(digest).unlink(missing_ok=True)
+        remove(self.path(digest))
 
     def digests(self) -> list[str]:
         """Returns the digests that have a file, sorted."""
@@ -86,7 +89,7 @@ class LocalStore:
           The digests deleted, sorted.
         """
         for path in filter(is_temporary, list(self._files())):
-            path.unlink()
+            remove(path)
         swept = [digest for digest in self.digests() if digest not in referenced]
         for digest in swept:
             self.delete(digest)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from relayjax.errors import IntegrityError
-from relayjax.files import is_temporary, write_atomic
+from relayjax.files import is_temporary, read, write_atomic
 from relayjax.identity import Keys, PublicKeys, open_sealed, seal
 from relayjax.store.base import Store, digest_of
 from relayjax.store.manifest import Seal, SealManifest, sign_manifest, verify_manifest
@@ -112,7 +112,7 @@ class SealDirectory:
             raise IntegrityError(
                 str(path), "this manifest is missing; fetch it again from another participant"
             )
-        return verify_manifest(path.read_bytes(), signers, round, str(path))
+        return verify_manifest(read(path), signers, round, str(path))
 
     def rounds(self) -> list[int]:
         """Lists the rounds that have a manifest, in order.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 import re
 import shutil
@@ -10,12 +11,15 @@ from pathlib import Path
 
 import pytest
 
+from relayjax import records
 from relayjax.errors import IntegrityError
-from relayjax.identity import Keys, sign
-from relayjax.ledger import Entry, Log, audit_log, chain
+from relayjax.identity import Envelope, Keys, sign
+from relayjax.ledger import Entry, Log, audit_log, chain, verify_chain
+from relayjax.ledger.audit import verify_log
 from relayjax.ledger.checkpoint import Checkpoint, sign_checkpoint
 from relayjax.ledger.note import sign_note
 from relayjax.ledger.tiles import decode_bundle, encode_bundle
+from relayjax.records import Join
 
 KEYS = Keys.derive("log", b"test")
 ADA = Keys.derive("ada", b"test")
@@ -100,7 +104,7 @@ def test_a_missing_or_truncated_file_is_named(log: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["notes.txt", "tile/0/002.p/87", "tile/entries/003.p/1", ".checkpoint.x.tmp"]
+    "name", ["notes.txt", "tile/0/002.p/89", "tile/entries/003.p/1", ".checkpoint.x.tmp"]
 )
 def test_a_superfluous_file_is_named(log: Path, name: str) -> None:
     (log / name).parent.mkdir(exist_ok=True)
@@ -128,11 +132,11 @@ def test_a_checkpoint_over_another_history_is_refused(log: Path) -> None:
     assert _blamed(log) == "checkpoint"
 
 
-def test_a_signature_line_that_nobody_vouches_for_is_refused(log: Path) -> None:
+def test_a_signature_line_of_somebody_unknown_is_ignored(log: Path) -> None:
     note = (log / "checkpoint").read_bytes()
     text = note.partition(b"\n\n")[0].decode() + "\n"
     (log / "checkpoint").write_bytes(note + sign_note(text, "stranger", ADA).rpartition(b"\n\n")[2])
-    assert _blamed(log) == "checkpoint"
+    assert audit_log(log, ORIGIN, KEYS.public) == ENTRIES
 
 
 @pytest.mark.parametrize("index", [0, 299])
@@ -146,3 +150,87 @@ def test_swapped_entries_are_traced(log: Path) -> None:
     swapped = [*ENTRIES[:5], ENTRIES[6], ENTRIES[5], *ENTRIES[7:256]]
     (log / "tile/entries/000").write_bytes(encode_bundle(swapped))
     assert _blamed(log) == "tile/entries/000, entry 5"
+
+
+@pytest.fixture
+def grown(tmp_path: Path) -> Path:
+    """A log with partial tiles of earlier checkpoints."""
+    log = Log.create(tmp_path / "grown", ORIGIN, KEYS)
+    for size in (100, 520, 590, 600):
+        log.append(ENTRIES[log.size : size], KEYS)
+    return log.path
+
+
+def test_parts_of_earlier_checkpoints_are_held_against_what_followed(grown: Path) -> None:
+    assert audit_log(grown, ORIGIN, KEYS.public) == ENTRIES
+    names = ["tile/0/002.p/8", "tile/entries/002.p/8", "tile/0/002.p/78", "tile/entries/002.p/78"]
+    assert not (grown / "tile/0/000.p").exists()
+    for name in names:
+        for bit in random.Random(name).sample(range((grown / name).stat().st_size * 8), 8):
+            expected = _blamed_part(grown / name, name, bit)
+            _flip(grown / name, bit)
+            assert _blamed(grown) == expected
+            _flip(grown / name, bit)
+        data = (grown / name).read_bytes()
+        (grown / name).write_bytes(data[:-1])
+        assert _blamed(grown).startswith(name)
+        (grown / name).write_bytes(data)
+    (grown / "tile/0/002.p/7").write_bytes((grown / "tile/0/002.p/8").read_bytes()[:-32])
+    assert _blamed(grown) == "tile/entries/002.p/7"
+    (grown / "tile/entries/002.p/7").write_bytes((grown / "tile/entries/002.p/8").read_bytes())
+    assert _blamed(grown) == "tile/entries/002.p/7"
+
+
+def _blamed_part(file: Path, name: str, bit: int) -> str:
+    if "entries" not in name:
+        return f"{name}, entry {512 + bit // 256}"
+    ends = accumulate(len(entry) + 2 for entry in decode_bundle(file.read_bytes()))
+    return f"{name}, entry {512 + sum(end <= bit // 8 for end in ends)}"
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_log_of_records_verifies_with_every_signature(
+    played_entries: list[bytes], tmp_path: Path, workers: int
+) -> None:
+    log = Log.create(tmp_path, ORIGIN, KEYS)
+    log.append(played_entries, KEYS)
+    checkpoint = verify_log(tmp_path, ORIGIN, KEYS.public, workers=workers)
+    assert (checkpoint.size, checkpoint.root) == (len(played_entries), log.root)
+
+
+def test_a_record_signed_by_another_or_by_nobody_known_is_named(
+    played_entries: list[bytes], tmp_path: Path
+) -> None:
+    envelopes = [entry.envelope for entry in verify_chain(played_entries)]
+    at = len(envelopes) // 2
+    forged = dataclasses.replace(envelopes[at], signature=envelopes[0].signature)
+    for number, envelope in enumerate((forged, sign(envelopes[at].payload, ADA))):
+        path = tmp_path / str(number)
+        _make(path, chain([*envelopes[:at], envelope, *envelopes[at + 1 :]]))
+        assert len(audit_log(path, ORIGIN, KEYS.public)) == len(envelopes)
+        with pytest.raises(IntegrityError, match=f"entry {at}: ") as caught:
+            verify_log(path, ORIGIN, KEYS.public, workers=0)
+        assert caught.value.where.endswith(f"entry {at}")
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_who_joins_under_a_name_that_is_taken_signs_nothing(tmp_path: Path, workers: int) -> None:
+    def join(keys: Keys) -> Envelope:
+        public = keys.public
+        return sign(records.encode(Join(keys.name, "trainer", public.signing, public.receiving)), keys)
+
+    honest, impostor, late = ADA, Keys.derive("ada", b"impostor"), Keys.derive("late", b"test")
+    envelopes = [join(honest), *(sign(b"%d" % i, honest) for i in range(1, 1100)), join(late)]
+    envelopes += [sign(b"late", late)] * 300
+    path = _make(tmp_path / "sound", chain(envelopes))
+    assert verify_log(path, ORIGIN, KEYS.public, workers=workers).size == len(envelopes)
+    taken = [join(impostor), *(sign(b"x", impostor) for _ in range(600))]  # fills a tile that has no other
+    for at, rest in ((1030, taken), (1024, taken), (1310, taken[1:])):
+        path = _make(tmp_path / str(at), chain([*envelopes[:at], *rest]))
+        with pytest.raises(IntegrityError) as caught:
+            verify_log(path, ORIGIN, KEYS.public, workers=workers)
+        assert caught.value.where.endswith(f", entry {at}")
+    path = _make(tmp_path / "early", chain([*envelopes[:900], envelopes[-1], *envelopes[900:]]))
+    with pytest.raises(IntegrityError, match="has not joined") as caught:
+        verify_log(path, ORIGIN, KEYS.public, workers=workers)
+    assert caught.value.where.endswith(", entry 900")

@@ -62,6 +62,16 @@ def test_every_root_and_proof_of_a_size_equals_the_recursion(size: int) -> None:
         verify_consistency(old, size, TREE.root(old), root, proof)
 
 
+@pytest.mark.parametrize("size", [65, 100, 127, 128, 129, 200, 255, 256, 257, 300])
+def test_proofs_of_larger_sizes_equal_the_recursion(size: int) -> None:
+    data = [b"entry %d" % i for i in range(size)]
+    tree = Tree([leaf_hash(entry) for entry in data])
+    assert tree.root() == _mth(data)
+    for at in {0, 1, size - 2, size - 1, *range(5, size, 13)}:
+        assert tree.prove_inclusion(at) == _path(at, data)
+        assert tree.prove_consistency(at + 1) == _subproof(at + 1, data, True)
+
+
 def test_known_roots() -> None:
     assert EMPTY_ROOT.hex() == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
     assert leaf_hash(b"").hex() == "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d"

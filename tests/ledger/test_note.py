@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from relayjax.canonical import decode_base64, encode_base64
+from relayjax.canonical import encode_base64
 from relayjax.errors import FormatError, IntegrityError
 from relayjax.identity import Keys
 from relayjax.ledger.checkpoint import Checkpoint, sign_checkpoint, verify_checkpoint
 from relayjax.ledger.merkle import EMPTY_ROOT
-from relayjax.ledger.note import key_id, parse_note, sign_note, verify_note
+from relayjax.ledger.note import parse_note, sign_note, signer_key, verify_note
+from relayjax.ledger.vkey import VerifierKey
 
 KEYS = Keys.derive("log", b"test")
 OTHER = Keys.derive("witness", b"test")
-TRUSTED = {"relay.example/log": KEYS.public.signing}
+TRUSTED = [signer_key("relay.example/log", KEYS.public.signing)]
 TEXT = "first line\n\nthird line\n"
 NOTE = sign_note(TEXT, "relay.example/log", KEYS)
 
@@ -27,15 +28,16 @@ then you don't know what your problem is.
 
 
 def test_a_note_signed_by_another_implementation_verifies() -> None:
-    name, identifier, key = GO_KEY.split("+")
-    public_key = decode_base64(key)[1:].hex()
-    assert key_id(name, public_key).hex() == identifier
-    assert verify_note(GO_NOTE.encode(), {name: public_key}).startswith("If you think")
+    key = VerifierKey.decode(GO_KEY)
+    assert key.encode() == GO_KEY
+    signed = verify_note(GO_NOTE.encode(), [key])
+    assert signed.text.startswith("If you think")
+    assert (signed.signers, signed.unknown) == ({key: 0}, 0)
 
 
 def test_a_note_verifies_and_has_the_form_of_the_specification() -> None:
-    assert verify_note(NOTE, TRUSTED) == TEXT
-    identifier = key_id("relay.example/log", KEYS.public.signing)
+    assert verify_note(NOTE, TRUSTED).text == TEXT
+    identifier = signer_key("relay.example/log", KEYS.public.signing).key_id
     line = f"— relay.example/log {encode_base64(identifier + KEYS.sign(TEXT.encode()))}\n"
     assert NOTE.decode() == TEXT + "\n" + line
 
@@ -54,16 +56,17 @@ def _cosigned(note: bytes, text: str, name: str, keys: Keys) -> bytes:
 
 def test_unknown_signers_are_ignored_but_do_not_suffice() -> None:
     both = _cosigned(NOTE, TEXT, "witness.example", OTHER)
-    assert verify_note(both, TRUSTED) == TEXT
+    assert verify_note(both, TRUSTED).text == TEXT
+    assert verify_note(both, TRUSTED).unknown == 1
     assert [line.name for line in parse_note(both).signatures] == ["relay.example/log", "witness.example"]
     with pytest.raises(IntegrityError, match="no signature by a trusted key"):
         verify_note(sign_note(TEXT, "relay.example/log", OTHER), TRUSTED)
 
 
 def test_one_trusted_signature_that_does_not_hold_spoils_the_note() -> None:
-    trusted = {**TRUSTED, "witness.example": OTHER.public.signing}
+    trusted = [*TRUSTED, signer_key("witness.example", OTHER.public.signing)]
     spoilt = _cosigned(NOTE, "another text\n", "witness.example", OTHER)
-    assert verify_note(spoilt, TRUSTED) == TEXT
+    assert verify_note(spoilt, TRUSTED).text == TEXT
     with pytest.raises(IntegrityError, match="does not hold"):
         verify_note(spoilt, trusted)
 
@@ -116,10 +119,11 @@ def test_a_checkpoint_of_an_odd_size_is_refused(size: str) -> None:
         Checkpoint.decode(f"log\n{size}\n{encode_base64(EMPTY_ROOT)}\n")
 
 
-def test_a_checkpoint_with_more_lines_or_a_short_root_is_refused() -> None:
+def test_a_checkpoint_with_an_empty_line_or_a_short_root_is_refused() -> None:
     good = Checkpoint("log", 1, EMPTY_ROOT).encode()
     for text in (
-        good + "extension\n",
+        good + "extension\n\nmore\n",
+        good + "\n",
         good[:-1],
         good.replace("log", ""),
         f"log\n1\n{encode_base64(b'short')}\n",

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relayjax.errors import FormatError
-from relayjax.ledger.tiles import Tile, decode_bundle, encode_bundle, paths_of, superseded, tiles_of
+from relayjax.ledger.tiles import Tile, completed, decode_bundle, earlier, encode_bundle, paths_of, tiles_of
 
 
 def test_paths_are_those_of_the_specification() -> None:
@@ -31,11 +31,17 @@ def test_a_log_of_70000_entries_has_the_tiles_of_the_specification() -> None:
 
 
 @given(st.integers(0, 200_000), st.integers(0, 700))
-def test_growing_adds_the_new_tiles_and_supersedes_the_partial_ones(since: int, more: int) -> None:
+def test_growing_adds_the_new_tiles_and_keeps_the_partial_ones_until_they_are_full(
+    since: int, more: int
+) -> None:
     size = since + more
     old, new = paths_of(tiles_of(since)), paths_of(tiles_of(size))
     assert paths_of(tiles_of(size, since)) == new - old
-    assert paths_of(superseded(size, since)) == old - new
+    full = paths_of(completed(size, since))
+    assert full <= new - old
+    stay = {name for name in old - new if name.partition(".p/")[0] not in full}
+    assert stay <= paths_of(narrow for narrow, _ in earlier(size))
+    assert {wide for _, wide in earlier(size)} <= set(tiles_of(size))
 
 
 @given(st.lists(st.binary(max_size=300), max_size=20))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import resource
 import subprocess
 import sys
 import time
@@ -53,6 +54,24 @@ def test_killed_at_twenty_random_moments_it_ends_with_the_same_root(tmp_path: Pa
         duration *= 0.9  # the machine has become faster, or little was left to do
     timed(tmp_path / f"killed{finished}")
     assert root_of(tmp_path / f"killed{finished}") == expected
+
+
+def test_a_disk_that_takes_no_more_is_named_and_the_run_goes_on(tmp_path: Path):
+    """The operating system refuses files beyond some length, wherever a relay writes them."""
+    subprocess.run(command(tmp_path / "whole"), check=True, stdout=subprocess.DEVNULL)
+    expected, directory = root_of(tmp_path / "whole"), tmp_path / "limited"
+    largest = max(path.stat().st_size for path in (tmp_path / "whole").rglob("*"))
+    for limit in (1_000, largest - 1):
+        done = subprocess.run(
+            command(directory),
+            capture_output=True,
+            text=True,
+            preexec_fn=lambda limit=limit: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
+        )
+        assert done.returncode == 1
+        assert "go on with the same command" in done.stderr and "Traceback" not in done.stderr
+    subprocess.run(command(directory), check=True, stdout=subprocess.DEVNULL)
+    assert root_of(directory) == expected
 
 
 def play(directory: Path, **overrides: str) -> History:

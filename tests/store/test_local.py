@@ -6,7 +6,9 @@ import random
 
 import pytest
 from blake3 import blake3
+from faults.disk import SimulatedDisk
 
+from relayjax import files
 from relayjax.errors import FormatError, IntegrityError
 from relayjax.store import LocalStore
 
@@ -107,3 +109,21 @@ def test_sweep_keeps_what_is_referenced_and_removes_leftovers(store):
     assert store.sweep({kept}) == [swept]
     assert store.digests() == [kept]
     assert not leftover.exists()
+
+
+def test_what_a_killed_process_had_written_is_durable_when_it_is_put_again(tmp_path, monkeypatch):
+    """It is there to be seen, so it is not written again, but nobody had flushed its name."""
+    disk = SimulatedDisk(tmp_path / "disk")
+    store = LocalStore(disk.root / "artefacts")
+    with files.using(disk):
+        store.put(b"another")
+        with monkeypatch.context() as patch:
+            patch.setattr(files, "sync_directory", lambda directory: None)
+            digest = store.put(b"weights")
+        written = len(disk.done)
+        assert store.put(b"weights") == digest
+    assert {operation.name for operation in disk.done[written:]} == {"fsync_directory"}
+    memory = disk.memory()
+    memory.crash("cut", random.Random(0))
+    memory.write(tmp_path / "after")
+    assert LocalStore(tmp_path / "after" / "artefacts").get(digest) == b"weights"

@@ -1,0 +1,58 @@
+"""A participant's keys in one file behind a password.
+
+`NAME.keys.age` is what `age --passphrase` writes (scrypt, ChaCha20-Poly1305) over the text of both key files,
+one after the other: `age -d NAME.keys.age` shows them to whoever knows the password. Not even the public part
+can be read without.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyrage
+
+from relayjax.errors import AccessError, ConfigError, DiskError, FormatError, WorkdirError
+from relayjax.files import read, write_atomic
+from relayjax.identity.keys import Keys, check_name
+
+SUFFIX = ".keys.age"
+_LIMIT = 1 << 16
+
+
+def save_locked(keys: Keys, directory: Path, password: str) -> Path:
+    """Writes keys behind a password, with mode 0600, into a directory that exists; returns the file.
+
+    Raises:
+      ConfigError: The password is empty.
+      WorkdirError: There is such a file already. Nothing is overwritten, ever.
+    """
+    if not password:
+        raise ConfigError("the password is empty; choose one, or keep the keys without")
+    file = directory / f"{keys.name}{SUFFIX}"
+    if file.exists():
+        raise WorkdirError(f"{file}: holds keys already; move it away or choose another name or directory")
+    write_atomic(file, pyrage.passphrase.encrypt(keys.encode(), password), mode=0o600)
+    return file
+
+
+def load_locked(directory: Path, name: str, password: str) -> Keys:
+    """Reads what `save_locked` wrote.
+
+    Raises:
+      WorkdirError: The file is missing or can't be read.
+      AccessError: Another password, or the file is damaged: age does not tell these apart.
+      FormatError: It holds no keys.
+    """
+    check_name(name)
+    file = directory / f"{name}{SUFFIX}"
+    try:
+        sealed = read(file, _LIMIT + 1)
+    except DiskError as error:
+        raise WorkdirError(f"{file}: can't read this key file ({error.problem})") from error
+    if len(sealed) > _LIMIT:
+        raise FormatError(f"{file}: too long for a key file")
+    try:
+        text = pyrage.passphrase.decrypt(sealed, password)
+    except pyrage.DecryptError as error:
+        raise AccessError(f"{file}: not with this password ({error})") from error
+    return Keys.decode(name, text, str(file))

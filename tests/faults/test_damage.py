@@ -82,7 +82,7 @@ def test_damage_is_refused_or_harmless(runs: list[Whole], memory_backed: Path):
 def test_any_damage_is_refused_or_harmless(runs: list[Whole], memory_backed: Path, part: int):
     flips = tried = refused = 0
     for whole in runs:
-        cases = list(damages(whole.directory, 36))[part::PARTS]
+        cases = list(damages(whole.directory, 44))[part::PARTS]
         counts = withstand(whole, cases, memory_backed / "damaged")
         flips += sum(damage.kind == "flip" for damage in cases)
         tried, refused = tried + counts[0], refused + counts[1]

@@ -160,6 +160,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     parser.add_argument("--directory", type=Path, help="keep the log there, or take it from there")
     options = parser.parse_args()
+    load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as temporary:
         path = (options.directory or Path(temporary)) / f"log-{options.entries}"
         build(path, options.entries)
@@ -176,7 +177,7 @@ def main() -> None:
         Console().print(table)
     if options.json:
         machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
-        result = {"machine": machine, "entries": options.entries, "figures": figures}
+        result = {"machine": machine, "load average": load, "entries": options.entries, "figures": figures}
         options.json.write_text(json.dumps(result, indent=2) + "\n")
 
 

@@ -55,10 +55,7 @@ def serve(directory: Path, name: str, keys: Keys, policy: Policy, address: str, 
     """
     if not policy.logs:
         raise ConfigError("the policy names no log; add a line `log VKEY` for each log to witness")
-    try:
-        where = listen(address)
-    except ValueError as error:
-        raise ConfigError(f"--listen: {error}; give for instance 127.0.0.1:8100") from error
+    where = listen(address)
     witness = Witness(directory, name, keys, [log.key for log in policy.logs])
     try:
         lock = threading.Lock()
@@ -70,7 +67,7 @@ def serve(directory: Path, name: str, keys: Keys, policy: Policy, address: str, 
         try:
             server = WitnessServer(where, witness, report)
         except OSError as error:
-            raise WorkdirError(f"--listen={address}: {error.strerror}; choose another") from error
+            raise WorkdirError(f"{address}: {error.strerror}; listen on another address") from error
         with server:
             report(f"witness   {witness.key.encode()}")
             report(f"logs      {', '.join(log.key.name for log in policy.logs)}")

@@ -177,7 +177,7 @@ def test_what_can_be_no_witness_is_refused(tiny_run: Path, tmp_path: Path) -> No
         serve(tmp_path, "w1", keys, Policy("none"), "127.0.0.1:0", console)
     with pytest.raises(ConfigError, match="HOST:PORT"):
         serve(tmp_path, "w1", keys, policy, "8100", console)
-    with pytest.raises(WorkdirError, match="choose another"):
+    with pytest.raises(WorkdirError, match="another address"):
         serve(tmp_path, "w1", keys, policy, "192.0.2.1:80", console)
     with pytest.raises(ConfigError, match="no witness of the policy has an address"):
         cosign(tiny_run, policy, console)

@@ -13,8 +13,7 @@ nobody can find another preimage of a hash; what disagrees with it is wrong.
      any, the checkpoint was signed over another history.
   6. The entries must form one chain, each signed by somebody who has joined.
 
-Tiles are inspected one after the other, or several at a time, and only their hashes are kept: the memory that
-this takes grows by a byte for every eight entries.
+Tiles are inspected one after the other, or several at a time, and of each only its hash is kept.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ or ‖ ML-DSA-44 over
     ‖ 0 (uint64) ‖ size (uint64) ‖ root
 
 The first line keeps it apart from whatever else the same key might sign. Our own witness signs with Ed25519,
-which today's logs and monitors read; of others both are accepted.
+which the logs and monitors of today read; of others both are accepted.
 
 References:
   C2SP tlog-cosignature v1, sections "Format", "Ed25519 signed message" and "ML-DSA-44 signed message".

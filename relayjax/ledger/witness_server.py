@@ -22,7 +22,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import BoundedSemaphore
 from typing import Any
 
-from relayjax.errors import RelayError
+from relayjax.errors import ConfigError, RelayError
 from relayjax.ledger.witness import REQUEST_LIMIT, Refusal
 from relayjax.ledger.witness_store import Witness
 
@@ -131,7 +131,7 @@ class _Handler(BaseHTTPRequestHandler):
         parts: list[bytes] = []
         deadline = time.monotonic() + _TIMEOUT
         while length:
-            part = self.rfile.read1(length) if time.monotonic() < deadline else b""  # type: ignore[attr-defined]
+            part = self.rfile.read1(length) if time.monotonic() < deadline else b""
             if not part:
                 self.close_connection = True
                 self._answer(HTTPStatus.BAD_REQUEST, b"the body ended early or took too long\n")
@@ -154,9 +154,9 @@ def listen(text: str) -> tuple[str, int]:
     """Splits HOST:PORT; an IPv6 address stands in brackets.
 
     Raises:
-      ValueError: It is no such pair.
+      ConfigError: It is no such pair.
     """
     host, colon, port = text.rpartition(":")
     if not colon or not _LENGTH.fullmatch(port) or int(port) > 65_535:
-        raise ValueError(f"{text!r} is not HOST:PORT")
+        raise ConfigError(f"{text!r} is not HOST:PORT; give for instance 127.0.0.1:8100")
     return host.strip("[]"), int(port)

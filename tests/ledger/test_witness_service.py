@@ -17,7 +17,7 @@ import pytest
 
 from relayjax.errors import ConfigError, IntegrityError, RelayError, WorkdirError
 from relayjax.identity import Keys
-from relayjax.ledger import Log, verify_receipt
+from relayjax.ledger import Log, verify_receipt, witness_server
 from relayjax.ledger.checkpoint import Checkpoint, sign_checkpoint
 from relayjax.ledger.cosignature import cosigner_key
 from relayjax.ledger.evidence import Evidence, verify_evidence
@@ -257,6 +257,37 @@ def test_the_service_refuses_what_is_too_long_or_no_request(server: WitnessServe
         assert b" 400 " in connection.makefile("rb").readline()
 
 
+def test_who_sends_nothing_more_is_cut_off(server: WitnessServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(witness_server._Handler, "timeout", 0.05)
+    for start in (b"", b"POST /add-che", b"POST /add-checkpoint HTTP/1.1\r\nContent-Length: 10\r\n\r\nabc"):
+        with socket.create_connection(("127.0.0.1", server.server_address[1]), 30) as connection:
+            connection.sendall(start)
+            assert connection.recv(1) == b""
+    monkeypatch.setattr(witness_server, "_TIMEOUT", 0.0)  # for a body as a whole
+    with socket.create_connection(("127.0.0.1", server.server_address[1]), 30) as connection:
+        connection.sendall(b"POST /add-checkpoint HTTP/1.1\r\nContent-Length: 10\r\n\r\nabcdefghij")
+        assert b" 400 " in connection.makefile("rb").readline()
+
+
+def test_connections_beyond_the_limit_are_closed_and_others_served(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(witness_server, "_CONNECTIONS", 1)
+    with _witness(tmp_path) as witness, WitnessServer(("127.0.0.1", 0), witness) as server:
+        thread = Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            first = _connection(server)
+            assert _exchange(first, "GET", "/")[0] == 404
+            with pytest.raises((http.client.RemoteDisconnected, ConnectionResetError)):
+                _exchange(_connection(server), "GET", "/")
+            assert _exchange(first, "GET", "/")[0] == 404
+            first.close()
+        finally:
+            server.shutdown()
+            thread.join()
+
+
 def test_a_log_gathers_cosignatures_and_its_receipts_carry_them(
     server: WitnessServer, tmp_path: Path
 ) -> None:
@@ -304,5 +335,5 @@ def test_addresses() -> None:
     assert listen("127.0.0.1:8080") == ("127.0.0.1", 8080)
     assert listen("[::1]:0") == ("::1", 0)
     for text in ("8080", "host:", "host:65536", "host:-1"):
-        with pytest.raises(ValueError, match="HOST:PORT"):
+        with pytest.raises(ConfigError, match="HOST:PORT"):
             listen(text)

@@ -24,6 +24,7 @@ from relayjax.workdir import Workdir
 
 if TYPE_CHECKING:
     from relayjax.config import Config
+    from relayjax.ledger.policy import Policy
 
 REFUSED, INTERRUPTED = 1, 130
 
@@ -132,17 +133,29 @@ def _define_verify(values: flags.FlagValues, _: Sequence[str]) -> None:
     )
     _string(values, "log_key", None, "the log's public key (64 hex digits), as known from elsewhere")
     _string(values, "config", None, "config file, to rescore a task that is not RelayJAX's own")
+    _string(values, "policy", None, "policy file: the logs to accept and the witnesses they need")
+    _string(values, "seen", None, "file that remembers the log's checkpoint, to notice another history")
+    flags.DEFINE_boolean("ledger", False, "check the ledger alone, however long it is", flag_values=values)
+    flags.DEFINE_integer("workers", 2, "processes for --ledger; 0 is this one", flag_values=values)
 
 
 def _verify(values: flags.FlagValues, arguments: list[str]) -> None:
     from relayjax.console import print_verified
 
+    policy, seen = _policy(values.policy), Path(values.seen) if values.seen else None
+    if values.ledger:
+        from relayjax.trust_console import check_ledger
+
+        check_ledger(_workdir(arguments), policy, seen, values.workers, Console())
+        return
     verified = backend.verify(
         _workdir(arguments),
         keys=_keys(values.key) if values.key else None,
         log_key=values.log_key,
         rescored=values.rescore,
         config=_config(values.config),
+        policy=policy,
+        seen=seen,
     )
     print_verified(verified, Console())
 
@@ -272,6 +285,69 @@ def _open(values: flags.FlagValues, arguments: list[str]) -> None:
     print_weights(backend.open_head(_workdir(arguments), _keys(values.key)), values.out, Console())
 
 
+def _define_keys(values: flags.FlagValues, _: Sequence[str]) -> None:
+    flags.DEFINE_boolean("locked", False, "keep them behind a password", flag_values=values)
+    _string(values, "witness", None, "name under which a witness will cosign with them")
+
+
+def _make_keys(values: flags.FlagValues, arguments: list[str]) -> None:
+    from relayjax.keys_console import make_keys
+
+    if len(arguments) != 1:
+        raise ConfigError("give exactly one DIRECTORY/NAME")
+    make_keys(Path(arguments[0]), Console(), locked=values.locked, witness=values.witness)
+
+
+def _define_witness(values: flags.FlagValues, _: Sequence[str]) -> None:
+    _string(values, "name", None, "name under which to cosign, for instance witness.example/w1")
+    _string(values, "key", None, "key of the witness, DIRECTORY/NAME, used for nothing else")
+    _string(values, "logs", None, "policy file whose logs are served")
+    _string(values, "listen", "127.0.0.1:8100", "HOST:PORT")
+
+
+def _witness(values: flags.FlagValues, arguments: list[str]) -> None:
+    from relayjax.witness_console import read_policy, serve
+
+    if not (len(arguments) == 1 and values.name and values.key and values.logs):
+        raise ConfigError("give a DIRECTORY to remember in, --name, --key and --logs")
+    policy = read_policy(Path(values.logs))
+    serve(Path(arguments[0]), values.name, _keys(values.key), policy, values.listen, Console())
+
+
+def _define_policy(values: flags.FlagValues, _: Sequence[str]) -> None:
+    _string(values, "policy", None, "policy file: the logs to accept and the witnesses they need")
+
+
+def _cosign(values: flags.FlagValues, arguments: list[str]) -> None:
+    from relayjax.witness_console import cosign
+
+    if not cosign(_workdir(arguments), _required_policy(values), Console()):
+        raise ConfigError("too few witnesses have cosigned; ask again later")
+
+
+def _define_receipts(values: flags.FlagValues, _: Sequence[str]) -> None:
+    _string(values, "participant", None, "whose contributions; everybody's by default")
+    _string(values, "out", "receipts", "directory to write to")
+
+
+def _receipts(values: flags.FlagValues, arguments: list[str]) -> None:
+    from relayjax.trust_console import write_receipts
+
+    write_receipts(_workdir(arguments), Path(values.out), values.participant, Console())
+
+
+def _receipt(values: flags.FlagValues, arguments: list[str]) -> None:
+    from relayjax.trust_console import check_receipt
+
+    check_receipt(_file(arguments), _required_policy(values), Console())
+
+
+def _evidence(values: flags.FlagValues, arguments: list[str]) -> None:
+    from relayjax.trust_console import check_evidence
+
+    check_evidence(_file(arguments), _required_policy(values), Console())
+
+
 VERBS = {
     "run": Verb(_run, _define_run, "", "train a model in a relay; resumes where it was stopped"),
     "verify": Verb(_verify, _define_verify, "WORKDIR", "check a run: ledger, artefacts, payouts, weights"),
@@ -283,6 +359,12 @@ VERBS = {
     "audit": Verb(_audit, _define_audit, "", "play every deviation: does honest work pay best?"),
     "simulate": Verb(_simulate, _define_simulate, "", "play the rules in a population that trains nothing"),
     "open": Verb(_open, _define_open, "WORKDIR", "open the newest weights with a licence holder's key"),
+    "receipts": Verb(_receipts, _define_receipts, "WORKDIR", "write a receipt for every contribution"),
+    "receipt": Verb(_receipt, _define_policy, "FILE", "check a receipt without the log"),
+    "cosign": Verb(_cosign, _define_policy, "WORKDIR", "ask witnesses to cosign the ledger"),
+    "witness": Verb(_witness, _define_witness, "DIRECTORY", "serve as a witness of other people's ledgers"),
+    "evidence": Verb(_evidence, _define_policy, "FILE", "check evidence that a log told two histories"),
+    "keys": Verb(_make_keys, _define_keys, "DIRECTORY/NAME", "make keys"),
 }
 
 
@@ -324,6 +406,27 @@ def _config(source: str | None) -> Config | None:
 
 
 def _keys(path: str) -> Keys:
-    file = Path(path)
-    stem = file.with_suffix("") if file.suffix in (".age", ".pem") else file
-    return Keys.load(stem.parent, stem.name)
+    from relayjax.keys_console import open_keys
+
+    return open_keys(path)
+
+
+def _policy(file: str | None) -> Policy | None:
+    if not file:
+        return None
+    from relayjax.witness_console import read_policy
+
+    return read_policy(Path(file))
+
+
+def _required_policy(values: flags.FlagValues) -> Policy:
+    policy = _policy(values.policy)
+    if policy is None:
+        raise ConfigError("--policy=FILE is needed: the logs to accept and the witnesses they need")
+    return policy
+
+
+def _file(arguments: list[str]) -> Path:
+    if len(arguments) != 1:
+        raise ConfigError("give exactly one FILE")
+    return Path(arguments[0])

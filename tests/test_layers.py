@@ -35,6 +35,7 @@ LAYERS = (
         "value_console",
         "witness_console",
     ),
+    ("verbs",),
     ("cli",),
     ("__main__", "configs"),
 )

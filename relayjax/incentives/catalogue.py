@@ -190,8 +190,9 @@ def _by_places(schedule: Schedule, places: int) -> list[Case]:
     if schedule.participants + places - 1 > 256:
         raise ConfigError(f"play.identities={places}: a relay has at most 256 participants")
     against = _alone(places)
+    copies = Behaviour(braid=handed.SECOND_COPY, chain=handed.REPLAY_OWN)
     return [
-        Case(f"{places} {SPLIT}", against, places=places, second=_always(handed.SECOND_COPY)),
+        Case(f"{places} {SPLIT}", against, places=places, second=copies),
         Case(f"{places} {LEGS}", against, places=places, second=_always(handed.SECOND_LEG)),
     ]
 

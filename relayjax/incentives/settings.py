@@ -33,7 +33,7 @@ class World(Settings):
     fluctuation: float = setting(
         0.3, "standard deviation of one leg's value, in mean values", low=0.0, high=10.0
     )
-    stderr: float = setting(0.1, "standard error of a value, in mean values", low=0.0, high=10.0)
+    stderr: float = setting(0.08, "standard error of a value, in mean values", low=0.0, high=10.0)
     marginal: float = setting(
         0.012, "what the last model loses without one participant's data", unit="nats", low=0.0, high=1e3
     )

@@ -8,11 +8,14 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter
 
 from relayjax.files import write_atomic
-from relayjax.report.style import COLOURS, INK, MUTED, WIDTH, lanes, lanes_height, legend_above, saved
+from relayjax.report.style import COLOURS, INK, MUTED, WIDTH, legend_above, saved
 from relayjax.report.value_figures import kind_of
 
+_LANE = 0.2
+"""Height of a deviation's lane, inches."""
 _LINEAR = 1.0
 """Coins up to which the axis is linear; beyond, every tenfold takes as much room."""
 
@@ -39,9 +42,11 @@ def write_gains(
 
 def draw(names: Sequence[str], gains: np.ndarray, halves: np.ndarray, gates: Sequence[bool]) -> Figure:
     """One lane a deviation, a dot and its interval; see `write_gains`."""
-    figure = Figure(figsize=(WIDTH, 0.8 + lanes_height(len(names))))
+    figure = Figure(figsize=(WIDTH, 1.2 + _LANE * len(names)))
     axes = figure.subplots()
-    lanes(axes, names)
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.tick_params(axis="y", length=0)
     axes.axvline(0, color=INK, linewidth=0.8)
     kinds = {"does not pay": COLOURS[0], "pays": COLOURS[1], "known to, left out of the verdict": MUTED}
     for lane, (gain, half, gate) in enumerate(zip(gains, halves, gates, strict=True)):
@@ -49,6 +54,7 @@ def draw(names: Sequence[str], gains: np.ndarray, halves: np.ndarray, gates: Seq
         axes.plot([gain - half, gain + half], [lane, lane], color=shade, linewidth=2.2, solid_capstyle="butt")
         axes.plot([gain], [lane], "o", color=shade, markersize=4.5)
     axes.set_xscale("symlog", linthresh=_LINEAR)
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda coins, _: f"{coins:g}".replace("-", "−")))
     axes.set_xlabel("gain over being honest, or over staying away for vandals (coins)")
     axes.grid(axis="x")
     shown = [Line2D([], [], color=shade, marker="o", label=name) for name, shade in kinds.items()]

@@ -373,7 +373,7 @@ def test_a_candidate_that_is_not_what_its_delta_gives_is_found(
 
 def test_an_honest_run_stands_rescoring(tiny_run: Path):
     again = backend.verify(tiny_run, rescored=True).rescore
-    assert again and again.scores == 2 * (2 * 7 + 6 * 2) and again.values == 2 * 2 * (1 + 5 * 3)
+    assert again and again.scores == 2 * (2 * 13 + 6 * 4) and again.values == 2 * 2 * (1 + 5 * 3)
     assert again.largest <= 1
 
 

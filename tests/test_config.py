@@ -37,7 +37,7 @@ def test_overrides_and_seed_replace_what_the_file_says() -> None:
         ("relay.participants", "257", ["relay.participants=257", "≥ 1 and ≤ 256"]),
         ("relay.participants", "ten", ["relay.participants='ten'", "an integer"]),
         ("relay.braid_rounds", "3,2", ["relay.braid_rounds=(3, 2)", "ascending"]),
-        ("relay.codec", "zip", ["relay.codec='zip'", "one of mxint8, lossless"]),
+        ("relay.codec", "zip", ["relay.codec='zip'", "one of mxint8, mxfp4, lossless"]),
         ("task.alpha", "0", ["task.alpha=0.0", "> 0"]),
         ("task.alpha", "nan", ["task.alpha=nan", "> 0"]),
         ("rules.royalty_share", "1000001", ["rules.royalty_share=1000001", "≥ 0 and ≤ 1000000"]),

@@ -23,7 +23,7 @@ from pathlib import Path
 from threading import Lock
 
 from relayjax.errors import ConfigError, FormatError, IntegrityError, WorkdirError
-from relayjax.files import is_temporary, make_directory, read, remove, write_atomic
+from relayjax.files import is_temporary, make_directory, read, remove, settle, touch, write_atomic
 from relayjax.identity import Keys
 from relayjax.ledger.checkpoint import Checkpoint
 from relayjax.ledger.cosignature import cosign, cosigner_key
@@ -67,13 +67,15 @@ class Witness:
         if any(log.public == self.key.public for log in self._logs):
             raise ConfigError(f"witness {name}: a log has the same key; generate another for the witness")
         make_directory(directory)
-        self._held = open(directory / "lock", "wb")  # noqa: SIM115  (held until `close`)
+        touch(directory / "lock")
+        self._held = open(directory / "lock", "rb")  # noqa: SIM115  (held until `close`)
         try:
             fcntl.flock(self._held, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             self._held.close()
             raise WorkdirError(f"{directory}: another witness serves from here; stop it first") from error
         try:
+            settle(directory)  # what a killed witness left is durable before anything is built on it
             for leftover in filter(is_temporary, list(directory.rglob(".*"))):
                 remove(leftover)
             self._last = {log.name: self._recall(log.name) for log in self._logs}

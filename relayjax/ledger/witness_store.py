@@ -22,8 +22,9 @@ from http import HTTPStatus
 from pathlib import Path
 from threading import Lock
 
+from relayjax import files
 from relayjax.errors import ConfigError, FormatError, IntegrityError, WorkdirError
-from relayjax.files import is_temporary, make_directory, read, remove, settle, touch, write_atomic
+from relayjax.files import is_temporary, make_directory, read, remove, settle, write_atomic
 from relayjax.identity import Keys
 from relayjax.ledger.checkpoint import Checkpoint
 from relayjax.ledger.cosignature import cosign, cosigner_key
@@ -67,7 +68,7 @@ class Witness:
         if any(log.public == self.key.public for log in self._logs):
             raise ConfigError(f"witness {name}: a log has the same key; generate another for the witness")
         make_directory(directory)
-        touch(directory / "lock")
+        files.touch(directory / "lock")
         self._held = open(directory / "lock", "rb")  # noqa: SIM115  (held until `close`)
         try:
             fcntl.flock(self._held, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -26,6 +26,8 @@ R = TypeVar("R", Score, Value)
 NAT = 1_000_000
 REPAIRED = 0.7
 """Share of a harm that the next honest leg leaves over."""
+DEARER = 1.25
+"""As in `valuation/sharing.py`."""
 CHANCE = 0.01
 """Value of a random direction, in mean values."""
 CURVE = 100.0
@@ -247,7 +249,7 @@ class Game:
         for twin in own:
             if twin != name and mine > 0 and seats[twin] == seats[name]:
                 alike = max(handed[twin].alike, handed[name].alike)
-                taken += alike * min(1.0, max(0.0, own[twin]) / mine)
+                taken += DEARER * alike * min(1.0, max(0.0, own[twin]) / mine)
         return 1 / taken
 
     def _reports(self, measured: R) -> tuple[dict[str, R], tuple[str, ...]]:

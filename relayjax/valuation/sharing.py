@@ -4,7 +4,7 @@ A second place in a braid round would pay: every place weighs 1/N, whoever stand
 of one trainer hand in can be made to look different, number by number, by noise that does next to nothing to
 the loss. What it does to the examples can't: so the likeness of two siblings is that of their effects on
 every single example. From a cosine of 0.8 on they begin to count as one, from 0.95 on they are one: k of them
-are paid what one would be, divided by k.
+together are paid less than what one would be, two of them 0.89 times that.
 
 Shapes: N participants, P parameters, E validation examples.
 
@@ -30,6 +30,10 @@ APART, ONE = 0.8, 0.95
 
 Honest participants with the same labels reach 0.75 in a relay's first round, in which most of the pay is
 earned; two legs on one participant's data, or a copy in noise, 0.96 to 1.00."""
+
+DEARER = 1.25
+"""Times its share that a sibling takes which does the same: were it 1, a second place would pay as often as
+not, by the luck of other lots alone."""
 
 LONGEST = 1.5
 """Times the lower median of the lengths, from which on a delta is paid as if it were shortened to it."""
@@ -71,7 +75,7 @@ def shared_values(game: Composition, novel: np.ndarray, *, nodes: int = 16) -> S
 def parts(effects: np.ndarray, values: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     """What part of its value each sibling is paid.
 
-        p_i = min(1, 1.5 m / l_i) / (1 + Σ_{j≠i} s_ij · min(1, max(0, v_j) / v_i))
+        p_i = min(1, 1.5 m / l_i) / (1 + 1.25 Σ_{j≠i} s_ij · min(1, max(0, v_j) / v_i))
 
     with m the lower median of the lengths l and s_ij how far the effects of i and j are one. A sibling
     without a value of its own takes nothing from others: who replays their old work does not share their pay.
@@ -90,7 +94,7 @@ def parts(effects: np.ndarray, values: np.ndarray, lengths: np.ndarray) -> np.nd
     np.fill_diagonal(alike, 0.0)
     worth = values.clip(0)
     ratio = np.divide(worth, worth[:, None], out=np.zeros_like(alike), where=worth[:, None] > 0).clip(0, 1)
-    return _shortened(lengths) / (1 + (alike * ratio).sum(axis=1))
+    return _shortened(lengths) / (1 + DEARER * (alike * ratio).sum(axis=1))
 
 
 def _shortened(lengths: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ from statistics import fmean, stdev
 import pytest
 
 from relayjax.errors import ConfigError
+from relayjax.incentives import game
 from relayjax.incentives.audit import Row, Setup, Verdict, jobs_of, participation, play, verdicts
 from relayjax.incentives.catalogue import AWAY, HONEST, Case, cases, conspiracy, vandals
 from relayjax.incentives.game import Cast, Game
@@ -18,6 +19,7 @@ from relayjax.incentives.settings import Assumptions, Play, Prices, World
 from relayjax.incentives.table import Table
 from relayjax.incentives.utility import Tally, tallies
 from relayjax.mechanism.rules import COIN, DeRelayLRules, RelayJAXRules, Schedule
+from relayjax.valuation import sharing
 
 FEW = Assumptions(play=Play(seeds=6, identities=(2, 16)))
 PAPER = Schedule(rounds=40, participants=10, validators=1, braid_rounds=())
@@ -59,6 +61,7 @@ def test_a_validator_that_does_not_report_truthfully_loses_its_wage(default, nam
 
 
 def test_second_places_do_not_pay(default):
+    assert game.DEARER == sharing.DEARER
     for places in (2, 16):
         assert by_name(default)[f"{places} places, a leg each"].gain < 0
 

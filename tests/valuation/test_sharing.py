@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relayjax.valuation.sharing import LONGEST, parts
+from relayjax.valuation.sharing import DEARER, LONGEST, parts
 
 EXAMPLES = 400
 
@@ -22,7 +22,7 @@ def test_strangers_of_like_lengths_keep_all():
 
 
 @pytest.mark.parametrize("k", range(2, 17))
-def test_identities_that_do_the_same_are_paid_as_one(k: int):
+def test_identities_that_do_the_same_are_paid_less_than_one(k: int):
     """However each is scaled, together they get no more than the best of them alone."""
     own, others = effects(1)[0], effects(4, 1)
     scale = np.random.default_rng(k).uniform(0.1, 1.0, k)
@@ -32,7 +32,8 @@ def test_identities_that_do_the_same_are_paid_as_one(k: int):
     assert (share * values)[:k].sum() <= scale.max() * (1 + 1e-12)
     np.testing.assert_array_equal(share[k:], 1.0)
     equal = parts(np.concatenate([np.tile(own, (k, 1)), others]), np.ones(k + 4), np.ones(k + 4))
-    np.testing.assert_allclose(equal[:k], 1 / k)
+    np.testing.assert_allclose(equal[:k], 1 / (1 + DEARER * (k - 1)))
+    assert equal[:k].sum() < 0.9
 
 
 def test_likeness_counts_by_and_by():
@@ -44,7 +45,8 @@ def test_likeness_counts_by_and_by():
     for cosine in (0.75, 0.8, 0.85, 0.9, 0.95, 1.0):
         beside = cosine * own + np.sqrt(1 - cosine**2) * other
         found.append(parts(np.stack([own, beside]), np.ones(2), np.ones(2))[0])
-    np.testing.assert_allclose(found, [1, 1, 0.75, 0.6, 0.5, 0.5], atol=1e-9)
+    likeness = np.array([0, 0, 1 / 3, 2 / 3, 1, 1])
+    np.testing.assert_allclose(found, 1 / (1 + DEARER * likeness), atol=1e-9)
 
 
 def test_what_adds_nothing_takes_nothing_from_others():

@@ -46,7 +46,7 @@ def get_config(variant: str = "") -> Config:
             leg = dataclasses.replace(
                 config.leg, objective="plain", anchor=0.0, schedule="constant", clip_norm=1e9
             )
-            rules = RelayJAXRules(tolerance=10**12)
+            rules = RelayJAXRules(tolerance=10**12, slope_tolerance=10**12)
             relay = dataclasses.replace(RELAY, rounds=200, braid_rounds=())
             return dataclasses.replace(config, leg=leg, rules=rules, relay=relay)
         case "derelayl":

@@ -50,5 +50,7 @@ def get_config(variant: str = "") -> Config:
         case "plain":
             leg = dataclasses.replace(config.leg, objective="plain", schedule="constant", clip_norm=1e9)
             relay = dataclasses.replace(RELAY, rounds=200, braid_rounds=())
-            return dataclasses.replace(config, leg=leg, relay=relay, rules=RelayJAXRules(tolerance=10**12))
+            return dataclasses.replace(
+                config, leg=leg, relay=relay, rules=RelayJAXRules(tolerance=10**12, slope_tolerance=10**12)
+            )
     raise unknown_variant(variant, ("smoke", "cnn", "plain"))

@@ -14,8 +14,8 @@ from relayjax.incentives.table import Table
 from relayjax.mechanism.rules import DeRelayLRules, RelayJAXRules, Rules, Schedule
 from relayjax.mechanism.state import State
 
-RELAY = Schedule(rounds=14, participants=4, validators=3, braid_rounds=(1, 2, 9))
-PAPER = Schedule(rounds=12, participants=8, validators=1, braid_rounds=())
+RELAY = Schedule(rounds=9, participants=4, validators=3, braid_rounds=(1, 2, 6))
+PAPER = Schedule(rounds=8, participants=8, validators=1, braid_rounds=())
 RULES = RelayJAXRules(tolerance=1_500_000)
 PLAYED: list[tuple[Schedule, Rules, Case]] = [
     *((RELAY, RULES, case) for case in cases(RELAY, RULES, Play(identities=(2, 5)))),

@@ -29,14 +29,14 @@ TRAINERS: Mapping[str, Behaviour] = {
     "sign flip": _always(handed.SIGN_FLIP),
     "idle in chain rounds": Behaviour(chain=handed.NOTHING),
     "noise in chain rounds": Behaviour(chain=handed.NOISE),
-    "honest, then idle": Behaviour(later=handed.NOTHING),
+    "honest then idle": Behaviour(later=handed.NOTHING),
     "leaves half-way": Behaviour(present=behaviour.until_half),
     "leaves at last": Behaviour(present=behaviour.until_valued),
     "joins late": Behaviour(present=behaviour.after_most_value),
     "withholds": Behaviour(reveals=False),
     "bids nothing": Behaviour(bid=behaviour.nothing),
     "bids all it has": Behaviour(bid=behaviour.everything),
-    "bids, never deposits": Behaviour(deposits=False),
+    "bids without depositing": Behaviour(deposits=False),
 }
 BEYOND: Mapping[str, Behaviour] = {
     "longer delta": Behaviour(braid=handed.LONGER, chain=handed.LONGER_LEG),
@@ -50,7 +50,7 @@ VALIDATORS: Mapping[str, Behaviour] = {
     "silent": Behaviour(report=behaviour.silent, measures=False),
     "shows no report": Behaviour(shows=False),
 }
-FORFEITING = ("label flip", "sign flip", "withholds", "bids, never deposits")
+FORFEITING = ("label flip", "sign flip", "withholds", "bids without depositing")
 VANDALS = (*FORFEITING, "noise")
 """Played by outsiders, too, who want nothing but to do harm; noise costs them no deposit."""
 CHAINED = (
@@ -61,7 +61,12 @@ CHAINED = (
     *BEYOND,
 )
 """What goes by chain and braid rounds; the paper's rules have neither."""
-FAVOUR, SPLIT, LEGS, VANDAL = "favours an accomplice", "places, one delta", "places, a leg each", "vandal: "
+FAVOUR, SPLIT, LEGS, VANDAL = (
+    "favours an accomplice",
+    "places with one delta",
+    "places with a leg each",
+    "vandal: ",
+)
 ABSENT = Behaviour(present=behaviour.never)
 HONEST, AWAY = "honest", "away"
 

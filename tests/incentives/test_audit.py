@@ -50,7 +50,7 @@ def test_what_brings_no_value_is_paid_nothing(default):
 
 
 def test_junk_costs_more_than_it_was_paid_for(default):
-    for name in ("sign flip", "label flip", "withholds", "bids, never deposits"):
+    for name in ("sign flip", "label flip", "withholds", "bids without depositing"):
         assert by_name(default)[name].gain < -by_name(default)[name].honest
 
 
@@ -63,7 +63,7 @@ def test_a_validator_that_does_not_report_truthfully_loses_its_wage(default, nam
 def test_second_places_do_not_pay(default):
     assert game.DEARER == sharing.DEARER
     for places in (2, 16):
-        assert by_name(default)[f"{places} places, a leg each"].gain < 0
+        assert by_name(default)[f"{places} places with a leg each"].gain < 0
 
 
 def test_honest_members_come_away_with_something(default):
@@ -201,3 +201,8 @@ def test_honest_play_in_a_world_of_luck_only_needs_its_places():
     with pytest.raises(ConfigError, match="at most 256 participants"):
         cases(Schedule(participants=250), RelayJAXRules(), Play(identities=(16,)))
     assert Cast({"p0": 0}).behaviours == {}
+
+
+def test_every_deviation_can_be_named_by_a_flag(short):
+    """Lists are separated by commas."""
+    assert not [case.name for case in cases(*short, FEW.play) if "," in case.name]

@@ -103,11 +103,7 @@ def run(
 def print_audited(found: Audited, console: Console) -> None:
     """The tables: who takes part, what deviating gains, how far the rules carry."""
     console.print(_participation(found.participation))
-    counted = [verdict for verdict in found.verdicts if verdict.case.gates]
-    console.print(_gains("gain over being honest, coins a relay", counted))
-    beyond = [verdict for verdict in found.verdicts if not verdict.case.gates]
-    if beyond:
-        console.print(_gains("known to pay, or nearly; left out of the verdict", beyond))
+    console.print(_gains("gain over being honest, coins a relay", found.verdicts))
     for line in _findings(found):
         console.print(line, soft_wrap=True, highlight=False, markup=False)
     verdict = "IR and IC hold" if found.holds else f"does not hold: {', '.join(found.failed)}"
@@ -127,7 +123,6 @@ def as_json(schedule: Schedule, rules: Rules, assumptions: Assumptions, found: A
             {
                 "name": v.case.name,
                 "against": v.case.against,
-                "counts": v.case.gates,
                 "honest": v.honest,
                 "gain": v.gain,
                 "half": v.half,
@@ -190,4 +185,4 @@ def _word(holds: bool) -> str:
 def _draw(found: Audited, path: Path) -> None:
     shown = found.verdicts
     gains, halves = np.array([v.gain for v in shown]), np.array([v.half for v in shown])
-    write_gains(path, [v.case.name for v in shown], gains, halves, [v.case.gates for v in shown])
+    write_gains(path, [v.case.name for v in shown], gains, halves)

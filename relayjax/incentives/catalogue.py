@@ -37,13 +37,10 @@ TRAINERS: Mapping[str, Behaviour] = {
     "bids nothing": Behaviour(bid=behaviour.nothing),
     "bids all it has": Behaviour(bid=behaviour.everything),
     "bids without depositing": Behaviour(deposits=False),
-}
-BEYOND: Mapping[str, Behaviour] = {
     "longer delta": Behaviour(braid=handed.LONGER, chain=handed.LONGER_LEG),
     "longer delta in braid rounds": Behaviour(braid=handed.LONGER),
     "replay in chain rounds": Behaviour(chain=handed.REPLAY_OWN),
 }
-"""Known to pay, or nearly (docs/mechanism.md): shown, and left out of the verdict."""
 VALIDATORS: Mapping[str, Behaviour] = {
     "constant figures": Behaviour(report=behaviour.constant, measures=False),
     "lies": Behaviour(report=behaviour.lie),
@@ -58,7 +55,9 @@ CHAINED = (
     "replay of old work",
     "idle in chain rounds",
     "noise in chain rounds",
-    *BEYOND,
+    "longer delta",
+    "longer delta in braid rounds",
+    "replay in chain rounds",
 )
 """What goes by chain and braid rounds; the paper's rules have neither."""
 FAVOUR, SPLIT, LEGS, VANDAL = (
@@ -84,7 +83,6 @@ class Case:
       validators: what those validators do, if it is they who deviate.
       second: what the further places do; nothing without it.
       spiteful: whether harm to others counts for them.
-      gates: whether it counts in the verdict on the rules.
     """
 
     name: str
@@ -95,7 +93,6 @@ class Case:
     second: Behaviour | None = None
     validators: Behaviour | None = None
     spiteful: bool = False
-    gates: bool = True
 
     def cast(self, schedule: Schedule, seats: int, seed: int) -> tuple[Cast, tuple[str, ...]]:
         """Who is who in the relay of a seed, and who the actors are.
@@ -162,7 +159,6 @@ def _references(schedule: Schedule, size: int) -> list[Case]:
 
 def _by_trainers(size: int) -> list[Case]:
     found = [Case(name, HONEST, size, trainers=own) for name, own in TRAINERS.items()]
-    found += [Case(name, HONEST, size, trainers=own, gates=False) for name, own in BEYOND.items()]
     return found + [case for case in vandals(size) if case.against]
 
 

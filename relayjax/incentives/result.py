@@ -51,7 +51,7 @@ class Audited:
     def failed(self) -> tuple[str, ...]:
         """Who is worse off than who stays away, and which deviations pay."""
         worse = [f"honest {one.role} lose" for one in self.participation if not one.holds]
-        return (*worse, *(v.case.name for v in self.verdicts if v.case.gates and not v.holds))
+        return (*worse, *(v.case.name for v in self.verdicts if not v.holds))
 
     @property
     def holds(self) -> bool:
@@ -61,7 +61,7 @@ class Audited:
     @property
     def margin(self) -> tuple[str, float] | None:
         """The deviation that comes nearest to paying, and what it gains at most (95 %)."""
-        counted = [(v.gain + v.half, v.case.name) for v in self.verdicts if v.case.gates]
+        counted = [(v.gain + v.half, v.case.name) for v in self.verdicts]
         return (max(counted)[1], max(counted)[0]) if counted else None
 
 

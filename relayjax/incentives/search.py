@@ -65,12 +65,11 @@ def dearest_leg(played: Sequence[Case], rows: Sequence[Row], prices: Prices) -> 
 
     Nothing has to be played again: what was trained is known.
     """
-    gating = [case for case in played if case.gates]
-    holding = {v.case.name for v in verdicts(gating, rows, prices) if v.holds}
+    holding = {v.case.name for v in verdicts(played, rows, prices) if v.holds}
 
     def holds(leg: float) -> bool:
         dearer = dataclasses.replace(prices, leg=leg)
-        return all(v.holds for v in verdicts(gating, rows, dearer) if v.case.name in holding)
+        return all(v.holds for v in verdicts(played, rows, dearer) if v.case.name in holding)
 
     low, high = prices.leg, max(1.0, 2 * prices.leg)
     while holds(high) and high < 1e6:

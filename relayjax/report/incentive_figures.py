@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter
 
 from relayjax.files import write_atomic
-from relayjax.report.style import COLOURS, INK, MUTED, WIDTH, legend_above, saved
+from relayjax.report.style import COLOURS, INK, WIDTH, legend_above, saved
 from relayjax.report.value_figures import kind_of
 
 _LANE = 0.2
@@ -20,9 +20,7 @@ _LINEAR = 1.0
 """Coins up to which the axis is linear; beyond, every tenfold takes as much room."""
 
 
-def write_gains(
-    path: Path, names: Sequence[str], gains: np.ndarray, halves: np.ndarray, gates: Sequence[bool]
-) -> None:
+def write_gains(path: Path, names: Sequence[str], gains: np.ndarray, halves: np.ndarray) -> None:
     """Draws the figure into a file, atomically.
 
     Args:
@@ -30,17 +28,16 @@ def write_gains(
       names: of the deviations.
       gains: mean gain of each, coins, float64 [K].
       halves: of its 95 % interval, coins, float64 [K].
-      gates: whether it counts in the verdict.
 
     Raises:
       ConfigError: the file is to be of another kind.
       OSError: the disk refused.
     """
     label = "Gain over being honest, by deviation, with 95 % intervals"
-    write_atomic(path, saved(lambda: draw(names, gains, halves, gates), label, kind_of(path)))
+    write_atomic(path, saved(lambda: draw(names, gains, halves), label, kind_of(path)))
 
 
-def draw(names: Sequence[str], gains: np.ndarray, halves: np.ndarray, gates: Sequence[bool]) -> Figure:
+def draw(names: Sequence[str], gains: np.ndarray, halves: np.ndarray) -> Figure:
     """One lane a deviation, a dot and its interval; see `write_gains`."""
     figure = Figure(figsize=(WIDTH, 1.2 + _LANE * len(names)))
     axes = figure.subplots()
@@ -48,9 +45,9 @@ def draw(names: Sequence[str], gains: np.ndarray, halves: np.ndarray, gates: Seq
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.tick_params(axis="y", length=0)
     axes.axvline(0, color=INK, linewidth=0.8)
-    kinds = {"does not pay": COLOURS[0], "pays": COLOURS[1], "known to, left out of the verdict": MUTED}
-    for lane, (gain, half, gate) in enumerate(zip(gains, halves, gates, strict=True)):
-        shade = kinds["does not pay" if gain + half <= 0 else "pays"] if gate else MUTED
+    kinds = {"does not pay": COLOURS[0], "pays, or may": COLOURS[1]}
+    for lane, (gain, half) in enumerate(zip(gains, halves, strict=True)):
+        shade = kinds["does not pay" if gain + half <= 0 else "pays, or may"]
         axes.plot([gain - half, gain + half], [lane, lane], color=shade, linewidth=2.2, solid_capstyle="butt")
         axes.plot([gain], [lane], "o", color=shade, markersize=4.5)
     axes.set_xscale("symlog", linthresh=_LINEAR)

@@ -149,7 +149,7 @@ def test_dear_legs_make_idling_pay(default):
     played, rows = default
     leg = dearest_leg(played, rows, FEW.prices)
     assert leg > FEW.prices.leg
-    holding = {name for name, v in by_name(default).items() if v.holds and v.case.gates}
+    holding = {name for name, v in by_name(default).items() if v.holds}
     dearer = by_name(default, dataclasses.replace(FEW.prices, leg=1.01 * leg))
     assert not all(dearer[name].holds for name in holding)
     cheaper = by_name(default, dataclasses.replace(FEW.prices, leg=0.99 * leg))

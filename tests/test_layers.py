@@ -18,7 +18,7 @@ LAYERS = (
     ("canonical", "files", "merging", "on_device", "settings", "weights"),
     ("identity", "pack", "records"),
     ("codec", "learning", "ledger", "mechanism", "store", "valuation"),  # strangers to each other
-    ("config", "handoff", "replay", "workdir"),
+    ("config", "handoff", "misreports", "replay", "workdir"),
     ("history",),
     ("archive", "lineage", "measured"),
     ("audit", "summary"),

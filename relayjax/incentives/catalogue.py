@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from relayjax import misreports
 from relayjax.errors import ConfigError
 from relayjax.incentives import behaviour, handed
 from relayjax.incentives.behaviour import Behaviour
@@ -42,9 +43,9 @@ TRAINERS: Mapping[str, Behaviour] = {
     "replay in chain rounds": Behaviour(chain=handed.REPLAY_OWN),
 }
 VALIDATORS: Mapping[str, Behaviour] = {
-    "constant figures": Behaviour(report=behaviour.constant, measures=False),
-    "lies": Behaviour(report=behaviour.lie),
-    "silent": Behaviour(report=behaviour.silent, measures=False),
+    "constant figures": Behaviour(report=misreports.constant, measures=False),
+    "lies": Behaviour(report=misreports.invert),
+    "silent": Behaviour(report=misreports.silent, measures=False),
     "shows no report": Behaviour(shows=False),
 }
 FORFEITING = ("label flip", "sign flip", "withholds", "bids without depositing")
@@ -165,7 +166,7 @@ def _by_trainers(size: int) -> list[Case]:
 def _by_validators(schedule: Schedule, size: int) -> list[Case]:
     found = []
     for name, own in VALIDATORS.items():
-        mute = own.report is behaviour.silent
+        mute = own.report is misreports.silent
         if not (mute and 2 * size >= schedule.validators):  # nobody could go on without them
             found.append(Case(name, _judges(size), size, validators=own))
     return [*found, *(case for case in conspiracy(size) if case.against)]
@@ -173,7 +174,7 @@ def _by_validators(schedule: Schedule, size: int) -> list[Case]:
 
 def conspiracy(size: int) -> list[Case]:
     """Validators that favour as many trainers, idle ones, with what they are held against; they share it."""
-    own, honest = Behaviour(report=behaviour.favour), _conspirators(size)
+    own, honest = Behaviour(report=misreports.favour), _conspirators(size)
     return [
         Case(honest, "", size, trainers=Behaviour(), validators=Behaviour()),
         Case(FAVOUR, honest, size, trainers=_always(handed.NOTHING), validators=own),

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+import numpy as np
+
 from relayjax.incentives.behaviour import Behaviour
 from relayjax.incentives.handed import Handed
 from relayjax.incentives.luck import Luck, Seat
@@ -19,6 +21,7 @@ from relayjax.incentives.table import SALT, Table, digest
 from relayjax.mechanism.phases import trains
 from relayjax.mechanism.rules import DeRelayLRules
 from relayjax.mechanism.state import Phase, State, Topology
+from relayjax.misreports import Bias
 from relayjax.records import Pairs, Score, Submit, Value
 
 R = TypeVar("R", Score, Value)
@@ -32,6 +35,8 @@ CHANCE = 0.01
 """Value of a random direction, in mean values."""
 CURVE = 100.0
 """Gains of the paper's world in a lap: only their order counts there, and it keeps losses apart."""
+GIFT = 10.0
+"""Strength of a favour: a nat to accomplices."""
 HONEST = Behaviour()
 
 
@@ -93,6 +98,7 @@ class Game:
         self.efforts = {name: Effort() for name in table.state.members}
         self.models = {0: Model()}
         self.half_supply = 0
+        self._bias = Bias(cast.accomplices, GIFT, np.random.default_rng(0))
 
     @property
     def state(self) -> State:
@@ -257,7 +263,7 @@ class Game:
         pledged: dict[str, R] = {}
         for name in self._table.rules.maintainers(self.state):
             own, true = self._behaviour(name), dataclasses.replace(measured, author=name)
-            stated: Any = true if own.report is None else own.report(true, self._cast.accomplices)
+            stated: Any = true if own.report is None else own.report(true, self._bias)
             if stated is not None:
                 pledged[name] = stated
                 self.efforts[name].scored += own.measures and isinstance(measured, Score)

@@ -13,8 +13,8 @@ from blake3 import blake3
 
 from relayjax.config import SHARED, VALIDATORS, Experiment
 from relayjax.learning.task import Batch, Task
+from relayjax.misreports import Bias, Report
 from relayjax.relay.deviations import CATALOGUE, Deviation
-from relayjax.relay.misreports import Bias, Report
 from relayjax.relay.turn import Handed, Memory, Turn
 
 HONEST = Deviation()
@@ -43,7 +43,7 @@ class Conduct:
         deviants = [names[number] for number in experiment.deviants]
         self._deviants = frozenset(deviants[1:] if experiment.deviation in SHARED else deviants)
         self._places = deviants if experiment.deviation in SHARED else None
-        self._favoured = participants[experiment.favoured]
+        self._favoured = frozenset({participants[experiment.favoured]})
         self._memory = Memory()
         self._round, self._siblings = 0, dict[str, np.ndarray]()
         self.remembers = self._deviation.remembers

@@ -15,7 +15,7 @@ import numpy as np
 
 from relayjax.errors import ConfigError
 from relayjax.learning.task import Batch, Task
-from relayjax.relay.misreports import Misreport, constant, favour, lie, silent
+from relayjax.misreports import Misreport, constant, favour, lie, silent
 from relayjax.relay.turn import Handed, Turn
 
 NOISE_ON_COPIES = 0.2

@@ -1,4 +1,4 @@
-"""What dishonest validators state in place of what they measured; each needs no measurement of its own."""
+"""What dishonest validators state in place of what they measured, in live relays and in audits alike."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ class Bias:
     """What moves a misreport.
 
     Attributes:
-      favoured: name of the trainer that is to gain.
+      favoured: names of the trainers that are to gain.
       strength: how much of the deviation, times what is usual.
       rng: the validator's own in this round.
     """
 
-    favoured: str
+    favoured: frozenset[str]
     strength: float
     rng: np.random.Generator
 
@@ -58,17 +58,17 @@ def favour(report: Report, bias: Bias) -> Report | None:
     gift = round(bias.strength * NAT / 10)
 
     def raised(name: str, value: int) -> int:
-        return value + gift * (name == bias.favoured)
+        return value + gift * (name in bias.favoured)
 
     def lowered(name: str, loss: int) -> int:
-        return loss - gift * (name == bias.favoured)
+        return loss - gift * (name in bias.favoured)
 
     if isinstance(report, Score):
         return dataclasses.replace(
             report,
             children=_moved(report.children, lowered),
             slopes=_moved(report.slopes, lowered),
-            echoes=_moved(report.echoes, lambda name, echo: 0 if name == bias.favoured else echo),
+            echoes=_moved(report.echoes, lambda name, echo: 0 if name in bias.favoured else echo),
         )
     return dataclasses.replace(
         report, values=_moved(report.values, raised), shapley=_moved(report.shapley, raised)
@@ -94,6 +94,19 @@ def lie(report: Report, bias: Bias) -> Report | None:
         values=_moved(report.values, wrong),
         shapley=_moved(report.shapley, wrong),
     )
+
+
+def invert(report: Report, bias: Bias) -> Report | None:
+    """Praises bad work and blames good: what a leg adds to the loss it takes off, and the other way round."""
+    if isinstance(report, Score):
+        before = max((loss for _, loss in report.parents), default=0)
+        return dataclasses.replace(
+            report,
+            children=_moved(report.children, lambda name, loss: 2 * before - loss),
+            slopes=_moved(report.slopes, lambda name, slope: -slope),
+        )
+    turned = _moved(report.values, lambda name, value: -value)
+    return dataclasses.replace(report, values=turned, shapley=turned)
 
 
 def silent(report: Report, bias: Bias) -> Report | None:

@@ -24,7 +24,7 @@ LAYERS = (
     ("audit", "summary"),
     ("incentives", "relay", "report", "simulation"),
     ("rescore",),
-    ("appraisal", "retraining"),
+    ("appraisal", "retraining", "run"),
     ("agreement", "backend"),
     (
         "audit_console",

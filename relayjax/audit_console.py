@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from relayjax import backend
+from relayjax.bar import bar
 from relayjax.errors import IncentiveError
 from relayjax.files import write_atomic
 from relayjax.incentives.audit import Participation, Verdict
@@ -67,15 +67,8 @@ def run(
         kind_of(wanted.plot)  # refused before the work, not after it
     if not console.is_terminal:
         console.width = max(console.width, _PIPE)
-    with Progress(
-        TextColumn("{task.description}"),
-        MofNCompleteColumn(),
-        BarColumn(bar_width=None),
-        TimeRemainingColumn(),
-        console=console,
-        disable=not console.is_terminal,
-    ) as progress:
-        task = progress.add_task("relays", total=None)
+    with bar("relays", console) as progress:
+        task = progress.add_task("", total=None)
 
         def turn(done: int, total: int) -> None:
             progress.update(task, completed=done, total=total)

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from relayjax import backend
 from relayjax.audit import read_ledger
+from relayjax.bar import bar
 from relayjax.errors import ConfigError
 from relayjax.files import write_atomic
 from relayjax.ledger.merkle import Tree, leaf_hash
@@ -45,16 +45,7 @@ class RunView:
         self.seconds: Counter[str] = Counter()
         self._every = max(1, rounds // 20)
         self._console = console
-        self.progress = Progress(
-            TextColumn("round"),
-            MofNCompleteColumn(),
-            BarColumn(bar_width=None),
-            TextColumn("{task.fields[trainer]}"),
-            TextColumn("{task.fields[figures]}"),
-            TimeRemainingColumn(),
-            console=console,
-            disable=not console.is_terminal,
-        )
+        self.progress = bar("round", console, "{task.fields[trainer]}", "{task.fields[figures]}")
         self._task = self.progress.add_task("", total=rounds, completed=done, trainer="", figures="")
 
     def __call__(self, event: Event) -> None:

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from relayjax import backend
+from relayjax.bar import bar
 from relayjax.errors import ConfigError
 from relayjax.files import write_atomic
 from relayjax.mechanism.rules import COIN
@@ -88,14 +88,7 @@ def run(
         kind_of(plot)  # refused before the work, not after it
     if not console.is_terminal:
         console.width = max(console.width, _PIPE)
-    with Progress(
-        TextColumn("round"),
-        MofNCompleteColumn(),
-        BarColumn(bar_width=None),
-        TimeRemainingColumn(),
-        console=console,
-        disable=not console.is_terminal,
-    ) as progress:
+    with bar("round", console) as progress:
         task = progress.add_task("", total=population.rounds * population.repetitions)
         courses = backend.simulate(population, lambda rounds: progress.advance(task, rounds), engine=engine)
     lasting = [course for course in courses if course.ended is None]

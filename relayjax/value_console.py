@@ -15,11 +15,11 @@ import numpy as np
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.measure import Measurement
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from relayjax import backend
 from relayjax.agreement import agreements
+from relayjax.bar import bar
 from relayjax.files import write_atomic
 from relayjax.measured import NATS
 
@@ -162,7 +162,7 @@ def as_json(found: Appraisal, lost: LeaveOneOut | None) -> dict[str, Any]:
 def _valued(
     path: Path, measure: Measure, keys: Keys | None, config: Config | None, console: Console
 ) -> Appraisal:
-    with _bar("braid round", "standard error {task.fields[figure]}", console) as progress:
+    with bar("braid round", console, "standard error {task.fields[figure]}", transient=True) as progress:
         task = progress.add_task("", total=None, figure="…")
 
         def tell(done: int, rounds: int, stderr: float) -> None:
@@ -179,22 +179,9 @@ def _retrained(retraining: Retraining, repeats: int, console: Console) -> LeaveO
         seconds = legs * retraining.seconds_a_leg()
     length = f"{max(seconds, 1):.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
     console.print(f"retraining {repeats * len(relays)} relays, {legs} legs: about {length}", soft_wrap=True)
-    with _bar("leg", "", console) as progress:
+    with bar("leg", console, "", transient=True) as progress:
         task = progress.add_task("", total=legs)
         return retraining.leave_one_out(repeats, lambda: progress.advance(task))
-
-
-def _bar(what: str, figure: str, console: Console) -> Progress:
-    return Progress(
-        TextColumn(what),
-        MofNCompleteColumn(),
-        BarColumn(bar_width=None),
-        TextColumn(figure),
-        TimeRemainingColumn(),
-        console=console,
-        disable=not console.is_terminal,
-        transient=True,
-    )
 
 
 def _table(found: Appraisal, lost: LeaveOneOut | None, *, by_round: bool) -> Table:

@@ -51,11 +51,6 @@ class Workdir:
         return self.path / "keys"
 
     @property
-    def scratch(self) -> Path:
-        """Plaintext model checkpoints on their way; emptied whenever a run opens."""
-        return self.path / "scratch"
-
-    @property
     def metrics(self) -> Path:
         return self.path / "metrics.jsonl"
 
@@ -127,11 +122,7 @@ class Workdir:
                     f"{self.path}: another process is running this relay; wait for it or stop it"
                 )
             self._clean()
-            try:
-                yield
-            finally:
-                with suppress(DiskError):  # what is left is removed when the run is opened again
-                    files.remove_tree(self.scratch)
+            yield
 
     def _prepare(self) -> None:
         """Sees to it that there is a directory with a lock in it, and that a power cut can't take them."""
@@ -147,16 +138,14 @@ class Workdir:
 
     def _clean(self) -> None:
         """Removes what a kill has left, and makes durable whatever else it has left."""
-        files.remove_tree(self.scratch)
         for leftover in filter(files.is_temporary, list(self.path.rglob(".*"))):
             files.remove(leftover)
-        files.make_directory(self.scratch, mode=0o700)
         files.settle(self.path)
 
     def _foreign(self) -> list[str]:
         """Names in the directory that no run which is only starting could have left; they stay untouched."""
         names = sorted(path.name for path in self.path.iterdir()) if self.path.is_dir() else []
-        starting = {"lock", "scratch", "keys", "store", "ledger"} if "lock" in names else set()
+        starting = {"lock", "keys", "store", "ledger"} if "lock" in names else set()
         return [name for name in names if name not in starting]
 
     def append_metrics(self, line: dict[str, Any]) -> None:

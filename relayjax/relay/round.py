@@ -15,7 +15,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from relayjax import handoff
 from relayjax.archive import Artefact, delta_recipients, model_due, model_recipients
 from relayjax.history import SettledRound
 from relayjax.identity import PublicKeys
@@ -26,7 +25,7 @@ from relayjax.mechanism.phases import trains
 from relayjax.mechanism.state import Phase, State, Topology
 from relayjax.mechanism.transitions import expected_draw, expected_match, expected_settlement
 from relayjax.merging import MERGES, compose
-from relayjax.pack import ModelVersion
+from relayjax.pack import ModelVersion, encode_pack
 from relayjax.records import Bid, Close, Deposit, Pledge, Score, Value, report_commitment
 from relayjax.relay.crew import Crew
 from relayjax.relay.events import HandedOff, Matched, Settled, Trained
@@ -259,9 +258,10 @@ def _keep(crew: Crew, candidates: Mapping[str, Candidate], heads: Heads, settled
         ]
         if model_due(settled, state.schedule):
             with crew.clock.stage("handoff"):
-                pack = _handed_off(crew, state, heads)
+                version = ModelVersion(state.head.number, state.head.digest, list(crew.layout))
+                pack = encode_pack(heads[version.number], version)
                 artefacts.append(Artefact("model", pack, public(model_recipients(settled, orderer.name))))
-                packs.append(len(pack))
+                packs.append(artefacts[-1].size)
         with crew.clock.stage("store"):
             crew.archive.seal(settled.number, artefacts, orderer)
         with crew.clock.stage("ledger"):
@@ -273,15 +273,6 @@ def _keep(crew: Crew, candidates: Mapping[str, Candidate], heads: Heads, settled
         crew.notify(_observed(crew, state, settled, heads))
 
     crew.writer.submit(write, announce)
-
-
-def _handed_off(crew: Crew, state: State, heads: Heads) -> bytes:
-    """The head as a pack that has been restored from once: whoever gets it can."""
-    version = ModelVersion(state.head.number, state.head.digest, list(crew.layout))
-    scratch = crew.archive.workdir.scratch
-    pack = handoff.pack(heads[version.number], version, scratch)
-    handoff.unpack(pack, version, scratch)
-    return pack
 
 
 def _observed(crew: Crew, state: State, settled: SettledRound, heads: Heads) -> Settled:

@@ -9,9 +9,8 @@ from dataclasses import dataclass
 
 import jax
 import numpy as np
-from blake3 import blake3
 
-from relayjax import weights
+from relayjax import hashing, weights
 from relayjax.codec import Codec
 from relayjax.codec.base import NonFiniteError
 from relayjax.learning.leg import Leg
@@ -28,7 +27,7 @@ class Candidate:
     Attributes:
       trainer: whose it is.
       payload: the encoded delta.
-      delta: its BLAKE3 digest.
+      delta: its digest.
       parent: digest of the parent's weights.
       child: parent + decode(delta), float32 [P]: what everybody else sees.
       child_digest: digest of `child`.
@@ -114,5 +113,5 @@ class Trainer:
             except NonFiniteError as error:
                 return f"{name}: {self.leg.baton.name_at(error.index)} diverged; lower leg.learning_rate"
         with self.clock.stage("hash"):
-            digest, child_digest = blake3(payload).hexdigest(), weights.digest(child)
+            digest, child_digest = hashing.digest(payload), weights.digest(child)
         return Candidate(name, payload, digest, parent.digest, child, child_digest, loss)

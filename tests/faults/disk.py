@@ -5,8 +5,7 @@ flushed one; of every directory the names that programs see, the flushed ones, a
 power cut keeps what was flushed, and of the rest what its fate says.
 
 `SimulatedDisk` puts it under RelayJAX's file layer: each operation is done to real files, for programs to
-read, and to the memory. What lies in a `scratch` directory is not remembered: nobody may need it after its
-process.
+read, and to the memory.
 """
 
 from __future__ import annotations
@@ -186,7 +185,7 @@ class SimulatedDisk(Filesystem):
     """A disk with a memory below a real directory.
 
     Attributes:
-      done: all operations so far that succeeded, what lies in `scratch` left out.
+      done: all operations so far that succeeded.
       count: number of all operations so far, tried ones too.
       fault: what is to go wrong.
     """
@@ -284,9 +283,7 @@ class SimulatedDisk(Filesystem):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def _remember(self, name: str, path: Path, data: bytes = b"", target: str = "") -> None:
-        parts = path.relative_to(self.root).parts
-        if "scratch" not in parts:
-            self.done.append(Operation(name, parts, data, target))
+        self.done.append(Operation(name, path.relative_to(self.root).parts, data, target))
 
 
 def _put(names: dict[str, File | Folder], change: dict[str, File | Folder | None]) -> None:

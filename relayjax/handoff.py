@@ -60,7 +60,7 @@ def save(theta: np.ndarray | jax.Array, version: ModelVersion, folder: Path) -> 
     array, work = jax.numpy.asarray(theta), files.temporary_name(folder)
     try:
         with ThreadPoolExecutor(1) as pool:
-            writing = pool.submit(_write, array, work)
+            writing = pool.submit(_write, array, work, folder)
             chunks = Chunks.of(np.asarray(array), version)
             writing.result()
         files.settle_files(work)
@@ -157,11 +157,11 @@ class _Shards:
                 files.read_into(path, a - start, target[a - offset : b - offset])
 
 
-def _write(array: jax.Array, folder: Path) -> None:
-    """Has Orbax write one array as plain zarr files."""
+def _write(array: jax.Array, work: Path, folder: Path) -> None:
+    """Has Orbax write one array as plain zarr files, to where they are prepared for a folder."""
     handler = ocp.PyTreeCheckpointHandler(use_ocdbt=False, use_zarr3=False, use_compression=False)
     try:
         with ocp.Checkpointer(handler) as checkpointer:
-            checkpointer.save(folder, args=ocp.args.PyTreeSave({_ARRAY: array}))
+            checkpointer.save(work, args=ocp.args.PyTreeSave({_ARRAY: array}))
     except Exception as error:  # TensorStore says in words of its own that a disk is full
         raise DiskError(str(folder), f"Orbax can't save there ({str(error)[:200]})", _REMEDY) from error

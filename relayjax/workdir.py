@@ -4,6 +4,7 @@ WORKDIR/
   ledger/        the log: checkpoint and tiles, servable as static files
   store/         sealed artefacts (deltas, model checkpoints), each under the digest of its own bytes
   seals/         one signed manifest a round: which artefact was sealed to whom
+  residuals/     what each trainer's payloads left out, sealed to itself, where the codec needs feedback
   keys/          private keys of the local experiment's members
   metrics.jsonl  figures kept beside the log: accuracy, timings; not part of any hashed record
   report.html    what a person looks at
@@ -45,6 +46,10 @@ class Workdir:
     @property
     def seals(self) -> Path:
         return self.path / "seals"
+
+    @property
+    def residuals(self) -> Path:
+        return self.path / "residuals"
 
     @property
     def keys(self) -> Path:

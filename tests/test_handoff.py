@@ -123,7 +123,7 @@ def test_a_disk_that_refuses_to_flush_or_to_read_is_named(saved: Path, tmp_path:
             raise OSError(5, "Input/output error")
 
     with files.using(Broken()):
-        with pytest.raises(DiskError, match=str(tmp_path / "new")):
+        with pytest.raises(DiskError, match=str(tmp_path / r".new")):
             handoff.save(THETA, VERSION, tmp_path / "new")
         with pytest.raises(DiskError, match=r"weights/0"):
             handoff.restore(saved, VERSION)

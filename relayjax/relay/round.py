@@ -59,11 +59,9 @@ def play(crew: Crew, heads: Heads) -> Heads:
     settled = _settle(crew)
     following = _following(crew, heads, candidates, composed, settled)
     if settled.number < max(crew.state.schedule.valued, default=0):
-        for number, _, _ in settled.settle.versions:
-            for name in crew.state.versions[number].owners:
-                parent = heads[settled.facts.pairs[name]]
-                delta = crew.codec.decode(candidates[name].payload, parent)
-                crew.novelties.remember(delta[: crew.evaluator.size])
+        for name in _owners(crew, settled):
+            delta = crew.codec.decode(candidates[name].payload, heads[settled.facts.pairs[name]])
+            crew.novelties.remember(delta[: crew.evaluator.size])
     if crew.conduct.remembers:
         _remember(crew, heads, candidates, settled)
     if settled.head in following:
@@ -71,7 +69,8 @@ def play(crew: Crew, heads: Heads) -> Heads:
             crew.momentum.remember(
                 name, following[settled.head], crew.state.schedule.legs_before(settled.number)
             )
-    _keep(crew, candidates, following, settled)
+    left_out = crew.residuals.take({name: candidates[name].residual for name in _owners(crew, settled)})
+    _keep(crew, candidates, left_out, following, settled)
     return following
 
 
@@ -119,7 +118,8 @@ def _train(crew: Crew, heads: Heads) -> dict[str, Candidate]:
             parent, theta = state.versions[version], heads[version]
             train = partial(_train_honestly, crew, name, jax.random.fold_in(key, order[name]), place)
             trained, loss = crew.conduct.hand_in(number, name, braid, theta, train)
-            outcomes[name] = encoder.submit(crew.trainer.encode, name, parent, theta, trained, loss)
+            residual = crew.residuals.of(name)
+            outcomes[name] = encoder.submit(crew.trainer.encode, name, parent, theta, trained, loss, residual)
     found = {name: outcome.result() for name, outcome in outcomes.items()}
     candidates = {name: outcome for name, outcome in found.items() if isinstance(outcome, Candidate)}
     for name, candidate in candidates.items():
@@ -222,10 +222,15 @@ def _settle(crew: Crew) -> SettledRound:
 
 def _remember(crew: Crew, heads: Heads, candidates: Mapping[str, Candidate], settled: SettledRound) -> None:
     """Tells deviants what was accepted."""
-    for number, _, _ in settled.settle.versions:
-        for name in crew.state.versions[number].owners:
-            parent = heads[settled.facts.pairs[name]]
-            crew.conduct.remember(name, parent, crew.codec.decode(candidates[name].payload, parent))
+    for name in _owners(crew, settled):
+        parent = heads[settled.facts.pairs[name]]
+        crew.conduct.remember(name, parent, crew.codec.decode(candidates[name].payload, parent))
+
+
+def _owners(crew: Crew, settled: SettledRound) -> list[str]:
+    """Those whose delta became part of a version, in order."""
+    made = (crew.state.versions[number] for number, _, _ in settled.settle.versions)
+    return [name for version in made for name in version.owners]
 
 
 def _following(
@@ -243,7 +248,13 @@ def _following(
     return {number: weights[number] for number in settled.settle.heads}
 
 
-def _keep(crew: Crew, candidates: Mapping[str, Candidate], heads: Heads, settled: SettledRound) -> None:
+def _keep(
+    crew: Crew,
+    candidates: Mapping[str, Candidate],
+    left_out: Mapping[str, np.ndarray],
+    heads: Heads,
+    settled: SettledRound,
+) -> None:
     """Has the writer seal the round's artefacts, hand the head on when due, and append the records."""
     state, orderer, records = crew.state, crew.members.orderer, crew.transcript.take()
     packs: list[int] = []
@@ -264,6 +275,7 @@ def _keep(crew: Crew, candidates: Mapping[str, Candidate], heads: Heads, settled
                 packs.append(artefacts[-1].size)
         with crew.clock.stage("store"):
             crew.archive.seal(settled.number, artefacts, orderer)
+            crew.residuals.write(settled.number, left_out)
         with crew.clock.stage("ledger"):
             crew.transcript.log.append(records, orderer)
 

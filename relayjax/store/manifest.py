@@ -4,7 +4,7 @@ The ledger names an artefact by the digest of its plaintext. Sealing is random, 
 bytes cannot be in a ledger that two runs must agree on; it is in a manifest beside it, one a round,
 canonical JSON:
 
-    {"round": 12, "seals": [{"artefact": digest of the plaintext, "kind": "delta" or "model",
+    {"round": 12, "seals": [{"artefact": digest of the plaintext, "kind": one of `KINDS`,
                              "size": bytes of the plaintext, "sealed": [digests of the sealed pieces],
                              "recipients": [names, sorted]}, … sorted by artefact]}
 
@@ -29,7 +29,7 @@ from relayjax.store.base import check_digest
 
 MANIFEST_TYPE = "application/vnd.relayjax.seals+json"
 SIZE_LIMIT = 1 << 24  # bytes; a round of hundreds of artefacts for hundreds of recipients stays below
-KINDS = ("delta", "model")
+KINDS = ("delta", "model", "residual")
 PIECE = 16 * CHUNK
 """Bytes of the plaintext that are sealed together."""
 

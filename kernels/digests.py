@@ -90,7 +90,7 @@ def _compress(
 
 
 @njit(cache=True, nogil=True)
-def _chunks(bounds, counts):
+def _chunks(bounds: np.ndarray, counts: np.ndarray) -> Any:
     """Lists the chunks of all messages as `_compress` takes them."""
     size = counts.sum()
     offsets, lengths, counters = np.empty(size, np.int64), np.empty(size, np.int64), np.empty(size, np.int64)
@@ -110,7 +110,7 @@ def _chunks(bounds, counts):
 
 
 @njit(cache=True, nogil=True)
-def _parents(nodes, counts, above):
+def _parents(nodes: np.ndarray, counts: np.ndarray, above: np.ndarray) -> Any:
     """Lists the pairs of a level as `_compress` takes them, behind their rows in the level above.
 
     A node without a partner is copied there.
@@ -193,8 +193,9 @@ def _load(lane, one, offsets, lengths, counters, key, chain, inputs, unit, posit
     inputs[1, lane] = np.uint32(counters[one] >> 32)
 
 
-@intrinsic
-def _take_block(typing: Any, data: Any, place: Any, masks: Any, size: Any, blocks: Any, lane: Any) -> Any:
+def _define_take_block(
+    typing: Any, data: Any, place: Any, masks: Any, size: Any, blocks: Any, lane: Any
+) -> Any:
     """Copies 64 bytes from `place` on to a lane's block; those from `size` on become zeros."""
 
     def generate(context: Any, builder: Builder, signature: Any, values: Any) -> Value:
@@ -213,8 +214,7 @@ def _take_block(typing: Any, data: Any, place: Any, masks: Any, size: Any, block
     return types.void(data, place, masks, size, blocks, lane), generate
 
 
-@intrinsic
-def _compress_lanes(typing: Any, blocks: Any, chain: Any, inputs: Any) -> Any:
+def _define_compress_lanes(typing: Any, blocks: Any, chain: Any, inputs: Any) -> Any:
     """Compresses a block in every lane; overwrites the chaining values.
 
     Args:
@@ -245,6 +245,10 @@ def _compress_lanes(typing: Any, blocks: Any, chain: Any, inputs: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(blocks, chain, inputs), generate
+
+
+_take_block: Any = intrinsic(_define_take_block)
+_compress_lanes: Any = intrinsic(_define_compress_lanes)
 
 
 def _mix(builder: Builder, v: list[Value], places: tuple[int, ...], x: Value, y: Value) -> None:

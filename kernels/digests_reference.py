@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from itertools import pairwise
 
 import numpy as np
 
@@ -15,7 +16,7 @@ _WORD = 0xFFFFFFFF
 
 def digests(data: np.ndarray, bounds: np.ndarray, out: np.ndarray) -> None:
     """Computes the digest of each of N messages; see `digests.digests`."""
-    for number, (start, end) in enumerate(zip(bounds[:-1], bounds[1:], strict=True)):
+    for number, (start, end) in enumerate(pairwise(bounds)):
         message = data[start:end].tobytes()
         words = _node(message, first=0, flags=_ROOT)
         out[number] = np.frombuffer(struct.pack("<8I", *words), np.uint8)

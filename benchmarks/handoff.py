@@ -9,7 +9,7 @@ it was just written; a cold disk would hide what verification costs.
 
 raw write         one buffer into one file, and fsync: what the disk has
 save              `relayjax.handoff.save` of the flat vector: Orbax, digests, manifest, fsync
-save, leaves      the same from a tree of 1 600 leaves (small models: fewer), laid into a flat vector that is reused
+save, leaves      the same from a tree of 1 600 leaves (small models: fewer); the flat vector is reused
 standard, leaves  Orbax's StandardCheckpointer on that tree (it flushes no metadata), standard, flat on one
 safetensors       the tree into one file, and fsync
 seal              a pack sealed to two recipients into a store, durably; open reads and verifies it again
@@ -51,7 +51,7 @@ from relayjax.identity import Keys
 from relayjax.kernels import threads
 from relayjax.pack import ModelVersion, decode_pack, encode_pack
 from relayjax.store import Artefact, LocalStore, SealManifest, open_pieces, seal_round, verify_manifest
-from relayjax.weights import as_bytes, digest
+from relayjax.weights import as_bytes, digest, empty
 
 SIZES = (1_000, 10_000, 100_000, 1_000_000, 8_000_000, 64_000_000, 400_000_000, 1_000_000_000)
 PEERS_TO = 400_000_000  # bytes; beyond, they would need too much memory
@@ -85,11 +85,13 @@ class Subjects:
     """One model of P = `size` parameters, as a vector and as a tree of leaves that share its memory."""
 
     def __init__(self, size: int, peers: bool):
-        self.theta = np.random.default_rng(0).standard_normal(size, np.float32)
+        self.theta = empty(size)
+        np.random.default_rng(0).standard_normal(dtype=np.float32, out=self.theta)
         self.version = ModelVersion(1, digest(self.theta), [{"name": "w", "shape": [size]}])
         cuts = np.linspace(0, size, min(LEAVES, -(-4 * size // LEAF)) + 1).astype(int)[1:-1]
         self.tree = {f"{i:04}": leaf for i, leaf in enumerate(np.split(self.theta, cuts))}
-        self._flat = np.zeros_like(self.theta)
+        self._flat = empty(size)
+        self._flat.fill(0)
         self._peers = peers
 
     def saves(self) -> dict[str, Call]:

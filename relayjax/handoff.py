@@ -29,6 +29,7 @@ from relayjax.errors import DiskError, IntegrityError, WorkdirError
 from relayjax.hashing import CHUNK
 from relayjax.kernels import threads
 from relayjax.pack import Chunks, ModelVersion, decode_chunks
+from relayjax.weights import empty
 
 MANIFEST = "relayjax"
 _ARRAY = "weights"
@@ -57,7 +58,7 @@ def save(theta: np.ndarray | jax.Array, version: ModelVersion, folder: Path) -> 
     if folder.exists():
         raise WorkdirError(f"{folder}: exists; choose another folder")
     files.make_directory(folder.parent)
-    array, work = jax.numpy.asarray(theta), files.temporary_name(folder)
+    array, work = jax.device_put(theta), files.temporary_name(folder)
     try:
         with ThreadPoolExecutor(1) as pool:
             writing = pool.submit(_write, array, work, folder)
@@ -137,7 +138,7 @@ class _Shards:
         """Reads and verifies on all cores; returns numbers `start` to `stop`, float32."""
         first, last = 4 * start // CHUNK, -(-4 * stop // CHUNK)
         begin, end = CHUNK * first, min(CHUNK * last, self.starts[-1])
-        numbers = np.empty(max(0, end - begin) // 4, "<f4")
+        numbers = empty(max(0, end - begin) // 4)
         target = numbers.data.cast("B")
 
         def fill(a: int, b: int) -> None:

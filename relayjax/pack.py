@@ -29,7 +29,7 @@ from relayjax import canonical, hashing
 from relayjax.errors import FormatError, IntegrityError
 from relayjax.hashing import CHUNK, Buffer, is_digest
 from relayjax.kernels import threads
-from relayjax.weights import CARRIED, as_bytes
+from relayjax.weights import CARRIED, as_bytes, empty
 
 _MAGIC = b"RJXC\x00\x00\x00\x02"
 _HEADER = len(_MAGIC) + 8
@@ -170,7 +170,7 @@ def decode_pack(pieces: Iterable[Buffer], version: ModelVersion) -> np.ndarray:
     """
     stream = _Stream(threads.ahead(pieces))
     chunks, _ = _beginning(stream, version)
-    theta = np.empty(version.size, "<f4")
+    theta = empty(version.size)
     target, filled, verified = theta.data.cast("B"), 0, 0
     for piece in stream.rest():
         if len(piece) > len(target) - filled:

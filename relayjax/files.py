@@ -231,18 +231,13 @@ def is_temporary(path: Path) -> bool:
     return path.name.startswith(".") and path.name.endswith(_TEMPORARY_SUFFIX)
 
 
-def temporary_name(path: Path) -> Path:
-    """Returns a name beside a path's own that nobody has yet, for a write that may be cut short."""
-    return path.with_name(f".{path.name}.{secrets.token_hex(4)}{_TEMPORARY_SUFFIX}")
-
-
 def _write_group(files: Mapping[Path, Buffer], mode: int) -> None:
     """Writes files whose directories exist and renames them; the directories are not flushed yet."""
     descriptors: dict[Path, int] = {}
     temporaries: dict[Path, Path] = {}
     try:
         for path, data in files.items():
-            temporary = temporary_name(path)
+            temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{_TEMPORARY_SUFFIX}")
             descriptors[path] = _try(path, _filesystem.create, temporary, mode)
             temporaries[path] = temporary
             _write(path, descriptors[path], data)

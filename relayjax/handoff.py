@@ -22,14 +22,15 @@ from pathlib import Path
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+from jax.experimental import multihost_utils
 from jax.sharding import Sharding
 
-from relayjax import files
+from relayjax import files, hashing
 from relayjax.errors import DiskError, IntegrityError, WorkdirError
 from relayjax.hashing import CHUNK
 from relayjax.kernels import threads
 from relayjax.pack import Chunks, ModelVersion, decode_chunks
-from relayjax.weights import empty
+from relayjax.weights import as_bytes, empty
 
 MANIFEST = "relayjax"
 _ARRAY = "weights"
@@ -40,36 +41,50 @@ _REMEDY = "see that the disk has space and works, then save it again"
 logging.getLogger("absl").addFilter(lambda record: "OCDBT" not in record.getMessage())
 
 
-def save(theta: np.ndarray | jax.Array, version: ModelVersion, folder: Path) -> None:
+def save(
+    theta: np.ndarray | jax.Array, version: ModelVersion, folder: Path, sharding: Sharding | None = None
+) -> None:
     """Saves a version durably; it is hashed while it is written. The folder is seen whole or not at all.
 
+    Over several hosts, all of which call this and see the same file system, each writes the shards of its
+    devices and hashes its part of the chunks.
+
     Args:
-      theta: float32 [P], on the host or on devices under any sharding, which decides into how many files it
-        goes.
+      theta: float32 [P]: on the host, or on devices of this process under any sharding. Over several hosts,
+        each has all of it.
       version: what it is.
       folder: must not exist.
+      sharding: decides into how many files it goes, and which host writes them; as the parameters lie by
+        default.
 
     Raises:
       WorkdirError: the folder exists.
       IntegrityError: these are not the version's parameters.
       DiskError: the disk refused.
     """
-    folder = folder.absolute()
+    folder, host = folder.absolute(), np.asarray(theta)
     if folder.exists():
         raise WorkdirError(f"{folder}: exists; choose another folder")
-    files.make_directory(folder.parent)
-    array, work = jax.device_put(theta), files.temporary_name(folder)
+    work = folder.with_name(f".{folder.name}.{version.weights[:8]}.tmp")
     try:
+        if jax.process_index() == 0:
+            files.make_directory(folder.parent)
+            _remove(work)
+        _meet("ready to save")
         with ThreadPoolExecutor(1) as pool:
-            writing = pool.submit(_write, array, work, folder)
-            chunks = Chunks.of(np.asarray(array), version)
+            writing = pool.submit(_write, _placed(theta, host, sharding), work, folder)
+            own = _own_digests(as_bytes(host), version.chunks)
             writing.result()
+        chunks = Chunks(version, tuple(_gathered(own, version.chunks)))
         files.settle_files(work)
-        files.write_atomic(work / MANIFEST, chunks.encode())
-        files.publish(work, folder)
+        _meet("all shards are durable")
+        if jax.process_index() == 0:
+            files.write_atomic(work / MANIFEST, chunks.encode())
+            files.publish(work, folder)
+        _meet("saved")
     finally:
-        for left in folder.parent.glob(f"{work.name}*"):  # Orbax, too, has temporary names
-            files.remove_tree(left)
+        if jax.process_index() == 0:
+            _remove(work)
 
 
 def restore(folder: Path, version: ModelVersion, sharding: Sharding | None = None) -> np.ndarray | jax.Array:
@@ -156,6 +171,42 @@ class _Shards:
             if start < offset + len(target) and offset < end:
                 a, b = max(start, offset), min(end, offset + len(target))
                 files.read_into(path, a - start, target[a - offset : b - offset])
+
+
+def _placed(theta: np.ndarray | jax.Array, host: np.ndarray, sharding: Sharding | None) -> jax.Array:
+    """The parameters as Orbax is to write them; on the host's own device nothing is copied."""
+    if sharding is None:
+        return jax.device_put(theta)
+    return jax.make_array_from_callback(host.shape, sharding, lambda index: host[index])
+
+
+def _own_digests(data: memoryview, chunks: int) -> list[bytes]:
+    """Digests of the chunks that this process hashes; the last processes have none if there are too few."""
+    each = -(-chunks // jax.process_count())
+    first, last = (min(chunks, each * rank) for rank in (jax.process_index(), jax.process_index() + 1))
+    return hashing.chunk_digests(data[CHUNK * first : CHUNK * last]) if first < last else []
+
+
+def _gathered(own: list[bytes], chunks: int) -> list[bytes]:
+    """What all processes have hashed, in order. None of them may be within Orbax, which gathers, too."""
+    if jax.process_count() == 1:
+        return own
+    rows = np.zeros((-(-chunks // jax.process_count()), 32), np.uint8)
+    rows[: len(own)] = np.frombuffer(b"".join(own), np.uint8).reshape(-1, 32)
+    everybody = np.asarray(multihost_utils.process_allgather(rows)).reshape(-1, 32)
+    return [row.tobytes() for row in everybody[:chunks]]
+
+
+def _meet(where: str) -> None:
+    """Returns when every process has come to the same place."""
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices(f"relayjax handoff: {where}")
+
+
+def _remove(work: Path) -> None:
+    """Removes what a save that was cut short has left; Orbax, too, has temporary names."""
+    for left in work.parent.glob(f"{work.name}*"):
+        files.remove_tree(left)
 
 
 def _write(array: jax.Array, work: Path, folder: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -263,3 +264,71 @@ for limit in (0, 100, 1_000, 300_000):
 def test_a_disk_that_takes_no_more_is_named_and_left_empty(tmp_path: Path):
     """The operating system refuses longer files, to Orbax and TensorStore too."""
     on_eight_devices(FULL, tmp_path)
+
+
+HOSTS = """
+import sys
+from pathlib import Path
+import jax, numpy as np
+
+folder, port, rank = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+jax.distributed.initialize(f"127.0.0.1:{port}", num_processes=2, process_id=rank)
+
+from jax.sharding import Mesh, NamedSharding, PartitionSpec as P
+from relayjax import files, handoff, hashing
+from relayjax.errors import IntegrityError
+from relayjax.filesystem import Filesystem
+from relayjax.hashing import CHUNK
+from relayjax.pack import ModelVersion
+from relayjax.weights import digest
+
+size = 15 * CHUNK // 4 + 512
+theta = np.random.default_rng(1).standard_normal(size, np.float32)
+version = ModelVersion(1, digest(theta), [{"name": "w", "shape": [size]}])
+both = NamedSharding(Mesh(np.array(jax.devices()), "x"), P("x"))
+hashed, chunk_digests = [], hashing.chunk_digests
+
+def counting(data):
+    found = chunk_digests(data)
+    hashed.append(len(found))
+    return found
+
+hashing.chunk_digests = counting
+handoff.save(theta, version, folder / "head", both)
+assert hashed == [8], hashed  # half of sixteen chunks each
+assert sorted(path.name for path in (folder / "head" / "weights").glob("[0-9]*")) == ["0", "1"]
+
+class Watching(Filesystem):
+    read_bytes = 0
+
+    def read_into(self, path, offset, target):
+        self.read_bytes += len(target)
+        return super().read_into(path, offset, target)
+
+watching = Watching()
+with files.using(watching):
+    restored = handoff.restore(folder / "head", version, both)
+start = rank * (restored.shape[0] // 2)
+(shard,) = restored.addressable_shards
+assert np.asarray(shard.data).tobytes() == theta[shard.index[0]].tobytes()
+assert watching.read_bytes <= 2 * size + 2 * CHUNK < 4 * size, watching.read_bytes
+"""
+
+
+def test_two_hosts_save_and_restore_their_own_parts(tmp_path: Path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    environment = os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}
+    both = [
+        subprocess.Popen(
+            [sys.executable, "-c", HOSTS, str(tmp_path), port, str(rank)],
+            env=environment,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in (0, 1)
+    ]
+    said = [process.communicate(timeout=600)[1] for process in both]
+    assert [process.returncode for process in both] == [0, 0], "\n".join(said)
+    assert [path.name for path in tmp_path.iterdir()] == ["head"]

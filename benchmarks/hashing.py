@@ -45,6 +45,7 @@ SIZES = (1_000, 10_000, 100_000, 1_000_000, 8_000_000, 64_000_000, 400_000_000, 
 RECORDS = 20_000
 PANELS = {
     "one artefact": {
+        "memcpy": "copy",
         "chunks": "chunks",
         "wheel, one thread": "wheel",
         "wheel, its own threads": "wheel, its own threads",

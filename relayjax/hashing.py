@@ -28,7 +28,7 @@ Buffer: TypeAlias = bytes | bytearray | memoryview
 
 _SPELLING = re.compile("[0-9a-f]{64}")
 _CONTEXT = "relayjax 2026 chunk tree v1"
-_PARALLEL_FROM = 4  # chunks; fewer are hashed before a thread has started
+_PARALLEL_FROM = 16  # chunks; fewer are hashed before a thread has started
 
 
 def digest(data: Buffer) -> str:

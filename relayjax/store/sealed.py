@@ -43,18 +43,17 @@ class Artefact:
 
     def pieces(self) -> Iterator[bytes]:
         """Yields the plaintext as it is sealed: `PIECE` bytes at a time, at least one piece."""
-        piece = bytearray()
+        parts, missing = list[memoryview](), PIECE
         for buffer in self._buffers:
-            start = 0
-            while start < len(buffer):
-                part = buffer[start : start + PIECE - len(piece)]
-                piece += part
-                start += len(part)
-                if len(piece) == PIECE:
-                    yield bytes(piece)
-                    piece = bytearray()
-        if piece or not self.size:
-            yield bytes(piece)
+            while buffer:
+                parts.append(buffer[:missing])
+                buffer = buffer[missing:]
+                missing -= len(parts[-1])
+                if not missing:
+                    yield b"".join(parts)
+                    parts, missing = [], PIECE
+        if parts or not self.size:
+            yield b"".join(parts)
 
     @property
     def _buffers(self) -> list[memoryview]:

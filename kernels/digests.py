@@ -27,7 +27,7 @@ from relayjax.kernels.vectors import I8, I32, Builder, Value, fill
 
 LANES = 16
 _CHUNK, _BLOCK = 1024, 64
-_PARALLEL_FROM = 1 << 12  # chunks; fewer are done before a thread has started
+_PARALLEL_FROM = 1 << 14  # chunks; fewer are done before a thread has started
 _CHUNK_START, _CHUNK_END, _PARENT, _ROOT = 1, 2, 4, 8
 IV = (0x6A09E667, 0xBB67AE85, 0x3C6EF372, 0xA54FF53A, 0x510E527F, 0x9B05688C, 0x1F83D9AB, 0x5BE0CD19)
 PERMUTATION = (2, 6, 3, 10, 7, 0, 4, 13, 1, 11, 12, 5, 9, 14, 15, 8)

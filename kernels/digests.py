@@ -50,43 +50,36 @@ def digests(data: np.ndarray, bounds: np.ndarray, out: np.ndarray) -> None:
     """
     counts = np.maximum(1, -(-np.diff(bounds) // _CHUNK))  # of chunks in each message
     if counts.size and counts.max() == 1:
-        _compress(data, *_chunks(bounds, counts), out)
+        _compress(data, _chunks(bounds, counts), out)
         return
     nodes = np.empty((int(counts.sum()), 32), np.uint8)
-    _compress(data, *_chunks(bounds, counts), nodes)
+    _compress(data, _chunks(bounds, counts), nodes)
     while counts.size and counts.max() > 1:
         above = np.empty((int((-(-counts // 2)).sum()), 32), np.uint8)
         rows, *units = _parents(nodes, counts, above)
         parents = np.empty((rows.size, 32), np.uint8)
-        _compress(nodes.reshape(-1), *units, parents)
+        _compress(nodes.reshape(-1), tuple(units), parents)
         above[rows] = parents
         nodes, counts = above, -(-counts // 2)
     out[:] = nodes
 
 
-def _compress(
-    data: np.ndarray,
-    offsets: np.ndarray,
-    lengths: np.ndarray,
-    counters: np.ndarray,
-    flags: np.ndarray,
-    out: np.ndarray,
-) -> None:
+def _compress(data: np.ndarray, units: tuple[np.ndarray, ...], out: np.ndarray) -> None:
     """Compresses U chunks or parents.
 
     Args:
       data: uint8 `[S]`: what they lie in.
-      offsets: int64 `[U]`, where in it.
-      lengths: int64 `[U]`, bytes, at most `_CHUNK`.
-      counters: int64 `[U]`, number of the chunk in its message; 0 for a parent.
-      flags: uint32 `[U, 2]`, of the first block and of the last one.
+      units: of each: its offset there, int64 `[U]`; its length in bytes, at most `_CHUNK`, int64 `[U]`; the
+        number of the chunk in its message, 0 for a parent, int64 `[U]`; flags of its first and of its last
+        block, uint32 `[U, 2]`.
       out: uint8 `[U, 32]`, overwritten.
     """
+    count = units[0].size
 
     def part(first: int, last: int) -> None:
-        _lanes(data, offsets, lengths, counters, flags, out, _KEY, _MASKS, first, last)
+        _lanes(data, *units, out, _KEY, _MASKS, first, last)
 
-    run_ranges(part, offsets.size, cores() if offsets.size >= _PARALLEL_FROM else 1)
+    run_ranges(part, count, cores() if count >= _PARALLEL_FROM else 1)
 
 
 @njit(cache=True, nogil=True)

@@ -35,8 +35,7 @@ from relayjax.ledger.tiles import WIDTH, tiles_of
 from relayjax.mechanism.state import State
 from relayjax.pack import ModelVersion, verify_pack
 from relayjax.records import Genesis, Submit
-from relayjax.replay import public_keys
-from relayjax.store.manifest import SealManifest
+from relayjax.store.manifest import Seal, SealManifest
 from relayjax.store.sealed import open_artefact
 from relayjax.weights import digest
 from relayjax.workdir import Workdir
@@ -204,12 +203,11 @@ def follow(workdir: Workdir, origin: str, log_key: str, seen: Path) -> None:
 
 def _check_artefacts(archive: Archive, past: History) -> list[SealManifest]:
     """Checks every blob, and that the manifests name exactly what the ledger asks for; returns them."""
-    orderer = past.state.members[past.state.orderer]
     if plaintext := sorted(path for path in archive.workdir.scratch.rglob("*") if path.is_file()):
         raise IntegrityError(str(plaintext[0]), f"weights in the clear; {_CUT_SHORT}")
     archive.store.verify()
     archive.genesis(past)
-    manifests = archive.seals.verify(archive.store, {orderer.name: public_keys(orderer)})
+    manifests = archive.manifests(past.state)
     by_round = {manifest.round: manifest for manifest in manifests}
     settled = {round.number: round for round in past.rounds}
     for number in sorted(settled.keys() | by_round.keys()):
@@ -256,7 +254,7 @@ def _check_plaintexts(archive: Archive, past: History, manifests: list[SealManif
     opened = 0
     for manifest in manifests:
         for seal in manifest.seals:
-            if keys.name not in seal.recipients:
+            if not _opens(past, manifest, seal, keys):
                 continue
             where = f"{archive.store.path(seal.sealed)} ({seal.kind} of round {manifest.round})"
             try:
@@ -272,9 +270,17 @@ def _check_plaintexts(archive: Archive, past: History, manifests: list[SealManif
     return opened
 
 
+def _opens(past: History, manifest: SealManifest, seal: Seal, keys: Keys) -> bool:
+    """Whether an artefact was sealed to these keys; those of a name that changed its own may not be all."""
+    if keys.name not in seal.recipients:
+        return False
+    _, receiving = past.state.members[keys.name].settled_with(manifest.round)
+    return keys.opens(receiving)
+
+
 def _check_weights(archive: Archive, past: History, manifests: list[SealManifest], keys: Keys) -> int:
     """Recomputes every version and every candidate from the genesis on, if the keys open every delta."""
-    if any(keys.name not in s.recipients for m in manifests for s in m.seals if s.kind == "delta"):
+    if not all(_opens(past, m, seal, keys) for m in manifests for seal in m.seals if seal.kind == "delta"):
         return 0
     delta_codec = codec.get(past.state.schedule.codec)
     trained: dict[int, list[Submit]] = {}

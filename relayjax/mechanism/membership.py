@@ -1,12 +1,12 @@
 """Who is in the run, with which keys, and until when.
 
-Coins, licences and work hang on a name, its keys may change: `rotate` with the present signing key, `recover`
-with a recovery key that was registered before. Whoever brings a key shows that it is his, and no key of a name
-is ever used again, so neither another's key nor an old record can be put in its place.
+Coins, licences and work hang on a name, its keys may change: `rotate` with the present signing key,
+`recover` with a recovery key that was registered before. Whoever brings a key shows that it is his, and no
+key of a name is ever used again, so neither another's key nor an old record can be put in its place.
 
-A revoked member says nothing more, takes part in no later round, and is neither granted licences nor sealed to
-from then on. What it earned stays on the books. Who is revoked in the course of a round is counted to its end
-like anybody who stays away: the round's sets are fixed, and nobody saves a deposit by leaving.
+A revoked member says nothing more, takes part in no later round, and is neither granted licences nor sealed
+to from then on. What it earned stays on the books. Who is revoked in the course of a round is counted to its
+end like anybody who stays away: the round's sets are fixed, and nobody saves a deposit by leaving.
 """
 
 from __future__ import annotations
@@ -126,14 +126,11 @@ def revoke(state: State, record: Revoke, _: Mechanism) -> State:
     if member is None:
         raise ProtocolError(f"revoke of {record.author}: there is no member {record.name}")
     require(not member.revoked, record, f"{member.name} is revoked already")
-    require(
-        member.name != state.orderer, record, "the ordering maintainer signs the log; it can't be revoked"
-    )
+    orders = member.name == state.orderer
+    require(not orders, record, "the ordering maintainer signs the log; without it start another run")
     if author.name != member.name:
         require(author.role is Role.MAINTAINER, record, "only maintainers revoke another member")
-        require(
-            author.name not in dict(member.accusers), record, f"has approved revoking {member.name} before"
-        )
+        require(author.name not in dict(member.accusers), record, "has approved this before")
         approving = (*member.accusers, (author.name, state.round.number))
         member = dataclasses.replace(member, accusers=approving)
         state = _with(state, member)

@@ -151,7 +151,7 @@ class State:
     """Everything the participants agree on after a prefix of the ledger.
 
     Attributes:
-      run: digest of the genesis record, hexadecimal: what a record names that must not be taken by another run.
+      run: digest of the genesis record, hexadecimal; named by records that no other run may take.
       orderer: name of the maintainer that orders the records and signs the log.
       balances: name → free micro-coins; `round.deposits` holds what is in escrow.
       pot: minted and forfeited coins waiting to be paid.

@@ -47,8 +47,8 @@ class Join(Record):
 class RecoveryKey(Record):
     """Registers the key that may recover the author's name, or another one in its place.
 
-    The first is signed with the author's signing key, every other one with the recovery key before it: whoever
-    steals a signing key cannot replace what it will be taken back with.
+    The first is signed with the author's signing key, every other one with the recovery key before it:
+    whoever steals a signing key cannot replace what it will be taken back with.
 
     Attributes:
       run: digest of the run's genesis record (`State.run`): no other run takes the record.

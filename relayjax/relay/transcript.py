@@ -46,9 +46,11 @@ class Transcript:
           ProtocolError: the rules do not allow it now, or others must sign it; nothing is added.
         """
         payload = records.encode(record)
-        if keys.public.signing != signer(self._state, record).signing:
+        needed, public = signer(self._state, record), keys.public
+        if (public.name, public.signing) != (needed.name, needed.signing):
             raise ProtocolError(
-                f"{record.KIND} of {record.author}: these are not the keys it must be signed with"
+                f"{record.KIND} of {record.author}: {keys.name} {public.signing} may not sign it, "
+                f"{needed.signing} must"
             )
         state = start(record) if isinstance(record, Genesis) else apply(self.state, record, payload)
         envelope = sign(payload, keys)

@@ -21,7 +21,7 @@ from relayjax import codec, history, lineage, records
 from relayjax.archive import Archive, delta_recipients, model_due, model_recipients
 from relayjax.errors import FormatError, IntegrityError
 from relayjax.history import History, SettledRound
-from relayjax.identity import Keys, PublicKeys, verify_envelope
+from relayjax.identity import Keys, PublicKeys, find_keys, verify_envelope
 from relayjax.ledger.audit import audit_log
 from relayjax.ledger.checkpoint import Checkpoint
 from relayjax.ledger.disk import CHECKPOINT, present_files, read, read_bundle, read_checkpoint
@@ -154,8 +154,8 @@ def signer_of(workdir: Workdir, policy: Policy | None = None) -> tuple[str, Publ
 
 def local_keys(workdir: Workdir, past: History) -> Keys | None:
     """The ordering maintainer's keys, where a local experiment keeps them in its directory."""
-    name = past.state.orderer
-    return Keys.load(workdir.keys, name) if (workdir.keys / f"{name}.age").exists() else None
+    orderer = past.state.members[past.state.orderer]
+    return find_keys(workdir.keys, orderer.name, orderer.signing)
 
 
 def introduction(ledger: Path) -> tuple[str, Genesis | None]:

@@ -32,6 +32,7 @@ from relayjax.history import History
 from relayjax.identity import Keys
 from relayjax.ledger.policy import Policy
 from relayjax.measured import Trainings, trainings
+from relayjax.membership import Membership
 from relayjax.run import Run
 from relayjax.summary import Summary, summarize
 from relayjax.workdir import Workdir
@@ -72,6 +73,17 @@ def open_run(config: Config, workdir: str | Path) -> Run:
       DataError: the task's data is missing or malformed.
     """
     return Run(config, Workdir(Path(workdir)))
+
+
+def open_membership(workdir: str | Path, log_keys: Keys | None = None) -> Membership:
+    """Opens a run that nobody plays at the moment, to say that a member's keys change or that it leaves.
+
+    Raises:
+      WorkdirError: there is no run, or somebody is playing it.
+      AccessError: the keys of the log are not at hand.
+      IntegrityError: the ledger is wrong; `verify` says more.
+    """
+    return Membership(Workdir(Path(workdir)), log_keys)
 
 
 def read_history(workdir: str | Path) -> History:

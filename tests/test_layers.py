@@ -24,7 +24,7 @@ LAYERS = (
     ("audit", "summary"),
     ("incentives", "relay", "report", "simulation"),
     ("rescore",),
-    ("appraisal", "retraining", "run"),
+    ("appraisal", "membership", "retraining", "run"),
     ("agreement", "backend"),
     (
         "audit_console",

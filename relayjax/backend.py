@@ -31,6 +31,7 @@ from relayjax.errors import AccessError, WorkdirError
 from relayjax.history import History
 from relayjax.identity import Keys
 from relayjax.ledger.policy import Policy
+from relayjax.licences import Ownership, ownership
 from relayjax.measured import Trainings, trainings
 from relayjax.membership import Membership
 from relayjax.run import Run
@@ -94,6 +95,16 @@ def read_history(workdir: str | Path) -> History:
       IntegrityError: the ledger is wrong; `verify` says more.
     """
     return history.read(read_ledger(Workdir(Path(workdir))).entries)
+
+
+def read_ownership(workdir: str | Path) -> Ownership:
+    """Who could open what in a run, by which right and since when: its ledger's answer, and its seals'.
+
+    Raises:
+      WorkdirError: there is no run.
+      IntegrityError: the ledger or a seal manifest is wrong; `verify` says more.
+    """
+    return ownership(read_history(workdir), Archive(Workdir(Path(workdir))))
 
 
 def read_summary(workdir: str | Path) -> Summary:

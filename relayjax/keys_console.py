@@ -64,9 +64,7 @@ def print_said(said: Said, workdir: Path, console: Console) -> None:
     member = state.members[record.name if isinstance(record, Revoke) else record.author]
     lines = [f"entry      {said.entry}: {record.KIND} by {record.author} in round {state.round.number}"]
     if isinstance(record, Revoke) and member.revoked:
-        lines.append(
-            f"revoked    {member.name}; its coins and licences stay its, nothing new is sealed to it"
-        )
+        lines.append(f"revoked    {member.name}; it keeps coins and licences; nothing new is sealed to it")
     elif isinstance(record, Revoke):
         lines.append(f"approved   by {', '.join(name for name, _ in member.accusers)}; more than half must")
     elif isinstance(record, RecoveryKey):

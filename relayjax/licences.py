@@ -1,12 +1,12 @@
 """Who could open what, by which right, and since when: the ledger's answer, and what the seals say of it.
 
 The ledger gives the rights. A working trainer has its parent's weights by its match; a validator has the
-candidates of the rounds it maintains; a licence covers a version and all before it; the ordering maintainer has
-everything. The seal manifests, where they are at hand, say what was sealed to whom. Weights open for whoever a
-model checkpoint of them was sealed to, or who opens all deltas from such a one, or from the genesis, on.
+candidates of the rounds it maintains; a licence covers a version and all before it; the ordering maintainer
+has everything. The seal manifests, where they are at hand, say what was sealed to whom. Weights open for
+whoever a model checkpoint of them was sealed to, or who opens all deltas from there, or from the genesis, on.
 
-What a seal says is its signer's word until somebody opens it, and a member that changed its keys opens with the
-receiving key it had in that round.
+What a seal says is its signer's word until somebody opens it, and a member that changed its keys opens with
+the receiving key that it had in that round.
 """
 
 from __future__ import annotations
@@ -125,10 +125,15 @@ def ownership(past: History, archive: Archive | None = None) -> Ownership:
             manifests[settled.number] = archive.manifest(past.state, settled.number)
     reader = _Reader(past, manifests)
     found = [*reader.weights(), *reader.deltas()]
-    found.sort(
-        key=lambda a: (a.version is None, a.version or 0, a.kind != "weights", a.trainer, a.entry, a.name)
-    )
+    found.sort(key=_place)
     return Ownership(tuple(found), tuple(_changes(past.records)), len(manifests))
+
+
+def _place(access: Access) -> tuple[bool, int, bool, int, str, int, str]:
+    """By version, weights before deltas, refused work last; then by entry and name."""
+    refused, version = access.version is None, access.version or 0
+    made = access.round if access.trainer else 0
+    return refused, version, access.kind != "weights", made, access.trainer, access.entry, access.name
 
 
 class _Reader:
@@ -149,14 +154,16 @@ class _Reader:
         versions, orderer = self._past.state.versions, self._past.state.orderer
         granted: dict[tuple[int, str], tuple[Right, int, int]] = {}
         matched: dict[tuple[int, str], tuple[Right, int, int]] = {}
+        reached: dict[str, int] = {}
         for settled in self._past.rounds:
             since = settled.number, self._entry["settle", settled.number, ""]
             for number, _, _ in settled.settle.versions:
                 granted[number, orderer] = (Right.ORDERER, *since)
             for name, newest in settled.settle.licences:
                 right = Right.MAINTAINER if name in settled.facts.scores else Right.CONTRIBUTOR
-                for number in range(1, newest + 1):
+                for number in range(reached.get(name, 0) + 1, newest + 1):
                     granted.setdefault((number, name), (right, *since))
+                reached[name] = max(newest, reached.get(name, 0))
         for facts in (*(settled.facts for settled in self._past.rounds), self._past.state.round):
             for name in facts.pairs.keys() & facts.deposits.keys():
                 since = facts.number, self._entry["match", facts.number, ""]
@@ -185,26 +192,16 @@ class _Reader:
         for settled in self._past.rounds:
             sealed = self._sealed_to(settled.number)
             for trainer, submission in settled.facts.submissions.items():
-                version, opens = (
-                    became.get((settled.number, trainer)),
-                    sealed.get(submission.delta, frozenset()),
-                )
+                version = became.get((settled.number, trainer))
+                opens = sealed.get(submission.delta, frozenset())
                 entitled = delta_recipients(settled, self._past.state.orderer, trainer)
                 for name in sorted(entitled | opens):
                     right = self._right(settled, trainer, name) if name in entitled else Right.NONE
                     early = right in (Right.OWN, Right.ORDERER, Right.VALIDATOR)
                     at = ("submit", settled.number, trainer) if early else ("settle", settled.number, "")
-                    yield Access(
-                        "delta",
-                        submission.delta,
-                        version,
-                        trainer,
-                        name,
-                        right,
-                        settled.number,
-                        self._entry[at],
-                        self._opens(name, opens) if settled.number not in self._manifests else name in opens,
-                    )
+                    known = name in opens if settled.number in self._manifests else None
+                    since = settled.number, self._entry[at]
+                    yield Access("delta", submission.delta, version, trainer, name, right, *since, known)
 
     def _right(self, settled: SettledRound, trainer: str, name: str) -> Right:
         if name == trainer:

@@ -60,17 +60,7 @@ def show(
 
 def _by_member(found: Ownership, names: list[str]) -> Table:
     table = Table(box=SIMPLE_HEAD, title_justify="left")
-    headings = (
-        "",
-        "versions by licence",
-        "as",
-        "since round",
-        "by match",
-        "own deltas",
-        "others' deltas",
-        "open",
-    )
-    for heading in headings:
+    for heading in ("", "licence", "as", "since round", "by match", "own deltas", "others' deltas", "open"):
         table.add_column(heading, justify="left" if heading in ("", "as") else "right", no_wrap=True)
     for name in names:
         own = [access for access in found.accesses if access.name == name]
@@ -88,9 +78,7 @@ def _by_member(found: Ownership, names: list[str]) -> Table:
             str(sum(access.right is not Right.OWN for access in deltas) or ""),
             _ranges(access.version for access in weights if access.opens),
         )
-    table.caption = (
-        "open: versions whose weights the seals at hand open for this name; 0, the genesis, is public"
-    )
+    table.caption = "open: versions whose weights the seals here open for it; the genesis, 0, is public"
     table.caption_justify = "left"
     return table
 
@@ -98,9 +86,8 @@ def _by_member(found: Ownership, names: list[str]) -> Table:
 def _in_full(found: Ownership) -> Table:
     table = Table(box=SIMPLE_HEAD)
     for heading in ("version", "what", "digest", "who", "by right of", "since round", "entry", "opens here"):
-        table.add_column(
-            heading, justify="right" if heading in ("since round", "entry") else "left", no_wrap=True
-        )
+        right = heading in ("since round", "entry")
+        table.add_column(heading, justify="right" if right else "left", no_wrap=True)
     for access in found.accesses:
         table.add_row(*_row(access))
     return table

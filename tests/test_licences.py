@@ -5,14 +5,12 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from relayjax import backend, cli
 from relayjax.archive import Archive
-from relayjax.config import Config
 from relayjax.errors import AccessError, IntegrityError
 from relayjax.history import History
 from relayjax.identity import Keys
@@ -132,9 +130,7 @@ def test_under_the_papers_rules_too(played_derelayl: History):
     )
 
 
-def test_changes_of_keys_are_told(
-    tiny_snapshots: list[Path], tmp_path: Path, tiny_config: Callable[..., Config]
-):
+def test_changes_of_keys_are_told(tiny_snapshots: list[Path], tmp_path: Path):
     run = Path(shutil.copytree(tiny_snapshots[2], tmp_path / "run"))
     safe = Keys.generate("p0")
     with backend.open_membership(run) as members:

@@ -78,9 +78,10 @@ def _say(values: flags.FlagValues, arguments: list[str], say: Callable[[Membersh
 
 
 def _needed(values: flags.FlagValues, flag: str) -> Keys:
-    if not values[flag].value:
+    given: str | None = values[flag].value
+    if not given:
         raise ConfigError(f"--{flag}=DIRECTORY/NAME is needed: {values[flag].help}")
-    return keys_of(values[flag].value)
+    return keys_of(given)
 
 
 VERBS = {

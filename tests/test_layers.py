@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 LAYERS = (
     ("errors", "filesystem", "kernels"),
     ("canonical", "files", "merging", "on_device", "settings", "weights"),
-    ("bar", "identity", "pack", "records"),
+    ("bar", "identity", "model_signature", "pack", "records"),
     ("codec", "learning", "ledger", "mechanism", "store", "valuation"),  # strangers to each other
     ("config", "handoff", "misreports", "replay", "workdir"),
     ("history",),

@@ -126,7 +126,7 @@ def ownership(past: History, archive: Archive | None = None) -> Ownership:
     reader = _Reader(past, manifests)
     found = [*reader.weights(), *reader.deltas()]
     found.sort(key=_place)
-    return Ownership(tuple(found), tuple(_changes(past.records)), len(manifests))
+    return Ownership(tuple(found), tuple(changes(past.records)), len(manifests))
 
 
 def _place(access: Access) -> tuple[bool, int, bool, int, str, int, str]:
@@ -243,7 +243,8 @@ class _Reader:
         return name in openers or (False if complete else None)
 
 
-def _changes(said: tuple[Record, ...]) -> Iterator[Change]:
+def changes(said: tuple[Record, ...]) -> Iterator[Change]:
+    """Every change of keys or standing in some records, from the first of a ledger on."""
     round = 1
     for entry, record in enumerate(said):
         if isinstance(record, RecoveryKey | Rotate | Recover | Revoke):

@@ -17,6 +17,7 @@ from relayjax.identity import Keys
 from relayjax.licences import EVERYBODY, Access, Right, ownership
 from relayjax.mechanism.state import Role
 from relayjax.records import Match, Settle, Submit
+from relayjax.report.explain import explain
 from relayjax.store.manifest import sign_manifest
 from relayjax.store.sealed import open_artefact
 from relayjax.workdir import Workdir
@@ -144,6 +145,9 @@ def test_changes_of_keys_are_told(tiny_snapshots: list[Path], tmp_path: Path):
         (first + 2, 3, "revoke", "v0", "p1", None),
     ]
     assert [c.kind for c in backend.read_ownership(run).of("p1").changes] == ["revoke"]
+    past = backend.read_history(run)
+    assert f"Entry {first}, in round 3: recovery key." in explain(past, "p0")
+    assert f"Entry {first + 2}, in round 3: revoke by v0." in explain(past, "p1")
 
 
 def test_the_verb(

@@ -37,7 +37,7 @@ class DeRelayL:
             offered = dict.fromkeys(_genesis_owner(state), 0)
         else:
             offered = {state.versions[number].owners[0]: number for number in state.heads}
-        return {owner: number for owner, number in offered.items() if state.counts(owner)}
+        return {owner: number for owner, number in offered.items() if state.counts(state.members[owner])}
 
     def trainers(self, state: State) -> tuple[str, ...]:
         """Drawn by lot from those who own nothing, so that owners + trainers = n / 2."""

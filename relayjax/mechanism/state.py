@@ -200,11 +200,10 @@ class State:
 
     def serving(self, role: Role) -> tuple[str, ...]:
         """Names of the members of a role that are counted in this round, sorted."""
-        return tuple(name for name in self.named(role) if self.counts(name))
+        return tuple(sorted(m.name for m in self.members.values() if m.role is role and self.counts(m)))
 
-    def counts(self, name: str) -> bool:
+    def counts(self, member: Member) -> bool:
         """Whether a member is counted in this round."""
-        member = self.members[name]
         return not member.revoked or (member.serving and member.revoked == self.round.number)
 
     def lineage(self, number: int) -> list[Version]:

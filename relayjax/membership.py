@@ -11,6 +11,7 @@ Whoever holds the log's keys appends the records, in a local experiment the run'
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,7 @@ from typing import Any
 from relayjax import history
 from relayjax.audit import introduction
 from relayjax.errors import AccessError, WorkdirError
+from relayjax.files import remove
 from relayjax.identity import Keys, find_keys
 from relayjax.identity.envelope import pre_authentication
 from relayjax.ledger.log import Log
@@ -160,12 +162,17 @@ class Membership:
                 return member
         raise AccessError(f"{signing} is nobody's present signing or recovery key in {self._workdir.path}")
 
-    def _kept(self, name: str, make: Any) -> Keys:
-        """New keys in a folder named by the entry that will bring them; those of an attempt that failed."""
-        folder = self._workdir.keys / f"{self._transcript.log.size:07}"
-        if not (folder / f"{name}.pem").exists():
-            make().save(folder)
-        return Keys.load(folder, name)
+    def _kept(self, name: str, make: Callable[[], Keys]) -> Keys:
+        """New keys, durable, in a folder named by the entry that will bring them.
+
+        What an attempt that was cut short has left there is nobody's: there is no such entry.
+        """
+        folder, keys = self._workdir.keys / f"{self._transcript.log.size:07}", make()
+        for leftover in (folder / f"{name}.pem", folder / f"{name}.age"):
+            if leftover.exists():
+                remove(leftover)
+        keys.save(folder)
+        return keys
 
     def _say(self, signer: Keys, record: Any, new: Keys | None) -> Said:
         entry = self._transcript.log.size

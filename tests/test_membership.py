@@ -15,7 +15,6 @@ from relayjax.audit import audit
 from relayjax.config import Config
 from relayjax.errors import AccessError, IntegrityError, ProtocolError, WorkdirError
 from relayjax.identity import Keys, find_keys
-from relayjax.identity.ring import find
 from relayjax.ledger.audit import verify_log
 from relayjax.store.manifest import sign_manifest
 from relayjax.workdir import Workdir
@@ -180,12 +179,13 @@ def test_a_run_that_is_being_played_is_left_alone(begun: Path, tiny_config: Call
         backend.open_membership(begun)
 
 
-def test_new_keys_are_kept_before_the_record_and_used_again(begun: Path, monkeypatch: pytest.MonkeyPatch):
-    keys = Keys.load(begun / "keys", "p0")
+def test_leftovers_of_a_change_that_was_cut_short_are_replaced(begun: Path):
+    keys, entry = Keys.load(begun / "keys", "p0"), len(backend.read_history(begun).records)
+    leftover = keys.successor()
+    leftover.save(begun / "keys" / f"{entry:07}")
+    (begun / "keys" / f"{entry:07}" / "p0.age").unlink()
     with backend.open_membership(begun) as members:
-        entry = len(backend.read_history(begun).records)
-        made = keys.successor()
-        made.save(begun / "keys" / f"{entry:07}")
         said = members.rotate(keys)
-    assert said.entry == entry and said.keys and said.keys.public == made.public
-    assert find(begun / "keys", "p0", made.public.signing)
+    assert said.entry == entry and said.keys and said.keys.public != leftover.public
+    found = find_keys(begun / "keys", "p0", said.keys.public.signing)
+    assert found and found.public == said.keys.public

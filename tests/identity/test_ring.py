@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from relayjax.errors import AccessError, FormatError
+from relayjax.errors import AccessError, FormatError, WorkdirError
 from relayjax.identity import Keys, find_keys, load_locked, open_sealed, save_locked, seal
 
 
@@ -48,7 +48,11 @@ def test_they_are_found_by_what_they_sign_with(tmp_path: Path) -> None:
         assert found and found.public == keys.public
     assert find_keys(tmp_path, "ada", other.public.signing) is None
     (tmp_path / "0000041" / "ada.age").write_text("")
+    assert find_keys(tmp_path, "ada", third.public.signing), "others are found all the same"
     with pytest.raises(FormatError, match=r"0000041/ada\.age"):
-        find_keys(tmp_path, "ada", third.public.signing)
+        find_keys(tmp_path, "ada", second.public.signing)
+    (tmp_path / "0000041" / "ada.age").unlink()
+    with pytest.raises(WorkdirError, match=r"0000041/ada\.age"):
+        find_keys(tmp_path, "ada", second.public.signing)
     with pytest.raises(FormatError):
         find_keys(tmp_path, "../ada", first.public.signing)

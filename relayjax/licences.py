@@ -35,6 +35,7 @@ class Right(enum.StrEnum):
     VALIDATOR = "validator of the round"
     CONTRIBUTOR = "licence as contributor"
     MAINTAINER = "licence as maintainer"
+    DELTAS = "all deltas that lead there"
     NONE = "no right by the ledger"
 
 
@@ -136,6 +137,10 @@ def _place(access: Access) -> tuple[bool, int, bool, int, str, int, str]:
     return refused, version, access.kind != "weights", made, access.trainer, access.entry, access.name
 
 
+_Rights = dict[tuple[int, str], tuple[Right, int, int]]
+"""(version, name) → right, round and entry since when."""
+
+
 class _Reader:
     """Reads rights off the ledger, and openings off the manifests."""
 
@@ -152,8 +157,8 @@ class _Reader:
     def weights(self) -> Iterator[Access]:
         """Who may open the weights of each version."""
         versions, orderer = self._past.state.versions, self._past.state.orderer
-        granted: dict[tuple[int, str], tuple[Right, int, int]] = {}
-        matched: dict[tuple[int, str], tuple[Right, int, int]] = {}
+        granted: _Rights = {}
+        matched: _Rights = {}
         reached: dict[str, int] = {}
         for settled in self._past.rounds:
             since = settled.number, self._entry["settle", settled.number, ""]
@@ -174,13 +179,19 @@ class _Reader:
                 if number:
                     digest, opens = versions[number].digest, self._opens(name, self._openers[number])
                     yield Access("weights", digest, number, "", name, right, round, entry, opens)
-        for number, names in self._openers.items():
-            made = versions[number].round
-            for name in sorted(names) if number else ():
-                if (number, name) not in granted and (number, name) not in matched:
-                    entry = self._entry["settle", made, ""]
-                    digest = versions[number].digest
-                    yield Access("weights", digest, number, "", name, Right.NONE, made, entry, True)
+        led = self._weights_led_to(granted)
+        for version in versions[1:]:
+            since = version.round, self._entry["settle", version.round, ""]
+            opens = self._openers[version.number]
+            for name in sorted(led[version.number] | opens):
+                held = (version.number, name)
+                if name in led[version.number]:
+                    right, before = Right.DELTAS, held in granted and granted[held][1] <= version.round
+                else:
+                    right, before = Right.NONE, held in granted or held in matched
+                if not before:
+                    known = self._opens(name, opens)
+                    yield Access("weights", version.digest, version.number, "", name, right, *since, known)
 
     def deltas(self) -> Iterator[Access]:
         """Who may open the deltas of each settled round."""
@@ -218,6 +229,25 @@ class _Reader:
         if round not in self._manifests:
             return {}
         return {seal.artefact: frozenset(seal.recipients) for seal in self._manifests[round].seals}
+
+    def _weights_led_to(self, granted: _Rights) -> dict[int, frozenset[str]]:
+        """Version → who had a right to it when it was made, or to its parent and all deltas from there.
+
+        A validator opens the candidates of its round only, but one of every round has them all.
+        """
+        led = {0: frozenset(self._past.state.members)}
+        for version in self._past.state.versions[1:]:
+            settled = self._past.rounds[version.round - 1]
+            names = led[version.parent]
+            for owner in version.owners:
+                names &= delta_recipients(settled, self._past.state.orderer, owner)
+            holders = {
+                name
+                for name in settled.licences.keys() | {self._past.state.orderer}
+                if (version.number, name) in granted and granted[version.number, name][1] == version.round
+            }
+            led[version.number] = names | holders
+        return led
 
     def _weights_open_for(self) -> dict[int, frozenset[str]]:
         """Version → who opens a checkpoint of it, or its parent and all deltas that lead from there to it."""

@@ -66,7 +66,7 @@ def test_every_right_dates_from_the_entry_that_gives_it(past: History, found: tu
             assert access.version is not None and granted >= access.version
             for settled in past.rounds[: access.round - 1]:
                 assert dict(settled.settle.licences).get(access.name, 0) < access.version
-    assert {access.right for access in found} == set(Right) - {Right.NONE}
+    assert {access.right for access in found} == set(Right) - {Right.NONE, Right.DELTAS}
 
 
 def test_what_is_said_to_open_opens_and_nothing_else(
@@ -120,6 +120,20 @@ def test_a_seal_beyond_the_ledger_shows(tiny_copy: Path, past: History):
     archive.seals.path(1).write_bytes(b"{}")
     with pytest.raises(IntegrityError):
         ownership(past, archive)
+
+
+def test_who_validates_without_a_licence_has_what_the_deltas_give(played_run: History):
+    """v1 lies in round 2 and gets no licence for its version; it opens every delta all the same."""
+    (lied,) = [version.number for version in played_run.state.versions if version.round == 2]
+    (second,) = [
+        access
+        for access in ownership(played_run).accesses
+        if (access.kind, access.version, access.name) == ("weights", lied, "v1") and access.round == 2
+    ]
+    assert second.right is Right.DELTAS and second.opens is None
+    truthful = next(v for v in played_run.state.versions if v.round == 1).number
+    rights = {a.right for a in ownership(played_run).of("v1", truthful).accesses if a.kind == "weights"}
+    assert rights == {Right.MAINTAINER}
 
 
 def test_under_the_papers_rules_too(played_derelayl: History):

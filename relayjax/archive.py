@@ -103,18 +103,6 @@ class Archive:
         signing, receiving = state.members[state.orderer].settled_with(round)
         return self.seals.read(round, {state.orderer: PublicKeys(state.orderer, signing, receiving)})
 
-    def manifests(self, state: State) -> list[SealManifest]:
-        """Every seal manifest, verified, each artefact that one names held against its digest.
-
-        Raises:
-          IntegrityError: naming the first file, manifest or artefact, that is wrong or missing.
-        """
-        found = [self.manifest(state, round) for round in self.seals.rounds()]
-        for manifest in found:
-            for seal in manifest.seals:
-                self.store.get(seal.sealed)
-        return found
-
     def sweep(self, history: History) -> None:
         """Deletes what a killed round left: manifests beyond the last settled one, and blobs nobody names.
 

@@ -207,7 +207,7 @@ def _check_artefacts(archive: Archive, past: History) -> list[SealManifest]:
         raise IntegrityError(str(plaintext[0]), f"weights in the clear; {_CUT_SHORT}")
     archive.store.verify()
     archive.genesis(past)
-    manifests = archive.manifests(past.state)
+    manifests = [archive.manifest(past.state, number) for number in archive.seals.rounds()]
     by_round = {manifest.round: manifest for manifest in manifests}
     settled = {round.number: round for round in past.rounds}
     for number in sorted(settled.keys() | by_round.keys()):
@@ -218,7 +218,10 @@ def _check_artefacts(archive: Archive, past: History) -> list[SealManifest]:
             raise IntegrityError(where, f"the ledger has no round {number}; {_CUT_SHORT}")
         _check_seals(by_round[number], settled[number], past.state, where)
     needed = {seal.sealed for manifest in manifests for seal in manifest.seals} | {past.genesis.weights}
-    if superfluous := sorted(set(archive.store.digests()) - needed):
+    present = set(archive.store.digests())
+    if missing := sorted(needed - present):
+        raise IntegrityError(str(archive.store.path(missing[0])), "is missing; restore it from a copy")
+    if superfluous := sorted(present - needed):
         raise IntegrityError(
             str(archive.store.path(superfluous[0])), f"no manifest names this artefact; {_CUT_SHORT}"
         )

@@ -134,3 +134,11 @@ def model_due(settled: SettledRound, schedule: Schedule) -> bool:
     made = [number for number, _, _ in settled.settle.versions]
     due = settled.number == schedule.rounds or any(n % schedule.checkpoint_every == 0 for n in made)
     return due and bool(settled.settle.heads)
+
+
+def opens(state: State, manifest: SealManifest, seal: Seal, keys: Keys) -> bool:
+    """Whether an artefact was sealed to these keys; those of a name that changed its own may not be all."""
+    if keys.name not in seal.recipients:
+        return False
+    _, receiving = state.members[keys.name].settled_with(manifest.round)
+    return keys.opens(receiving)

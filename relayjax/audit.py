@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from relayjax import codec, history, lineage, records
-from relayjax.archive import Archive, delta_recipients, model_due, model_recipients
+from relayjax.archive import Archive, delta_recipients, model_due, model_recipients, opens
 from relayjax.errors import FormatError, IntegrityError
 from relayjax.history import History, SettledRound
 from relayjax.identity import Keys, PublicKeys, find_keys, verify_envelope
@@ -35,7 +35,7 @@ from relayjax.ledger.tiles import WIDTH, tiles_of
 from relayjax.mechanism.state import State
 from relayjax.pack import ModelVersion, verify_pack
 from relayjax.records import Genesis, Submit
-from relayjax.store.manifest import Seal, SealManifest
+from relayjax.store.manifest import SealManifest
 from relayjax.store.sealed import open_artefact
 from relayjax.weights import digest
 from relayjax.workdir import Workdir
@@ -257,7 +257,7 @@ def _check_plaintexts(archive: Archive, past: History, manifests: list[SealManif
     opened = 0
     for manifest in manifests:
         for seal in manifest.seals:
-            if not _opens(past, manifest, seal, keys):
+            if not opens(past.state, manifest, seal, keys):
                 continue
             where = f"{archive.store.path(seal.sealed)} ({seal.kind} of round {manifest.round})"
             try:
@@ -273,17 +273,10 @@ def _check_plaintexts(archive: Archive, past: History, manifests: list[SealManif
     return opened
 
 
-def _opens(past: History, manifest: SealManifest, seal: Seal, keys: Keys) -> bool:
-    """Whether an artefact was sealed to these keys; those of a name that changed its own may not be all."""
-    if keys.name not in seal.recipients:
-        return False
-    _, receiving = past.state.members[keys.name].settled_with(manifest.round)
-    return keys.opens(receiving)
-
-
 def _check_weights(archive: Archive, past: History, manifests: list[SealManifest], keys: Keys) -> int:
     """Recomputes every version and every candidate from the genesis on, if the keys open every delta."""
-    if not all(_opens(past, m, seal, keys) for m in manifests for seal in m.seals if seal.kind == "delta"):
+    deltas = [(manifest, seal) for manifest in manifests for seal in manifest.seals if seal.kind == "delta"]
+    if not all(opens(past.state, *delta, keys) for delta in deltas):
         return 0
     delta_codec = codec.get(past.state.schedule.codec)
     trained: dict[int, list[Submit]] = {}

@@ -74,10 +74,11 @@ def _compress(data: np.ndarray, units: tuple[np.ndarray, ...], out: np.ndarray) 
         block, uint32 `[U, 2]`.
       out: uint8 `[U, 32]`, overwritten.
     """
-    count = units[0].size
+    offsets, lengths, counters, flags = units
+    count = offsets.size
 
     def part(first: int, last: int) -> None:
-        _lanes(data, *units, out, _KEY, _MASKS, first, last)
+        _lanes(data, offsets, lengths, counters, flags, out, _KEY, _MASKS, first, last)
 
     run_ranges(part, count, cores() if count >= _PARALLEL_FROM else 1)
 

@@ -277,7 +277,7 @@ def _keep(
             crew.archive.seal(settled.number, artefacts, orderer)
             crew.residuals.write(settled.number, left_out)
         with crew.clock.stage("ledger"):
-            crew.transcript.log.append(records, orderer)
+            crew.transcript.log.append(records, crew.members.log)
 
     def announce() -> None:
         for size in packs:

@@ -33,6 +33,7 @@ _LENGTH = 8
 _DIGEST = 32
 _HEADER = len(_MAGIC) + _LENGTH + _DIGEST
 _MANIFEST_LIMIT = 16 * 2**20
+_PATH_LIMIT = 1_000
 _PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 
 
@@ -94,7 +95,8 @@ def verify_pack(data: bytes, version: ModelVersion) -> dict[str, bytes]:
     where = f"model checkpoint of version {version.number}"
     manifest, offset = _manifest(data, where)
     stated = (manifest["version"], manifest["weights"], manifest["layout"])
-    if stated != (version.number, version.weights, version.layout):
+    expected = (version.number, version.weights, version.layout)
+    if canonical.encode(stated) != canonical.encode(expected):  # for Python, `true` is 1
         raise IntegrityError(where, "its manifest states another version, layout or digest than the ledger")
     files: dict[str, bytes] = {}
     for entry in manifest["files"]:
@@ -128,7 +130,9 @@ def _manifest(data: bytes, where: str) -> tuple[dict[str, Any], int]:
 def _checked(entry: Any, where: str) -> tuple[str, int]:
     """A manifest entry's path and size; a path that leaves the directory is refused."""
     match entry:
-        case {"blake3": str(), "path": str(path), "size": int(size), **more} if not more and size >= 0:
+        case {"blake3": str(), "path": str(path), "size": int(size), **more} if (
+            not more and type(size) is int and size >= 0 and len(path) <= _PATH_LIMIT
+        ):
             if all(_PART.fullmatch(part) for part in path.split("/")):
                 return path, size
     raise FormatError(f"{where}: its manifest has a malformed entry {str(entry)[:80]}")

@@ -16,7 +16,7 @@ from typing import TypeVar
 
 import pyrage
 from blake3 import blake3
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InternalError, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -37,7 +37,7 @@ _FILE_LIMIT = 1 << 16
 """Bytes of a key file that are read, hundreds of times what one has."""
 
 _PEM_END = b"-----END PRIVATE KEY-----\n"
-_NO_KEY = (ValueError, TypeError, UnsupportedAlgorithm, pyrage.IdentityError)
+_NO_KEY = (ValueError, TypeError, InternalError, UnsupportedAlgorithm, pyrage.IdentityError)
 _SIGNING_CONTEXT = "relayjax 2026-11 participant signing key"
 _RECEIVING_CONTEXT = "relayjax 2026-11 participant receiving key"
 
@@ -189,7 +189,7 @@ def parse_recipient(text: str) -> pyrage.x25519.Recipient:
     """
     try:
         recipient = pyrage.x25519.Recipient.from_str(text)
-    except pyrage.RecipientError as error:
+    except (pyrage.RecipientError, UnicodeEncodeError) as error:
         raise FormatError(
             f"receiving key {text[:80]!r}: {error}; expected an age recipient, age1…"
         ) from error

@@ -48,7 +48,10 @@ LAYOUT = Layout.of({"dense": {"bias": jnp.zeros(2), "kernel": jnp.zeros((3, 2))}
 def _delta(name: str, data: bytes) -> bytes | None:
     """A payload as it came, and its body behind a right header."""
     c = codec.get(name)
-    bodies = [data, HEADER.pack(b"RJXD", 1, c.code, 0, SIZE, max(0, len(data) - HEADER.size)) + data[HEADER.size :]]
+    bodies = [
+        data,
+        HEADER.pack(b"RJXD", 1, c.code, 0, SIZE, max(0, len(data) - HEADER.size)) + data[HEADER.size :],
+    ]
     for payload in bodies:
         with contextlib.suppress(FormatError):
             child = c.apply(payload, PARENT)
@@ -67,7 +70,9 @@ def _pack(data: bytes) -> bytes:
     length = int.from_bytes(rest, "big")
     manifest = head[:length] if length <= len(head) else head
     for spelt in (manifest, _respelt(manifest)):
-        forged = magic + len(spelt).to_bytes(8, "big") + blake3(spelt).digest() + spelt + head[len(manifest) :]
+        forged = (
+            magic + len(spelt).to_bytes(8, "big") + blake3(spelt).digest() + spelt + head[len(manifest) :]
+        )
         with contextlib.suppress(RelayError):
             assert encode_pack(verify_pack(forged, VERSION), VERSION) == forged
     return encode_pack(verify_pack(data, VERSION), VERSION)
@@ -147,7 +152,9 @@ def _idx(data: bytes) -> None:
 def _idx_seeds() -> list[bytes]:
     import gzip
 
-    plain = [bytes((0, 0, 8, d)) + b"".join((2).to_bytes(4, "big") for _ in range(d)) + bytes(2**d) for d in (1, 3)]
+    plain = [
+        bytes((0, 0, 8, d)) + b"".join((2).to_bytes(4, "big") for _ in range(d)) + bytes(2**d) for d in (1, 3)
+    ]
     return [*plain, gzip.compress(plain[0], mtime=0)]
 
 
@@ -178,10 +185,17 @@ TARGETS = [
         _seals,
         lambda: [canonical.decode_base64(canonical.decode(sign_manifest(MANIFEST, KEYS))["payload"])],
     ),
-    Target("envelope", _envelope, lambda: [canonical.encode(sign(b"{}", KEYS).to_json()), sign_manifest(MANIFEST, KEYS)]),
+    Target(
+        "envelope",
+        _envelope,
+        lambda: [canonical.encode(sign(b"{}", KEYS).to_json()), sign_manifest(MANIFEST, KEYS)],
+    ),
     Target("sealed", _sealed, lambda: [pyrage.encrypt(b"weights", [KEYS.receiving.to_public()])]),
     Target("weights", _weights, _weights_seeds),
     Target("idx", _idx, _idx_seeds),
-    Target("figures", _figures, lambda: [b'{"round": 1, "loss": 2.5}\n{"round": 2}\n', b'{"alone": [{}], "pooled": {}}']),
+    Target(
+        "figures",
+        _figures,
+        lambda: [b'{"round": 1, "loss": 2.5}\n{"round": 2}\n', b'{"alone": [{}], "pooled": {}}'],
+    ),
 ]
-

@@ -52,7 +52,9 @@ SAFE_COSIGNATURE = (
     + "\n"
 )
 COSIGNED = with_cosignatures(NOTE, [COSIGNATURE, SAFE_COSIGNATURE])
-POLICY = Policy.threshold(1, [Endpoint(WITNESS, "https://w1.example"), Endpoint(QUANTUM_SAFE)], [Endpoint(LOG)])
+POLICY = Policy.threshold(
+    1, [Endpoint(WITNESS, "https://w1.example"), Endpoint(QUANTUM_SAFE)], [Endpoint(LOG)]
+)
 
 
 def _entry(data: bytes) -> bytes:
@@ -77,7 +79,7 @@ def _checkpoint(data: bytes) -> bytes:
         raise FormatError("text") from None
     checkpoint = verify_checkpoint(note, ORIGIN, KEYS.public.signing)
     with contextlib.suppress(IntegrityError):
-        check_view(NOTE, note, LOG, TileReader(_tiles().__getitem__, checkpoint.size))
+        check_view(NOTE, note, LOG, TileReader(_fetch, checkpoint.size))
     return checkpoint.encode().encode()
 
 
@@ -115,6 +117,12 @@ def _bundle(data: bytes) -> bytes:
 def _tiles() -> dict[str, bytes]:
     found = {file.relative_to(_log()).as_posix(): file for file in _log().rglob("*") if file.is_file()}
     return {name: file.read_bytes() for name, file in found.items()}
+
+
+def _fetch(path: str) -> bytes:
+    if path not in _tiles():
+        raise IntegrityError(path, "not served")
+    return _tiles()[path]
 
 
 @functools.cache
@@ -174,7 +182,9 @@ TARGETS = [
     Target(
         "receipt",
         _receipt,
-        lambda: [Receipt(3, ENTRIES[3], tuple(TREE.prove_inclusion(3)), note).encode() for note in (NOTE, COSIGNED)],
+        lambda: [
+            Receipt(3, ENTRIES[3], tuple(TREE.prove_inclusion(3)), note).encode() for note in (NOTE, COSIGNED)
+        ],
     ),
     Target(
         "policy",
@@ -210,6 +220,10 @@ TARGETS = [
         _directory,
         lambda: [bytes([which]) + _tiles()[name] for which, name in enumerate(_FILES)],
     ),
-    Target("request", _request, lambda: [Request(3, tuple(TREE.prove_consistency(3)), NOTE).encode(), Request(0, (), NOTE).encode()]),
+    Target(
+        "request",
+        _request,
+        lambda: [Request(3, tuple(TREE.prove_consistency(3)), NOTE).encode(), Request(0, (), NOTE).encode()],
+    ),
     Target("answer", _answer, lambda: [COSIGNATURE.encode(), (SAFE_COSIGNATURE + COSIGNATURE).encode()]),
 ]

@@ -43,7 +43,9 @@ def _watch(event: str, arguments: tuple[Any, ...]) -> None:
         return
     if event in _ELSEWHERE or event in _CHANGES or event == "open":
         path = os.fsdecode(arguments[0]) if isinstance(arguments[0], str | bytes | os.PathLike) else ""
-        opened = event == "open" and (not path or (path.endswith(_CODE) and arguments[1] in ("r", "rb", None)))
+        opened = event == "open" and (
+            not path or (path.endswith(_CODE) and arguments[1] in ("r", "rb", None))
+        )
         if event in _ELSEWHERE or not (opened or path.startswith(_OWN)):
             _watching.append(f"{event} {arguments[:2]}")
 

@@ -14,8 +14,39 @@ from relayjax.errors import FormatError
 _NUMBER = re.compile(rb"\d+")
 _NUMBERS = (b"0", b"-1", b"1e9", b"00", b"65536", b"4294967295", b"9007199254740993", b"18446744073709551616")
 _SIZES = (0, 1, 0x7F, 0x80, 0xFF, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFF, 1 << 40, (1 << 63) - 1, (1 << 64) - 1)
-_VALUES = (None, True, False, 0, 1, -1, 2**31, 2**53 - 1, 2**53, "", "é", "\ud800", [], {}, "p0", "v0", "a" * 200)
-_PIECES = (b"\n", b"\n\n", b" ", b"\0", b"\xff", b"../", b"/etc/passwd", b"=", b"+", b"\xe2\x80\x94 ", b"\r\n", b":")
+_VALUES = (
+    None,
+    True,
+    False,
+    0,
+    1,
+    -1,
+    2**31,
+    2**53 - 1,
+    2**53,
+    "",
+    "é",
+    "\ud800",
+    [],
+    {},
+    "p0",
+    "v0",
+    "a" * 200,
+)
+_PIECES = (
+    b"\n",
+    b"\n\n",
+    b" ",
+    b"\0",
+    b"\xff",
+    b"../",
+    b"/etc/passwd",
+    b"=",
+    b"+",
+    b"\xe2\x80\x94 ",
+    b"\r\n",
+    b":",
+)
 
 
 def mutate(data: bytes, other: bytes, rng: random.Random) -> bytes:

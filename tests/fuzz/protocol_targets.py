@@ -56,7 +56,9 @@ def _record_seeds() -> list[bytes]:
     found: list[bytes] = []
     for kind in KINDS.values():
         hints = typing.get_type_hints(kind)
-        found.append(records.encode(kind(**{f.name: _filled(hints[f.name]) for f in dataclasses.fields(kind)})))
+        found.append(
+            records.encode(kind(**{f.name: _filled(hints[f.name]) for f in dataclasses.fields(kind)}))
+        )
     return found
 
 
@@ -127,13 +129,10 @@ def _settings_seeds() -> list[bytes]:
 
 def _flags(data: bytes) -> None:
     """Settings as they are typed: a path, an equals sign and a text, one a line; and an address."""
-    lines = data.decode("utf-8", "surrogateescape").split("\n")[:50]
+    lines = data.decode("utf-8", "surrogateescape").split("\n")[:8]
     given = dict(line.partition("=")[::2] for line in lines)
     with contextlib.suppress(ConfigError):
         listen(lines[0])
-    for name, text in given.items():
-        with contextlib.suppress(ConfigError):
-            settings.override(_digits(), {name: text})
     changed = settings.override(_digits(), given)
     assert settings.decode(settings.encode(changed), Config) == changed
 
@@ -195,7 +194,9 @@ def locked(plaintext: bytes, work: int, password: str = PASSWORD) -> bytes:
     body = _unpadded(ChaCha20Poly1305(wrap).encrypt(bytes(12), file_key, None))
     head = b"age-encryption.org/v1\n-> scrypt %s %d\n%s\n---" % (_unpadded(salt), work, body)
     mac = hmac.digest(_expand(file_key, b"", b"header"), head, "sha256")
-    payload = ChaCha20Poly1305(_expand(file_key, nonce, b"payload")).encrypt(bytes(11) + b"\1", plaintext, None)
+    payload = ChaCha20Poly1305(_expand(file_key, nonce, b"payload")).encrypt(
+        bytes(11) + b"\1", plaintext, None
+    )
     return head + b" " + _unpadded(mac) + b"\n" + nonce + payload
 
 
@@ -212,7 +213,9 @@ def _lines(texts: Sequence[str]) -> bytes:
 
 
 TARGETS = [
-    Target("canonical", _canonical, lambda: [canonical.encode({"a": [1, -2, None, True, "é"], "b": {}}), b"0"]),
+    Target(
+        "canonical", _canonical, lambda: [canonical.encode({"a": [1, -2, None, True, "é"], "b": {}}), b"0"]
+    ),
     Target("base64", _base64, lambda: [b"", b"YQ==", base64.b64encode(bytes(range(40)))]),
     Target("record", _record, _record_seeds),
     Target("relay", _relay, _relay_seeds),

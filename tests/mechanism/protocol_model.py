@@ -103,7 +103,8 @@ class Model:
             case Deposit(amount=amount):
                 return amount == before.amount <= self.accounts[who]
             case Commit(commitment=made) | Pledge(commitment=made):
-                return _hex(made, 64)
+                old = self.said["testing"].get(who) if phase == "appraisal" else None
+                return _hex(made, 64) and not (old and old.commitment == made)
             case Submit(salt=salt, delta=delta, parent=parent, child=child):
                 fits = parent == self.versions[self.head] and record.codec == self.schedule.codec
                 if not (fits and _hex(delta, 64) and _hex(child, 64) and _hex(salt, 32)):

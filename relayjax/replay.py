@@ -1,7 +1,7 @@
 """From log entries to agreed state: what a resumed run, an auditor and a report all start with.
 
 Every entry's place in the chain, its signature and its admissibility are checked; nothing else is
-believed.
+believed. A signature is held to the key that its author had at that moment.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from relayjax.errors import ConfigError, FormatError, IntegrityError, ProtocolEr
 from relayjax.identity import PublicKeys, verify_envelope
 from relayjax.ledger.entry import verify_chain
 from relayjax.mechanism.apply import apply, start
+from relayjax.mechanism.membership import signer
 from relayjax.mechanism.state import Member, State
-from relayjax.records import Genesis, Join, Record
+from relayjax.records import Genesis, Record
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ def replay(entries: Iterable[bytes]) -> Iterator[Step]:
         where = f"entry {entry.index}"
         try:
             record = records.decode(entry.envelope.payload)
-            verify_envelope(entry.envelope, _signer(record, state), where=where)
+            verify_envelope(entry.envelope, signer(state, record), where=where)
             state = _next(record, state, entry.envelope.payload)
         except (FormatError, ProtocolError, ConfigError) as error:
             raise IntegrityError(where, str(error)) from error
@@ -65,11 +66,3 @@ def _next(record: Record, state: State | None, payload: bytes) -> State:
     if not isinstance(record, Genesis):
         raise ProtocolError(f"the log starts with a {record.KIND} record; it must start with its genesis")
     return start(record)
-
-
-def _signer(record: Record, state: State | None) -> PublicKeys:
-    if isinstance(record, Genesis | Join):
-        return PublicKeys(record.author, record.signing, record.receiving)
-    if state is None or record.author not in state.members:
-        raise ProtocolError(f"{record.KIND}: {record.author} has not joined")
-    return public_keys(state.members[record.author])

@@ -7,10 +7,12 @@ whole round.
 from __future__ import annotations
 
 from relayjax import records
+from relayjax.errors import ProtocolError
 from relayjax.identity import Keys, sign
 from relayjax.ledger.entry import Entry, digest
 from relayjax.ledger.log import Log
 from relayjax.mechanism.apply import apply, start
+from relayjax.mechanism.membership import signer
 from relayjax.mechanism.state import State
 from relayjax.records import Genesis, Record
 
@@ -41,9 +43,15 @@ class Transcript:
         """Adds a record in a member's name.
 
         Raises:
-          ProtocolError: the rules do not allow it now; nothing is added.
+          ProtocolError: the rules do not allow it now, or others must sign it; nothing is added.
         """
         payload = records.encode(record)
+        needed, public = signer(self._state, record), keys.public
+        if (public.name, public.signing) != (needed.name, needed.signing):
+            raise ProtocolError(
+                f"{record.KIND} of {record.author}: {keys.name} {public.signing} may not sign it, "
+                f"{needed.signing} must"
+            )
         state = start(record) if isinstance(record, Genesis) else apply(self.state, record, payload)
         envelope = sign(payload, keys)
         entry = Entry(self._size, self._prev, envelope).encode()

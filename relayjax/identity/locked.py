@@ -58,7 +58,9 @@ def load_locked(directory: Path, name: str, password: str) -> Keys:
         raise FormatError(f"{file}: too long for a key file")
     header = _HEADER.match(sealed)
     if header is None or int(header[1]) > _WORK_LIMIT:
-        raise FormatError(f"{file}: not keys behind a password that this program locked; restore it from a copy")
+        raise FormatError(
+            f"{file}: not keys behind a password as this program writes them; restore it from a copy"
+        )
     try:
         text = pyrage.passphrase.decrypt(sealed, password)
     except pyrage.DecryptError as error:

@@ -1,7 +1,7 @@
-"""Fuzzes every parser, or those that are named: `python -m fuzz SECONDS [NAME...]`, with `tests` on the path.
+"""Fuzzes every parser, or those that are named: `python -m fuzz SECONDS [NAME...]`, with `tests` as path.
 
-Each has so many seconds. What the run reaches is kept in `tests/fuzz/corpus`; a finding ends it, when all have
-had their turn, with exit status 1, and its input and traceback lie in `tests/fuzz/found`.
+Each has so many seconds. What the run reaches is kept in `tests/fuzz/corpus`. Inputs that a parser failed on,
+and the tracebacks, lie in `tests/fuzz/found` then, and the exit status is 1.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import json
 import tempfile
 from functools import cache, partial
@@ -62,6 +63,10 @@ def _delta(name: str, data: bytes) -> bytes | None:
                 assert c.encode_once(ZEROS, delta) == payload
     c.apply(data, PARENT)
     return None if name == "lossless" else c.encode_once(ZEROS, c.decode(data, ZEROS))
+
+
+def _payloads(name: str) -> list[bytes]:
+    return [codec.get(name).encode_once(PARENT, child) for child in (CHILD, PARENT)]
 
 
 def _pack(data: bytes) -> bytes:
@@ -150,8 +155,6 @@ def _idx(data: bytes) -> None:
 
 
 def _idx_seeds() -> list[bytes]:
-    import gzip
-
     plain = [
         bytes((0, 0, 8, d)) + b"".join((2).to_bytes(4, "big") for _ in range(d)) + bytes(2**d) for d in (1, 3)
     ]
@@ -175,7 +178,7 @@ TARGETS = [
         Target(
             f"delta_{name}",
             partial(_delta, name),
-            lambda c=codec.get(name): [c.encode_once(PARENT, CHILD), c.encode_once(PARENT, PARENT)],
+            partial(_payloads, name),
         )
         for name in codec.NAMES
     ),

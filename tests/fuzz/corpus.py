@@ -1,8 +1,8 @@
 """Inputs that are kept: what a run of the fuzzer has reached, and what it has found.
 
 `corpus/NAME.txt` has, in base64 and one a line, the few short inputs that together run through whatever the
-fuzzer has reached beyond the seeds; each run writes it anew. `findings.txt` has every input that a parser once
-failed on, behind the parser's name; nothing is ever taken out of it.
+fuzzer has reached beyond the seeds; each run writes it anew. `findings.txt` has every input that a parser has
+once failed on, behind the parser's name; nothing is ever taken out of it.
 """
 
 from __future__ import annotations

@@ -55,7 +55,13 @@ def main(name: str, seconds: str, directory: str) -> None:
         return mutate(data, rng.choice(target.seeds), rng)[:most]
 
     arguments = [sys.argv[0], str(corpus), f"-max_total_time={seconds}", f"-rss_limit_mb={MEMORY}"]
-    arguments += ["-timeout=10", "-max_len=6000", "-print_final_stats=1", f"-artifact_prefix={found}/"]
+    arguments += [
+        "-timeout=20",
+        "-report_slow_units=20",
+        "-max_len=6000",
+        "-print_final_stats=1",
+        f"-artifact_prefix={found}/",
+    ]
     atheris.Setup(arguments, test, custom_mutator=change)
     atheris.Fuzz()
 

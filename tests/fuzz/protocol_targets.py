@@ -129,7 +129,7 @@ def _settings_seeds() -> list[bytes]:
 
 def _flags(data: bytes) -> None:
     """Settings as they are typed: a path, an equals sign and a text, one a line; and an address."""
-    lines = data.decode("utf-8", "surrogateescape").split("\n")[:8]
+    lines = data.decode("utf-8", "surrogateescape").split("\n")[:4]
     given = dict(line.partition("=")[::2] for line in lines)
     with contextlib.suppress(ConfigError):
         listen(lines[0])

@@ -39,7 +39,7 @@ class Target:
 
 
 def respelt(data: bytes, limit: int = canonical.SIZE_LIMIT) -> bytes:
-    """JSON in its one spelling, so that a changed value is not refused for its spelling alone; else the input.
+    """JSON in its one spelling, lest a changed value be refused for its spelling alone; else the input.
 
     Raises:
       FormatError: A value has no canonical spelling, or the text is too long to be parsed.

@@ -47,7 +47,7 @@ def test_valid_bytes_are_read(target: Target) -> None:
 
 
 @every_parser
-@settings(max_examples=20)
+@settings(max_examples=12)
 @given(seed=st.integers(0, 2**32))
 def test_changed_bytes_are_refused_or_read_as_they_would_be_written(target: Target, seed: int) -> None:
     attack(target, random.Random(seed), 4)
@@ -63,7 +63,7 @@ def test_many_changed_bytes_are_refused_or_read_as_they_would_be_written(target:
 
 @every_parser
 @given(data=st.binary(max_size=300))
-@settings(max_examples=20)
+@settings(max_examples=12)
 def test_any_bytes_are_refused_or_read_as_they_would_be_written(target: Target, data: bytes) -> None:
     with measured() as cost:
         read(target, data)

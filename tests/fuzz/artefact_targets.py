@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import gzip
 import json
-import tempfile
 from functools import cache, partial
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pyrage
 from blake3 import blake3
-from fuzz.target import KEYS, Target, respelt
+from fuzz.target import KEYS, Target, folder, respelt
 
 from relayjax import canonical, codec
 from relayjax.codec.base import HEADER
@@ -118,7 +117,7 @@ def _sealed(data: bytes) -> None:
 
 @cache
 def _folder() -> Path:
-    return Path(tempfile.mkdtemp(prefix="relayjax-fuzz-"))
+    return folder()
 
 
 def _weights(data: bytes) -> None:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import contextlib
 import functools
 import shutil
-import tempfile
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey
-from fuzz.target import KEYS, Target, respelt
+from fuzz.target import KEYS, Target, folder, respelt
 
 from relayjax.audit import introduction
 from relayjax.errors import FormatError, IntegrityError, RelayError
@@ -127,7 +126,7 @@ def _fetch(path: str) -> bytes:
 
 @functools.cache
 def _log() -> Path:
-    directory = Path(tempfile.mkdtemp(prefix="relayjax-fuzz-")) / "log"
+    directory = folder() / "log"
     Log.create(directory, ORIGIN, KEYS).append(ENTRIES, KEYS)
     return directory
 

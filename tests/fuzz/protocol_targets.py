@@ -8,7 +8,6 @@ import dataclasses
 import functools
 import hashlib
 import hmac
-import tempfile
 import typing
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +17,7 @@ from conftest import Player
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-from fuzz.target import KEYS, Target, respelt
+from fuzz.target import KEYS, Target, folder, respelt
 
 from relayjax import canonical, config, records, settings
 from relayjax.config import Config
@@ -168,7 +167,7 @@ def _keys(data: bytes) -> None:
 
 @functools.cache
 def _folder() -> Path:
-    return Path(tempfile.mkdtemp(prefix="relayjax-fuzz-"))
+    return folder()
 
 
 def _write_good() -> None:

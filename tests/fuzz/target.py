@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 import json
+import shutil
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 from relayjax import canonical
 from relayjax.errors import FormatError
@@ -50,3 +54,10 @@ def respelt(data: bytes, limit: int = canonical.SIZE_LIMIT) -> bytes:
         return canonical.encode(json.loads(data))
     except (ValueError, RecursionError):
         return data
+
+
+def folder() -> Path:
+    """An empty directory, for the time of this process."""
+    path = Path(tempfile.mkdtemp(prefix="relayjax-fuzz-"))
+    atexit.register(shutil.rmtree, path, ignore_errors=True)
+    return path

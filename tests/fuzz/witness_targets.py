@@ -5,12 +5,10 @@ from __future__ import annotations
 import contextlib
 import functools
 import socket
-import tempfile
-from pathlib import Path
 from threading import Thread
 
 from fuzz.ledger_targets import COSIGNER, LOG, NOTE, ORIGIN, TREE
-from fuzz.target import KEYS, Target
+from fuzz.target import KEYS, Target, folder
 
 from relayjax.errors import FormatError
 from relayjax.ledger.checkpoint import Checkpoint, sign_checkpoint
@@ -26,7 +24,7 @@ _BUFFERED = 8_192
 @functools.cache
 def _server() -> WitnessServer:
     """One that has cosigned size 3 already; port 0 is any free one, on which nobody calls."""
-    directory = Path(tempfile.mkdtemp(prefix="relayjax-fuzz-"))
+    directory = folder()
     witness = Witness(directory, "witness.example/w1", COSIGNER, [LOG], lambda: 1_700_000_000.0)
     witness.add_checkpoint(_body(0, 3))
     return WitnessServer(("127.0.0.1", 0), witness)

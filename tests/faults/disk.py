@@ -11,12 +11,15 @@ read, and to the memory.
 from __future__ import annotations
 
 import errno
+import json
 import os
 import random
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from blake3 import blake3
 
 from relayjax.filesystem import Filesystem
 
@@ -126,6 +129,14 @@ class Memory:
                 path.write_bytes(node.seen)
             else:
                 path.mkdir()
+
+    def digest(self) -> str:
+        """Hash over all that programs see."""
+        hasher = blake3()
+        for parts, node in self.walk():
+            content = node.seen if isinstance(node, File) else b""
+            hasher.update(json.dumps([parts, isinstance(node, File), len(content)]).encode()).update(content)
+        return hasher.hexdigest()
 
     def walk(self) -> Iterator[tuple[Parts, File | Folder]]:
         """All files and folders that programs see, folders before what they hold."""

@@ -15,7 +15,7 @@ run: .venv/run  ## install, run the digits relay, say where its report is
 	$(BIN)/relayjax run --config=configs/digits.py --workdir=runs/digits
 
 test: lint types  ## install, then linter, formatter, type checker and the fast tests
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile
 
 test-slow: .venv/dev  ## the proofs that take minutes: kills, bit flips, five seeds
 	$(BIN)/pytest -m "slow and not faults"

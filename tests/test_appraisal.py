@@ -222,7 +222,8 @@ def test_where_nothing_was_valued_it_says_so(
 def test_keys_are_needed_that_open_the_deltas(tiny_copy: Path):
     with pytest.raises(AccessError, match="observer"):
         backend.value(tiny_copy, keys=Keys.load(tiny_copy / "keys", "observer"))
-    (tiny_copy / "keys" / "v0.age").unlink()
+    for kind in ("age", "pem"):
+        (tiny_copy / "keys" / f"v0.{kind}").unlink()
     with pytest.raises(AccessError, match="--key"):
         backend.value(tiny_copy)
 

@@ -75,14 +75,26 @@ class FolderExchange:
         files.write_atomic(self._file(path), data)
 
     def _file(self, path: str) -> Path:
-        """Where a path leads; links that others may have put in the way are not followed out of the folder."""
+        """Where a path leads; links that others may have put in the way do not lead out of the folder."""
         parts = path.split("/")
         if not all(map(_PART.fullmatch, parts)):
-            raise FormatError(f"path {path[:80]!r}: names of letters, digits, dots, - and _ parted by slashes")
+            raise FormatError(
+                f"path {path[:80]!r}: names of letters, digits, dots, - and _ parted by slashes"
+            )
         file = self.folder.joinpath(*parts)
         if not file.parent.resolve().is_relative_to(self.folder.resolve()):
             raise FormatError(f"{file.parent}: leads out of {self.folder}; remove what was put there")
         return file
+
+
+def put(exchange: Exchange, path: str, data: bytes) -> None:
+    """Offers a file unless it lies there as it is; what others have made of it is replaced."""
+    try:
+        there = exchange.fetch(path, len(data))
+    except IntegrityError:
+        there = None
+    if there != data:
+        exchange.offer(path, data)
 
 
 def is_regular(file: Path) -> bool:

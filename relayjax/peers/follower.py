@@ -1,8 +1,8 @@
 """Following a log that somebody else writes: every new entry is verified before it counts.
 
-A follower knows the log by its name and its key. It holds each checkpoint against the one before, also over a
-restart, and builds the Merkle tree itself: entries that do not lead to the signed root are not believed. A log
-that has shrunk, or shows another history than before, is refused, and what proves it is kept.
+A follower knows the log by its name and its key. It holds each checkpoint against the one before, also over
+a restart, and builds the Merkle tree itself: entries that do not lead to the signed root are not believed. A
+log that has shrunk, or shows another history than before, is refused, and what proves it is kept.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from relayjax import canonical, records
-from relayjax.identity import Keys, sign
-from relayjax.peers.exchange import Exchange
+from relayjax.identity import Envelope, Keys, sign
+from relayjax.peers.exchange import Exchange, put
 from relayjax.records import Record
 from relayjax.store.base import digest_of
 
@@ -24,11 +24,15 @@ class Voice:
         Returns:
           Why it was refused; None if it was not, or not yet.
         """
-        data = canonical.encode(sign(records.encode(record), self._keys).to_json())
+        data = encode(sign(records.encode(record), self._keys))
         name = digest_of(data)
         reason = self._exchange.fetch(f"inbox/{name}.why", WHY_LIMIT)
         if reason is not None:
             return reason.decode(errors="replace")
-        if self._exchange.fetch(f"inbox/{name}.json", len(data)) != data:
-            self._exchange.offer(f"inbox/{name}.json", data)
+        put(self._exchange, f"inbox/{name}.json", data)
         return None
+
+
+def encode(envelope: Envelope) -> bytes:
+    """An envelope as the file that it is in the inbox."""
+    return canonical.encode(envelope.to_json())

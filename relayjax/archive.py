@@ -15,12 +15,11 @@ import numpy as np
 from relayjax.errors import IntegrityError
 from relayjax.files import remove
 from relayjax.history import History, SettledRound
-from relayjax.identity import Keys
+from relayjax.identity import Keys, PublicKeys
 from relayjax.mechanism.rules import Schedule
 from relayjax.mechanism.state import State
 from relayjax.pack import ModelVersion
 from relayjax.records import Submit
-from relayjax.replay import public_keys
 from relayjax.store.local import LocalStore
 from relayjax.store.manifest import Seal, SealManifest
 from relayjax.store.sealed import Artefact, SealDirectory, open_artefact, seal_round
@@ -100,8 +99,9 @@ class Archive:
         return open_artefact(self.store, model.manifest, model.seal.artefact, keys)
 
     def manifest(self, state: State, round: int) -> SealManifest:
-        """The verified seal manifest of a round."""
-        return self.seals.read(round, {state.orderer: public_keys(state.members[state.orderer])})
+        """The seal manifest of a round, verified with the keys that the orderer had when it was settled."""
+        signing, receiving = state.members[state.orderer].settled_with(round)
+        return self.seals.read(round, {state.orderer: PublicKeys(state.orderer, signing, receiving)})
 
     def sweep(self, history: History) -> None:
         """Deletes what a killed round left: manifests beyond the last settled one, and blobs nobody names.
@@ -120,12 +120,13 @@ class Archive:
 
 def delta_recipients(settled: SettledRound, orderer: str, trainer: str) -> set[str]:
     """Who may open a trainer's candidate of a round."""
-    return {trainer, orderer, *settled.maintainers, *settled.licences}
+    return {trainer, orderer, *settled.maintainers, *settled.licences} - settled.revoked
 
 
 def model_recipients(settled: SettledRound, orderer: str) -> set[str]:
     """Who may open the head after a round: the orderer, and everybody whose licence covers it."""
-    return {orderer, *(name for name, number in settled.licences.items() if number >= settled.head)}
+    licensed = {name for name, number in settled.licences.items() if number >= settled.head}
+    return {orderer, *licensed} - settled.revoked
 
 
 def model_due(settled: SettledRound, schedule: Schedule) -> bool:
@@ -133,3 +134,11 @@ def model_due(settled: SettledRound, schedule: Schedule) -> bool:
     made = [number for number, _, _ in settled.settle.versions]
     due = settled.number == schedule.rounds or any(n % schedule.checkpoint_every == 0 for n in made)
     return due and bool(settled.settle.heads)
+
+
+def opens(state: State, manifest: SealManifest, seal: Seal, keys: Keys) -> bool:
+    """Whether an artefact was sealed to these keys; those of a name that changed its own may not be all."""
+    if keys.name not in seal.recipients:
+        return False
+    _, receiving = state.members[keys.name].settled_with(manifest.round)
+    return keys.opens(receiving)

@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from relayjax import codec, history, lineage, records
-from relayjax.archive import Archive, delta_recipients, model_due, model_recipients
+from relayjax.archive import Archive, delta_recipients, model_due, model_recipients, opens
 from relayjax.errors import FormatError, IntegrityError
 from relayjax.history import History, SettledRound
-from relayjax.identity import Keys, PublicKeys, verify_envelope
+from relayjax.identity import Keys, PublicKeys, find_keys, verify_envelope
 from relayjax.ledger.audit import audit_log
 from relayjax.ledger.checkpoint import Checkpoint
 from relayjax.ledger.disk import CHECKPOINT, present_files, read, read_bundle, read_checkpoint
@@ -35,7 +35,6 @@ from relayjax.ledger.tiles import WIDTH, tiles_of
 from relayjax.mechanism.state import State
 from relayjax.pack import ModelVersion, verify_pack
 from relayjax.records import Genesis, Submit
-from relayjax.replay import public_keys
 from relayjax.store.manifest import SealManifest
 from relayjax.store.sealed import open_artefact
 from relayjax.weights import digest
@@ -155,8 +154,8 @@ def signer_of(workdir: Workdir, policy: Policy | None = None) -> tuple[str, Publ
 
 def local_keys(workdir: Workdir, past: History) -> Keys | None:
     """The ordering maintainer's keys, where a local experiment keeps them in its directory."""
-    name = past.state.orderer
-    return Keys.load(workdir.keys, name) if (workdir.keys / f"{name}.age").exists() else None
+    orderer = past.state.members[past.state.orderer]
+    return find_keys(workdir.keys, orderer.name, orderer.signing)
 
 
 def introduction(ledger: Path) -> tuple[str, Genesis | None]:
@@ -204,12 +203,11 @@ def follow(workdir: Workdir, origin: str, log_key: str, seen: Path) -> None:
 
 def _check_artefacts(archive: Archive, past: History) -> list[SealManifest]:
     """Checks every blob, and that the manifests name exactly what the ledger asks for; returns them."""
-    orderer = past.state.members[past.state.orderer]
     if plaintext := sorted(path for path in archive.workdir.scratch.rglob("*") if path.is_file()):
         raise IntegrityError(str(plaintext[0]), f"weights in the clear; {_CUT_SHORT}")
     archive.store.verify()
     archive.genesis(past)
-    manifests = archive.seals.verify(archive.store, {orderer.name: public_keys(orderer)})
+    manifests = [archive.manifest(past.state, number) for number in archive.seals.rounds()]
     by_round = {manifest.round: manifest for manifest in manifests}
     settled = {round.number: round for round in past.rounds}
     for number in sorted(settled.keys() | by_round.keys()):
@@ -220,7 +218,10 @@ def _check_artefacts(archive: Archive, past: History) -> list[SealManifest]:
             raise IntegrityError(where, f"the ledger has no round {number}; {_CUT_SHORT}")
         _check_seals(by_round[number], settled[number], past.state, where)
     needed = {seal.sealed for manifest in manifests for seal in manifest.seals} | {past.genesis.weights}
-    if superfluous := sorted(set(archive.store.digests()) - needed):
+    present = set(archive.store.digests())
+    if missing := sorted(needed - present):
+        raise IntegrityError(str(archive.store.path(missing[0])), "is missing; restore it from a copy")
+    if superfluous := sorted(present - needed):
         raise IntegrityError(
             str(archive.store.path(superfluous[0])), f"no manifest names this artefact; {_CUT_SHORT}"
         )
@@ -256,7 +257,7 @@ def _check_plaintexts(archive: Archive, past: History, manifests: list[SealManif
     opened = 0
     for manifest in manifests:
         for seal in manifest.seals:
-            if keys.name not in seal.recipients:
+            if not opens(past.state, manifest, seal, keys):
                 continue
             where = f"{archive.store.path(seal.sealed)} ({seal.kind} of round {manifest.round})"
             try:
@@ -274,7 +275,8 @@ def _check_plaintexts(archive: Archive, past: History, manifests: list[SealManif
 
 def _check_weights(archive: Archive, past: History, manifests: list[SealManifest], keys: Keys) -> int:
     """Recomputes every version and every candidate from the genesis on, if the keys open every delta."""
-    if any(keys.name not in s.recipients for m in manifests for s in m.seals if s.kind == "delta"):
+    deltas = [(manifest, seal) for manifest in manifests for seal in manifest.seals if seal.kind == "delta"]
+    if not all(opens(past.state, *delta, keys) for delta in deltas):
         return 0
     delta_codec = codec.get(past.state.schedule.codec)
     trained: dict[int, list[Submit]] = {}

@@ -31,7 +31,9 @@ from relayjax.errors import AccessError, WorkdirError
 from relayjax.history import History
 from relayjax.identity import Keys
 from relayjax.ledger.policy import Policy
+from relayjax.licences import Ownership, ownership
 from relayjax.measured import Trainings, trainings
+from relayjax.membership import Membership
 from relayjax.run import Run
 from relayjax.summary import Summary, summarize
 from relayjax.workdir import Workdir
@@ -74,6 +76,17 @@ def open_run(config: Config, workdir: str | Path) -> Run:
     return Run(config, Workdir(Path(workdir)))
 
 
+def open_membership(workdir: str | Path, log_keys: Keys | None = None) -> Membership:
+    """Opens a run that nobody plays at the moment, to say that a member's keys change or that it leaves.
+
+    Raises:
+      WorkdirError: there is no run, or somebody is playing it.
+      AccessError: the keys of the log are not at hand.
+      IntegrityError: the ledger is wrong; `verify` says more.
+    """
+    return Membership(Workdir(Path(workdir)), log_keys)
+
+
 def read_history(workdir: str | Path) -> History:
     """The story of a run, replayed from its ledger; every signature and transition is checked.
 
@@ -82,6 +95,16 @@ def read_history(workdir: str | Path) -> History:
       IntegrityError: the ledger is wrong; `verify` says more.
     """
     return history.read(read_ledger(Workdir(Path(workdir))).entries)
+
+
+def read_ownership(workdir: str | Path) -> Ownership:
+    """Who could open what in a run, by which right and since when: its ledger's answer, and its seals'.
+
+    Raises:
+      WorkdirError: there is no run.
+      IntegrityError: the ledger or a seal manifest is wrong; `verify` says more.
+    """
+    return ownership(read_history(workdir), Archive(Workdir(Path(workdir))))
 
 
 def read_summary(workdir: str | Path) -> Summary:

@@ -13,12 +13,12 @@ from absl import flags
 
 import relayjax
 from relayjax.errors import ConfigError, RelayError
-from relayjax.verbs import plays, runs, trust
+from relayjax.verbs import members, plays, runs, trust
 from relayjax.verbs.flags import Verb
 
 REFUSED, INTERRUPTED = 1, 130
 
-VERBS: dict[str, Verb] = runs.VERBS | plays.VERBS | trust.VERBS
+VERBS: dict[str, Verb] = runs.VERBS | plays.VERBS | trust.VERBS | members.VERBS
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _overview() -> str:
-    verbs = "\n".join(f"  {name:<8} {verb.arguments:<14} {verb.help}" for name, verb in VERBS.items())
+    verbs = "\n".join(f"  {name:<12} {verb.arguments:<14} {verb.help}" for name, verb in VERBS.items())
     return (
         f"RelayJAX {relayjax.__version__}: decentralized relay learning in JAX\n\n"
         f"usage: relayjax VERB [ARGUMENTS] [--flags]\n\n{verbs}\n\nrelayjax VERB --help shows a verb's flags."

@@ -23,6 +23,7 @@ class SettledRound:
       maintainers: who were to score it.
       licences: name → the newest version its licence covers, after it.
       head: number of the newest version after it.
+      revoked: members to whom nothing is sealed any more after it.
     """
 
     topology: Topology
@@ -31,6 +32,7 @@ class SettledRound:
     maintainers: tuple[str, ...]
     licences: Mapping[str, int]
     head: int
+    revoked: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, before: State, settle: Settle, after: State) -> SettledRound:
@@ -43,6 +45,7 @@ class SettledRound:
             rules.maintainers(before),
             after.licences,
             after.head.number,
+            frozenset(member.name for member in after.members.values() if member.revoked),
         )
 
     @property

@@ -1,4 +1,4 @@
-"""What a person sees of making keys, and of opening those behind a password."""
+"""What a person sees of making keys, of opening those behind a password, and of changing them in a run."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from relayjax.files import make_directory
 from relayjax.identity import Keys, load_locked, save_locked
 from relayjax.identity.locked import SUFFIX
 from relayjax.ledger.cosignature import cosigner_key
+from relayjax.membership import Said
+from relayjax.records import RecoveryKey, Revoke
 
 Ask = Callable[[str], str]
 """Asks for a password without showing it."""
@@ -54,6 +56,28 @@ def make_keys(
     for line in lines:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     return keys
+
+
+def print_said(said: Said, workdir: Path, console: Console) -> None:
+    """Says what a record about a member has changed, and what it has not."""
+    record, state = said.record, said.state
+    member = state.members[record.name if isinstance(record, Revoke) else record.author]
+    lines = [f"entry      {said.entry}: {record.KIND} by {record.author} in round {state.round.number}"]
+    if isinstance(record, Revoke) and member.revoked:
+        lines.append(f"revoked    {member.name}; it keeps coins and licences; nothing new is sealed to it")
+    elif isinstance(record, Revoke):
+        lines.append(f"approved   by {', '.join(name for name, _ in member.accusers)}; more than half must")
+    elif isinstance(record, RecoveryKey):
+        lines.append(f"recovery   {member.recovery}")
+    else:
+        lines += [f"signing    {member.signing}", f"receiving  {member.receiving}"]
+        if files := sorted(workdir.glob(f"keys/{said.entry:07}/*")):
+            lines.append(f"written    {', '.join(map(str, files))}")
+        lines.append("What was sealed before opens with the receiving key before; keep it.")
+        if member.name == state.orderer:
+            lines.append("The log is signed with the key that it began with, as before.")
+    for line in lines:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def open_keys(path: str, ask: Ask = getpass) -> Keys:

@@ -1,7 +1,7 @@
 """From log entries to agreed state: what a resumed run, an auditor and a report all start with.
 
 Every entry's place in the chain, its signature and its admissibility are checked; nothing else is
-believed.
+believed. A signature is held to the key that its author had at that moment.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from relayjax.errors import ConfigError, FormatError, IntegrityError, ProtocolEr
 from relayjax.identity import Envelope, PublicKeys, verify_envelope
 from relayjax.ledger.entry import FIRST_PREV, verify_chain
 from relayjax.mechanism.apply import apply, start
+from relayjax.mechanism.membership import signer
 from relayjax.mechanism.state import Member, State
-from relayjax.records import Genesis, Join, Record
+from relayjax.records import Genesis, Record
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ def admit(envelope: Envelope, state: State | None, where: str) -> tuple[Record, 
       ConfigError: it is a genesis with impossible settings.
     """
     record = records.decode(envelope.payload)
-    verify_envelope(envelope, _signer(record, state), where=where)
+    verify_envelope(envelope, signer(state, record), where=where)
     return record, _next(record, state, envelope.payload)
 
 
@@ -89,11 +90,3 @@ def _next(record: Record, state: State | None, payload: bytes) -> State:
     if not isinstance(record, Genesis):
         raise ProtocolError(f"the log starts with a {record.KIND} record; it must start with its genesis")
     return start(record)
-
-
-def _signer(record: Record, state: State | None) -> PublicKeys:
-    if isinstance(record, Genesis | Join):
-        return PublicKeys(record.author, record.signing, record.receiving)
-    if state is None or record.author not in state.members:
-        raise ProtocolError(f"{record.KIND}: {record.author} has not joined")
-    return public_keys(state.members[record.author])

@@ -24,7 +24,9 @@ SPDX = {
     "Apache 2.0": "Apache-2.0",
     "Apache Software License": "Apache-2.0",
     "MIT License": "MIT",
+    "Mozilla Public License 2.0 (MPL 2.0)": "MPL-2.0",
     "Python Software Foundation License": "PSF-2.0",
+    "The Unlicense (Unlicense)": "Unlicense",
 }
 SPDX |= {text: text for text in (*SPDX.values(), "CC0-1.0 OR Apache-2.0", "MIT OR AFL-2.1")}
 """What packages call a licence where they do not state an SPDX expression."""
@@ -33,6 +35,7 @@ READ = {
     **dict.fromkeys(("contourpy", "cycler", "jinja2", "kiwisolver", "nodeenv", "scipy"), "BSD-3-Clause"),
     "numba": "BSD-2-Clause",
     "pyrage": "MIT",
+    "sigstore-models": "MIT",
 }
 """Packages whose metadata names none, or only a family; read in the licence file that they ship."""
 

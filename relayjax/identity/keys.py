@@ -2,14 +2,14 @@
 
 On disk a participant NAME is two files that common tools read as well: `NAME.pem`, the Ed25519 private key
 (PKCS #8 in PEM, unencrypted), and `NAME.age`, an age identity file (`age -d -i NAME.age` opens what was
-sealed to it).
+sealed to it). Receiving keys that were replaced stay in it, a line each: what was sealed to them stays so.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
@@ -65,17 +65,28 @@ class PublicKeys:
 
 @dataclass(frozen=True, eq=False)
 class Keys:
-    """A participant's private keys. Two are compared by their `public` part."""
+    """A participant's private keys. Two are compared by their `public` part.
+
+    Attributes:
+      receiving: opens what is sealed now.
+      former: receiving keys that it has replaced, the newest first; they open what was sealed before.
+    """
 
     name: str
     _signing: Ed25519PrivateKey = field(repr=False)
     receiving: pyrage.x25519.Identity = field(repr=False)
+    former: tuple[pyrage.x25519.Identity, ...] = field(default=(), repr=False)
 
     @classmethod
     def generate(cls, name: str) -> Keys:
         """Makes random keys from the system's entropy; this is what a real participant uses."""
         check_name(name)
         return cls(name, Ed25519PrivateKey.generate(), pyrage.x25519.Identity.generate())
+
+    def successor(self) -> Keys:
+        """Makes random keys to take the place of these; they open whatever these open."""
+        new = Keys.generate(self.name)
+        return replace(new, former=(self.receiving, *self.former))
 
     @classmethod
     def derive(cls, name: str, seed: bytes) -> Keys:
@@ -103,11 +114,9 @@ class Keys:
           FormatError: A file holds something else than the one key it should.
         """
         check_name(name)
-        return cls(
-            name,
-            _load(directory / f"{name}.pem", _parse_pem),
-            _load(directory / f"{name}.age", _parse_age),
-        )
+        signing = _load(directory / f"{name}.pem", _parse_pem)
+        receiving, *former = _load(directory / f"{name}.age", _parse_age)
+        return cls(name, signing, receiving, tuple(former))
 
     def save(self, directory: Path) -> None:
         """Writes the two key files with mode 0600; creates the directory with mode 0700 where missing.
@@ -120,7 +129,7 @@ class Keys:
         """
         make_directory(directory, mode=0o700)
         pem = self._signing.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-        age = f"# public key: {self.receiving.to_public()}\n{self.receiving}\n".encode()
+        age = f"# public key: {self.receiving.to_public()}\n{self._receiving_lines()}".encode()
         files = {directory / f"{self.name}.pem": pem, directory / f"{self.name}.age": age}
         for path, data in files.items():
             if path.exists() and path.read_bytes() != data:
@@ -142,9 +151,16 @@ class Keys:
         return self._signing.sign(message)
 
     def encode(self) -> bytes:
-        """Returns the private keys as text: the PEM block, then the age identity."""
+        """Returns the private keys as text: the PEM block, then the age identities, a line each."""
         pem = self._signing.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-        return pem + f"{self.receiving}\n".encode()
+        return pem + self._receiving_lines().encode()
+
+    def opens(self, receiving: str) -> bool:
+        """Whether what is sealed to a receiving key, `age1…`, opens with these."""
+        return receiving in {str(identity.to_public()) for identity in (self.receiving, *self.former)}
+
+    def _receiving_lines(self) -> str:
+        return "".join(f"{identity}\n" for identity in (self.receiving, *self.former))
 
     @classmethod
     def decode(cls, name: str, data: bytes, where: str) -> Keys:
@@ -161,7 +177,8 @@ class Keys:
         check_name(name)
         pem, end, age = data.partition(_PEM_END)
         try:
-            return cls(name, _parse_pem(pem + end), _parse_age(age))
+            signing, (receiving, *former) = _parse_pem(pem + end), _parse_age(age)
+            return cls(name, signing, receiving, tuple(former))
         except _NO_KEY as error:
             raise FormatError(f"{where}: not the keys it should hold; restore it from a copy") from error
 
@@ -215,8 +232,8 @@ def _parse_pem(data: bytes) -> Ed25519PrivateKey:
     return key
 
 
-def _parse_age(data: bytes) -> pyrage.x25519.Identity:
+def _parse_age(data: bytes) -> list[pyrage.x25519.Identity]:
     lines = [line for line in data.decode("utf-8").splitlines() if line and not line.startswith("#")]
-    if len(lines) != 1:
-        raise ValueError(f"expected one AGE-SECRET-KEY-1… line, found {len(lines)}")
-    return pyrage.x25519.Identity.from_str(lines[0])
+    if not lines or len(set(lines)) < len(lines):
+        raise ValueError(f"expected AGE-SECRET-KEY-1… lines, none twice, found {len(lines)}")
+    return [pyrage.x25519.Identity.from_str(line) for line in lines]

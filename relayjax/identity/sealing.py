@@ -44,7 +44,7 @@ def open_sealed(sealed: bytes, keys: Keys) -> bytes:
       IntegrityError: The bytes are damaged or no age file.
     """
     try:
-        return pyrage.decrypt(sealed, [keys.receiving])
+        return pyrage.decrypt(sealed, [keys.receiving, *keys.former])
     except pyrage.DecryptError as error:
         if str(error) == "No matching keys found":
             raise AccessError(

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from relayjax.incentives.game import Game
 from relayjax.incentives.settings import Prices, World
+from relayjax.mechanism.membership import endowment
 from relayjax.mechanism.rules import COIN
-from relayjax.mechanism.transitions import endowment
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ nobody can find another preimage of a hash; what disagrees with it is wrong.
   4. If they don't but the entries do, the entries judge the tiles.
   5. If neither does, the first disagreement between the two is settled by the chain of `prev`; without
      any, the checkpoint was signed over another history.
-  6. The entries must form one chain, each signed by somebody who has joined.
+  6. The entries must form one chain, each signed by somebody who has joined, with the key of that moment.
 
 Tiles are inspected one after the other, or several at a time, and of each only its hash is kept.
 """
@@ -38,6 +38,7 @@ from relayjax.ledger.note import signer_key
 from relayjax.ledger.policy import Policy
 from relayjax.ledger.tiled import TileTree
 from relayjax.ledger.tiles import Tile
+from relayjax.records import Credentials
 
 _CHUNK = 4
 """Tiles, 1024 entries, that a process inspects at a time."""
@@ -125,7 +126,7 @@ def _inspect_chunk(path: Path, tiles: list[Tile], signers: Signers) -> list[Insp
     inspections: list[Inspection] = []
     for tile in tiles:
         inspections.append(inspect(path, tile, signers))
-        signers = {**signers, **inspections[-1].joined}
+        signers = {**signers, **inspections[-1].changed}
     return inspections
 
 
@@ -137,7 +138,7 @@ class _Verdict:
     checkpoint: Checkpoint
 
     def __post_init__(self) -> None:
-        self.signers: dict[str, PublicKeys] = {}
+        self.signers: dict[str, Credentials] = {}
         self._by_tiles, self._by_entries = TileTree(), TileTree()
         self._odd: Tile | None = None
         self._whole = True
@@ -163,13 +164,11 @@ class _Verdict:
         if fault and self._fault is None:
             self._fault = tile, fault[0], fault[1]
         self._prev = inspection.last
-        self.signers |= {name: keys for name, keys in inspection.joined.items() if name not in self.signers}
+        self.signers |= inspection.changed
 
     def _misinformed(self, inspection: Inspection) -> bool:
-        """Whether a tile was inspected before it was known who had joined in those before it."""
-        known = {**inspection.joined, **self.signers}
-        wrong = any(known.get(name) != keys for name, keys in inspection.used.items())
-        return inspection.unsure is not None or wrong
+        """Whether a tile was inspected before it was known who had which keys at its start."""
+        return any(self.signers.get(name) != keys for name, keys in inspection.relied.items())
 
     def give(self) -> None:
         """Raises `IntegrityError` unless everything agrees with the signed root."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 from relayjax import records
@@ -17,10 +18,13 @@ from relayjax.ledger.disk import read, read_bundle
 from relayjax.ledger.entry import Entry, digest
 from relayjax.ledger.merkle import HASH_SIZE, Tree, leaf_hash
 from relayjax.ledger.tiles import WIDTH, Tile
-from relayjax.records import Genesis, Join
+from relayjax.records import Credentials, Genesis, Join, Record
 
-Signers = Mapping[str, PublicKeys]
-"""Keys of those who have joined, by name."""
+Signers = Mapping[str, Credentials]
+"""Present keys of those who have joined, by name."""
+
+_CHANGING = tuple(b'"kind":"%s"' % kind for kind in (b"recovery_key", b"rotate", b"recover", b"revoke"))
+"""In the bytes of all records that change keys or need another; looking is far cheaper than decoding."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +39,9 @@ class Inspection:
       last: Digest of the last entry.
       fault: Number of the first entry that is malformed, does not follow the one before, or is signed by
         nobody who may, and what is wrong with it; None if there is none.
-      joined: Who is introduced by an entry here, as far as the signers given tell.
-      used: The keys that signatures here were verified with.
+      changed: Keys at the end of the tile of those who are introduced or change them in it.
+      relied: What the signers given say of those who sign here: their keys, or None if they were not among
+        them.
       unsure: Number of the first entry by somebody who joined neither here nor is among the signers given.
       entries: The entries, where they are asked for.
     """
@@ -47,8 +52,8 @@ class Inspection:
     prev: str = ""
     last: str = ""
     fault: tuple[int, str] | None = None
-    joined: dict[str, PublicKeys] = field(default_factory=dict)
-    used: dict[str, PublicKeys] = field(default_factory=dict)
+    changed: dict[str, Credentials] = field(default_factory=dict)
+    relied: dict[str, Credentials | None] = field(default_factory=dict)
     unsure: int | None = None
     entries: Sequence[bytes] = ()
 
@@ -70,10 +75,9 @@ def inspect(path: Path, tile: Tile, signers: Signers | None, keep: bool = False)
     if problem:
         return Inspection(tile, stored, None)
     computed = top([leaf_hash(entry) for entry in entries], tile)
-    chain = _Chain(tile.start, {} if signers is None else dict(signers), signers is not None)
+    chain = _Chain(tile.start, signers)
     for entry in entries:
         chain.follow(entry)
-    joined = {name: keys for name, keys in chain.signers.items() if name not in (signers or {})}
     return Inspection(
         tile,
         stored,
@@ -81,8 +85,8 @@ def inspect(path: Path, tile: Tile, signers: Signers | None, keep: bool = False)
         prev=chain.first,
         last=chain.last,
         fault=chain.fault,
-        joined=joined,
-        used=chain.used,
+        changed=chain.changed,
+        relied=chain.relied,
         unsure=chain.unsure,
         entries=entries if keep else (),
     )
@@ -108,14 +112,14 @@ def top(hashes: list[bytes], tile: Tile) -> list[bytes]:
 class _Chain:
     """Follows entries one by one, up to the first fault."""
 
-    def __init__(self, start: int, signers: dict[str, PublicKeys], signed: bool):
-        self.signers = signers
+    def __init__(self, start: int, signers: Signers | None):
         self.first = self.last = ""
         self.fault: tuple[int, str] | None = None
-        self.used: dict[str, PublicKeys] = {}
+        self.changed: dict[str, Credentials] = {}
+        self.relied: dict[str, Credentials | None] = {}
         self.unsure: int | None = None
         self._index = start
-        self._signed = signed
+        self._signers = signers
 
     def follow(self, data: bytes) -> None:
         """Takes the next entry."""
@@ -132,33 +136,44 @@ class _Chain:
             if self.last and entry.prev != self.last:
                 return f"its prev is {entry.prev}, the entry before has {self.last}"
             self.first = self.first or entry.prev
-            if self._signed:
-                self._verify(entry)
+            if self._signers is not None:
+                self._verify(entry, self._signers)
         except FormatError as error:
             return str(error)
         except IntegrityError as error:
             return error.problem
         return ""
 
-    def _verify(self, entry: Entry) -> None:
+    def _verify(self, entry: Entry, signers: Signers) -> None:
         """Verifies who signed an entry; whoever introduces himself signs with the keys that he brings."""
-        envelope = entry.envelope
-        if envelope.signer not in self.signers:
-            keys = _introduced(envelope.payload)
-            if keys is None or keys.name != envelope.signer:
+        envelope, name = entry.envelope, entry.envelope.signer
+        if name not in self.changed:
+            self.relied.setdefault(name, signers.get(name))
+        keys = self.changed.get(name) or signers.get(name)
+        record = None
+        if keys is None or any(mark in envelope.payload for mark in _CHANGING):
+            record = _record_of(name, envelope.payload)
+        if keys is None:
+            if not isinstance(record, Genesis | Join):
                 self.unsure = self._index if self.unsure is None else self.unsure
                 return
-            self.signers[keys.name] = keys
-        self.used[envelope.signer] = self.signers[envelope.signer]
-        verify_envelope(envelope, self.signers[envelope.signer])
+            keys = self.changed[name] = Credentials(record.signing, record.receiving)
+        needed = keys.needed(record) if record else keys.signing
+        if not needed:
+            raise FormatError(f"{name} has registered no recovery key")
+        verify_envelope(envelope, _public(name, needed, keys.receiving))
+        if record and keys.after(record) != keys:
+            self.changed[name] = keys.after(record)
 
 
-def _introduced(payload: bytes) -> PublicKeys | None:
-    """The keys that a record introduces its author with, if it does."""
+_public = lru_cache(maxsize=4096)(PublicKeys)
+"""Checks keys once."""
+
+
+def _record_of(name: str, payload: bytes) -> Record | None:
+    """A record, if it is one of that author's."""
     try:
         record = records.decode(payload)
     except FormatError:
         return None
-    if isinstance(record, Genesis | Join):
-        return PublicKeys(record.author, record.signing, record.receiving)
-    return None
+    return record if record.author == name else None

@@ -1,6 +1,7 @@
 """`apply(state, record) -> state`: the only way the agreed state changes.
 
-Signatures are not checked here: whoever calls `apply` has verified that `record.author` signed it.
+The signature of a record is not checked here: whoever calls `apply` has verified it with the keys that
+`membership.signer` names for the state before.
 """
 
 from __future__ import annotations
@@ -11,11 +12,12 @@ from blake3 import blake3
 
 from relayjax import settings
 from relayjax.errors import ProtocolError
+from relayjax.mechanism.membership import endowment, enlist
 from relayjax.mechanism.phases import advance
 from relayjax.mechanism.rules import Rules, Schedule
 from relayjax.mechanism.rulesets import mechanism
 from relayjax.mechanism.state import Role, Round, State, Version
-from relayjax.mechanism.transitions import TRANSITIONS, check_digests, endowment, enlist
+from relayjax.mechanism.transitions import TRANSITIONS, check_digests
 from relayjax.records import Genesis, Join, Record, Settle, encode
 
 
@@ -35,6 +37,7 @@ def start(genesis: Genesis) -> State:
     return State(
         schedule=schedule,
         rules=rules,
+        run=transcript.hex(),
         orderer=genesis.author,
         members={genesis.author: orderer},
         balances={genesis.author: grant},
@@ -70,12 +73,12 @@ def apply(state: State, record: Record, payload: bytes | None = None) -> State:
     if not isinstance(record, Join):
         if record.author not in state.members:
             raise ProtocolError(f"{record.KIND}: {record.author} has not joined")
+        if revoked := state.members[record.author].revoked:
+            raise ProtocolError(f"{record.KIND} of {record.author}: was revoked in round {revoked}")
         number = getattr(record, "round", state.round.number)
         if number != state.round.number or state.finished:
-            raise ProtocolError(
-                f"{record.KIND} of {record.author}: round {number} is not open, the present one is "
-                f"{state.round.number}"
-            )
+            now = "the relay has ended" if state.finished else f"the present one is {state.round.number}"
+            raise ProtocolError(f"{record.KIND} of {record.author}: round {number} is not open, {now}")
     state = advance(TRANSITIONS[type(record)](state, record, mechanism(state.rules)))
     transcript = _extend(state.transcript, payload or encode(record))
     if isinstance(record, Settle):

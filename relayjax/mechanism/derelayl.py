@@ -32,20 +32,22 @@ class DeRelayL:
         return Topology.TREE
 
     def owners(self, state: State) -> dict[str, int]:
-        """Owner → number of the version it offers, best first."""
+        """Owner → number of the version it offers, best first; who is revoked offers none."""
         if state.heads == (0,):
-            return dict.fromkeys(_genesis_owner(state), 0)
-        return {state.versions[number].owners[0]: number for number in state.heads}
+            offered = dict.fromkeys(_genesis_owner(state), 0)
+        else:
+            offered = {state.versions[number].owners[0]: number for number in state.heads}
+        return {owner: number for owner, number in offered.items() if state.counts(state.members[owner])}
 
     def trainers(self, state: State) -> tuple[str, ...]:
         """Drawn by lot from those who own nothing, so that owners + trainers = n / 2."""
-        everybody, owners = state.named(Role.PARTICIPANT), self.owners(state)
+        everybody, owners = state.serving(Role.PARTICIPANT), self.owners(state)
         others = sorted((n for n in everybody if n not in owners), key=state.lot)
         return tuple(sorted(others[: max(0, len(everybody) // 2 - len(owners))]))
 
     def maintainers(self, state: State) -> tuple[str, ...]:
         busy = {*self.owners(state), *self.trainers(state)}
-        return tuple(n for n in state.named(Role.PARTICIPANT) if n not in busy)
+        return tuple(n for n in state.serving(Role.PARTICIPANT) if n not in busy)
 
     def bidders(self, state: State) -> tuple[str, ...]:
         return tuple(sorted({*self.owners(state), *self.trainers(state)}))

@@ -50,10 +50,10 @@ class RelayJAX:
         return Topology.BRAID if braid else Topology.CHAIN
 
     def maintainers(self, state: State) -> tuple[str, ...]:
-        return state.named(Role.MAINTAINER)
+        return state.serving(Role.MAINTAINER)
 
     def bidders(self, state: State) -> tuple[str, ...]:
-        return state.named(Role.PARTICIPANT)
+        return state.serving(Role.PARTICIPANT)
 
     def suggested_bid(self, state: State, name: str) -> int | None:
         return self.rules.deposit if state.balances[name] >= self.rules.deposit else None

@@ -14,7 +14,7 @@ from functools import lru_cache
 from blake3 import blake3
 
 from relayjax.mechanism.rules import Rules, Schedule
-from relayjax.records import Pairs, Score, Submit, Value
+from relayjax.records import Credentials, Pairs, Score, Submit, Value
 
 
 class Topology(enum.Enum):
@@ -48,13 +48,55 @@ class Role(enum.StrEnum):
 
 
 @dataclass(frozen=True)
+class FormerKeys:
+    """Public keys that a member has replaced.
+
+    Attributes:
+      signing, receiving: the keys.
+      until: the last round that was settled while they were in use.
+    """
+
+    signing: str
+    receiving: str
+    until: int
+
+
+@dataclass(frozen=True)
 class Member:
-    """A registered name with its public keys."""
+    """A registered name with its public keys.
+
+    Attributes:
+      signing, receiving: the present keys.
+      recovery: the recovery key, empty while none is registered.
+      former: the keys before, the oldest first.
+      spent: signing and recovery keys that it has replaced; none is taken again.
+      accusers: (maintainer, round) of each approval to revoke it.
+      revoked: the round in which it was, 0 if it was not.
+      serving: whether it is counted to the end of that round.
+    """
 
     name: str
     role: Role
     signing: str
     receiving: str
+    recovery: str = ""
+    former: tuple[FormerKeys, ...] = ()
+    spent: tuple[str, ...] = ()
+    accusers: Pairs = ()
+    revoked: int = 0
+    serving: bool = False
+
+    @property
+    def credentials(self) -> Credentials:
+        """Its keys, and which of them must sign what."""
+        return Credentials(self.signing, self.receiving, self.recovery)
+
+    def settled_with(self, round: int) -> tuple[str, str]:
+        """The signing and receiving key that it had when a round was settled."""
+        for keys in self.former:
+            if round <= keys.until:
+                return keys.signing, keys.receiving
+        return self.signing, self.receiving
 
 
 @dataclass(frozen=True)
@@ -109,6 +151,7 @@ class State:
     """Everything the participants agree on after a prefix of the ledger.
 
     Attributes:
+      run: digest of the genesis record, hexadecimal; named by records that no other run may take.
       orderer: name of the maintainer that orders the records and signs the log.
       balances: name → free micro-coins; `round.deposits` holds what is in escrow.
       pot: minted and forfeited coins waiting to be paid.
@@ -124,6 +167,7 @@ class State:
 
     schedule: Schedule
     rules: Rules
+    run: str
     orderer: str
     members: Mapping[str, Member]
     balances: Mapping[str, int]
@@ -151,8 +195,16 @@ class State:
         return self.round.number > self.schedule.rounds or not self.heads
 
     def named(self, role: Role) -> tuple[str, ...]:
-        """Names of all members of a role, sorted."""
+        """Names of all members of a role, sorted; those that are revoked are among them."""
         return tuple(sorted(m.name for m in self.members.values() if m.role is role))
+
+    def serving(self, role: Role) -> tuple[str, ...]:
+        """Names of the members of a role that are counted in this round, sorted."""
+        return tuple(sorted(m.name for m in self.members.values() if m.role is role and self.counts(m)))
+
+    def counts(self, member: Member) -> bool:
+        """Whether a member is counted in this round."""
+        return not member.revoked or (member.serving and member.revoked == self.round.number)
 
     def lineage(self, number: int) -> list[Version]:
         """A version and its ancestors, nearest first, the genesis last."""

@@ -8,13 +8,12 @@ import numpy as np
 
 from relayjax.errors import IntegrityError
 from relayjax.history import History
-from relayjax.identity import Keys
+from relayjax.identity import Keys, PublicKeys
 from relayjax.mechanism.state import State
 from relayjax.pack import ModelVersion
 from relayjax.peers.exchange import Exchange
 from relayjax.peers.handover import sealed_limit
 from relayjax.records import Submit
-from relayjax.replay import public_keys
 from relayjax.store.base import Store, check_digest, digest_of
 from relayjax.store.manifest import SIZE_LIMIT, verify_manifest
 from relayjax.store.sealed import open_artefact
@@ -52,7 +51,8 @@ class Shelf:
         data = self._exchange.fetch(path, SIZE_LIMIT)
         if data is None:
             raise IntegrityError(path, "this manifest is missing; ask the ordering maintainer for it")
-        signers = {state.orderer: public_keys(state.members[state.orderer])}
+        signing, receiving = state.members[state.orderer].settled_with(submission.round)
+        signers = {state.orderer: PublicKeys(state.orderer, signing, receiving)}
         manifest = verify_manifest(data, signers, submission.round, path)
         store = _Fetched(self._exchange, sealed_limit(submission.size))
         return open_artefact(cast(Store, store), manifest, submission.delta, self._keys)

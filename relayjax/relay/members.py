@@ -1,19 +1,22 @@
 """The members of a local relay and their keys.
 
 All keys derive from the run's seed, so that the same config gives the same ledger, byte for byte:
-whoever knows the seed can sign as anyone. That is for experiments only.
+whoever knows the seed can sign as anyone. That is for experiments only. Keys that a member has changed since
+are random, and lie in the directory.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
 from blake3 import blake3
 
-from relayjax.identity import Keys
+from relayjax.errors import WorkdirError
+from relayjax.identity import Keys, find_keys
 from relayjax.mechanism.rules import Schedule
-from relayjax.mechanism.state import Role
+from relayjax.mechanism.state import Role, State
 
 OBSERVER = "observer"
 
@@ -24,13 +27,15 @@ class Members:
 
     Attributes:
       participants: p0, p1, ...: they bring data and train.
-      validators: v0, v1, ...: they score; v0 also orders the records and signs the log.
+      validators: v0, v1, ...: they score; v0 also orders the records.
       observer: has joined, contributes nothing and so holds no licence.
+      log: sign the log; v0's first keys, whatever it signs records with later.
     """
 
     participants: tuple[Keys, ...]
     validators: tuple[Keys, ...]
     observer: Keys
+    log: Keys
 
     @classmethod
     def derive(cls, schedule: Schedule, seed: int) -> Members:
@@ -41,10 +46,41 @@ class Members:
             digits = len(str(count - 1))
             return tuple(Keys.derive(f"{letter}{i:0{digits}}", secret) for i in range(count))
 
+        validators = group("v", schedule.validators)
         return cls(
             participants=group("p", schedule.participants),
-            validators=group("v", schedule.validators),
+            validators=validators,
             observer=Keys.derive(OBSERVER, secret),
+            log=validators[0],
+        )
+
+    def present(self, state: State, directory: Path) -> Members:
+        """The members with the keys that they have now.
+
+        Args:
+          state: says which they are.
+          directory: where those lie that took the place of derived ones.
+
+        Raises:
+          WorkdirError: some are not there.
+        """
+
+        def now(keys: Keys) -> Keys:
+            member = state.members.get(keys.name)
+            if member is None or member.signing == keys.public.signing:
+                return keys
+            if found := find_keys(directory, member.name, member.signing):
+                return found
+            raise WorkdirError(
+                f"{directory}: {member.name} signs with {member.signing} now; put its {member.name}.pem and "
+                f"{member.name}.age into a folder of this directory"
+            )
+
+        return dataclasses.replace(
+            self,
+            participants=tuple(map(now, self.participants)),
+            validators=tuple(map(now, self.validators)),
+            observer=now(self.observer),
         )
 
     @property

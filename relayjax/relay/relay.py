@@ -179,22 +179,22 @@ class Relay:
         transcript.commit(self._members.orderer)
 
     def _resume(self, genesis: Genesis) -> Transcript:
-        orderer = self._members.orderer
         _, there = introduction(self.workdir.ledger)
         if there is not None and there != genesis:
             raise WorkdirError(
                 f"{self.workdir.path}: holds another run ({_difference(there, genesis)}); resume it "
                 "with the same --config, overrides and --seed, or choose another --workdir"
             )
-        log = Log.open(self.workdir.ledger, self._origin(), orderer.public.signing)
+        log = Log.open(self.workdir.ledger, self._origin(), self._members.log.public.signing)
         if there is None:
             transcript = Transcript(log, None)
             self._introduce(transcript, genesis)
             return transcript
         past = history.read(log.entries())
+        self._members = self._members.present(past.state, self.workdir.keys)
         self._archive.sweep(past)
         self.workdir.rewrite_metrics(self.workdir.read_metrics(len(past.rounds), damaged=True))
-        self._recall(Past(past, self._archive, orderer, codec.get(self.config.relay.codec)))
+        self._recall(Past(past, self._archive, self._members.orderer, codec.get(self.config.relay.codec)))
         return Transcript(log, past.state)
 
     def _recall(self, past: Past) -> None:

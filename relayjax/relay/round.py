@@ -260,7 +260,7 @@ def _keep(crew: Crew, candidates: Mapping[str, Candidate], heads: Heads, settled
         with crew.clock.stage("store"):
             crew.archive.seal(settled.number, artefacts, orderer)
         with crew.clock.stage("ledger"):
-            crew.transcript.log.append(records, orderer)
+            crew.transcript.log.append(records, crew.members.log)
 
     def announce() -> None:
         for size in packs:

@@ -7,11 +7,13 @@ whole round.
 from __future__ import annotations
 
 from relayjax import records
+from relayjax.errors import ProtocolError
 from relayjax.identity import Envelope, Keys, sign
 from relayjax.ledger.entry import Entry, digest
 from relayjax.ledger.log import Log
 from relayjax.ledger.tiles import check_entry
 from relayjax.mechanism.apply import apply, start
+from relayjax.mechanism.membership import signer
 from relayjax.mechanism.state import State
 from relayjax.records import Genesis, Record
 from relayjax.replay import admit
@@ -43,9 +45,15 @@ class Transcript:
         """Adds a record in a member's name.
 
         Raises:
-          ProtocolError: the rules do not allow it now; nothing is added.
+          ProtocolError: the rules do not allow it now, or others must sign it; nothing is added.
         """
         payload = records.encode(record)
+        needed, public = signer(self._state, record), keys.public
+        if (public.name, public.signing) != (needed.name, needed.signing):
+            raise ProtocolError(
+                f"{record.KIND} of {record.author}: {keys.name} {public.signing} may not sign it, "
+                f"{needed.signing} must"
+            )
         state = start(record) if isinstance(record, Genesis) else apply(self.state, record, payload)
         self._add(sign(payload, keys), state)
 

@@ -8,6 +8,7 @@ from statistics import fmean
 
 from relayjax.errors import WorkdirError
 from relayjax.history import History, SettledRound
+from relayjax.licences import changes
 from relayjax.measured import NATS, Leg, Valuation, legs, valuations
 from relayjax.mechanism.payout import Payout, full_legs, measured
 from relayjax.mechanism.rules import MILLION, DeRelayLRules, RelayJAXRules
@@ -63,6 +64,10 @@ def _introduction(history: History, name: str) -> Iterator[str]:
     yield f"{name}: {state.members[name].role}, introduced by ledger entry {entry}."
     if name == state.orderer:
         yield "It opened the run, orders its records and signs the log."
+    for change in changes(history.records):
+        if change.name == name:
+            by = f" by {change.author}" if change.author != name else ""
+            yield f"Entry {change.entry}, in round {change.round}: {change.kind.replace('_', ' ')}{by}."
     yield f"{len(history.rounds)} of {_count(state.schedule.rounds, 'round')} are settled."
 
 

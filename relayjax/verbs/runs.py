@@ -10,6 +10,7 @@ from rich.console import Console
 
 from relayjax import backend
 from relayjax.errors import ConfigError
+from relayjax.model_signature import signer
 from relayjax.verbs.flags import (
     Verb,
     config_named,
@@ -135,14 +136,20 @@ def _value(values: flags.FlagValues, arguments: list[str]) -> None:
 def _define_open(values: flags.FlagValues, _: Sequence[str]) -> None:
     string(values, "key", None, "the key to open the head with, DIRECTORY/NAME, such as runs/digits/keys/p0")
     string(values, "out", None, "write the weights to this .npz or .safetensors file")
+    string(values, "sign", None, "EC private key, PEM: sign that file by OpenSSF Model Signing")
 
 
 def _open(values: flags.FlagValues, arguments: list[str]) -> None:
     if not values.key:
         raise ConfigError("--key=DIRECTORY/NAME is needed: whose key to open the head with")
+    if values.sign and not values.out:
+        raise ConfigError("--out=FILE is needed with --sign: what to sign")
     from relayjax.console import print_weights
 
+    sign = signer(Path(values.sign)) if values.sign else None
     print_weights(backend.open_head(workdir(arguments), keys_of(values.key)), values.out, Console())
+    if sign:
+        Console().print(f"signed in {sign(Path(values.out))}", soft_wrap=True, markup=False)
 
 
 VERBS = {

@@ -25,6 +25,19 @@ def _make_keys(values: flags.FlagValues, arguments: list[str]) -> None:
     make_keys(Path(arguments[0]), Console(), locked=values.locked, witness=values.witness)
 
 
+def _define_licences(values: flags.FlagValues, _: Sequence[str]) -> None:
+    string(values, "of", None, "everything that this member could open")
+    flags.DEFINE_integer("version", None, "everything of this version, and who could", flag_values=values)
+    string(values, "json", None, "write it to this file")
+
+
+def _licences(values: flags.FlagValues, arguments: list[str]) -> None:
+    from relayjax.licences_console import show
+
+    data = Path(values.json) if values.json else None
+    show(workdir(arguments), Console(), name=values.of, version=values.version, data=data)
+
+
 def _define_witness(values: flags.FlagValues, _: Sequence[str]) -> None:
     string(values, "name", None, "name under which to cosign, for instance witness.example/w1")
     string(values, "key", None, "key of the witness, DIRECTORY/NAME, used for nothing else")
@@ -76,6 +89,7 @@ def _evidence(values: flags.FlagValues, arguments: list[str]) -> None:
 
 
 VERBS = {
+    "licences": Verb(_licences, _define_licences, "WORKDIR", "say who could open what, and since when"),
     "receipts": Verb(_receipts, _define_receipts, "WORKDIR", "write a receipt for every contribution"),
     "receipt": Verb(_receipt, _define_policy, "FILE", "check a receipt without the log"),
     "cosign": Verb(_cosign, _define_policy, "WORKDIR", "ask witnesses to cosign the ledger"),

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from relayjax import records
 from relayjax.errors import FormatError, IntegrityError, WorkdirError
 from relayjax.ledger.checkpoint import Checkpoint
+from relayjax.ledger.entry import Entry
 from relayjax.ledger.note import SIZE_LIMIT, parse_note
 from relayjax.ledger.tiles import ENTRY_LIMIT, WIDTH, decode_bundle, tiles_of
-from relayjax.ledger.entry import Entry
-from relayjax import records
 from relayjax.peers.exchange import Exchange
 from relayjax.peers.follower import CHECKPOINT, Follower
 from relayjax.peers.home import Home, Membership

@@ -93,12 +93,8 @@ def check_playable(config: Config) -> None:
     if config.experiment.deviants:
         raise ConfigError("experiment: only a relay in one process plays deviants; name none")
     if config.leg.relay_momentum:
-        raise ConfigError(
-            "leg.relay_momentum: separate members do not see every head; set it to 0"
-        )
+        raise ConfigError("leg.relay_momentum: separate members do not see every head; set it to 0")
     if not isinstance(config.rules, RelayJAXRules):
         raise ConfigError("rules: separate members play the relayjax rules only, so far")
     if codec.get(config.relay.codec).needs_feedback:
-        raise ConfigError(
-            f"relay.codec={config.relay.codec}: needs feedback; choose another"
-        )
+        raise ConfigError(f"relay.codec={config.relay.codec}: needs feedback; choose another")

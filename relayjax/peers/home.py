@@ -12,8 +12,11 @@ scratch/                    plaintext model checkpoints on their way
 
 from __future__ import annotations
 
+import fcntl
 import re
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -79,6 +82,23 @@ class Home:
     def exists(self) -> bool:
         """Whether somebody has joined with this directory."""
         return (self.path / "member.json").is_file()
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keeps a second process of the same member out; the lock goes with the process.
+
+        Raises:
+          WorkdirError: there is one.
+        """
+        files.make_directory(self.path, mode=0o700)
+        files.touch(self.path / "lock")
+        with open(self.path / "lock", "rb") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                problem = "another process works with this directory; stop it or wait for it"
+                raise WorkdirError(f"{self.path}: {problem}") from None
+            yield
 
     def make_keys(self, name: str) -> Keys:
         """The keys of a name, made at random where there are none."""

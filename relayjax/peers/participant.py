@@ -9,6 +9,7 @@ from __future__ import annotations
 import secrets
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from relayjax.identity import Keys
@@ -41,7 +42,7 @@ class Participant:
         self._home, self._keys, self._exchange = home, keys, exchange
         self._trainer, self._shard = trainer, shard
         self._voice = Voice(exchange, keys)
-        material = np.frombuffer(home.secret()[:8], np.uint32)
+        material = jnp.asarray(np.frombuffer(home.secret()[:8], np.uint32))
         self._key = jax.random.wrap_key_data(material, impl="threefry2x32")
         self._diverged, self._sealed = 0, (0, b"")
 

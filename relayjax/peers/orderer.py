@@ -34,6 +34,7 @@ from relayjax.relay.round import handed_off, sealed_deltas, sealed_model
 from relayjax.relay.testing import Validator
 from relayjax.relay.transcript import Transcript
 from relayjax.replay import admit
+from relayjax.store.base import digest_of
 from relayjax.weights import digest
 
 _MAJORITY = {Phase.TESTING: "pledges", Phase.SCORING: "scores"}
@@ -83,7 +84,8 @@ class Orderer:
         self._archive.sweep(past)
         self._chronicle = Chronicle(past)
         self._transcript = Transcript(log, past.state)
-        genesis = self._archive.genesis(past)
+        now, genesis = past.state.round, self._archive.genesis(past)
+        self._payloads = {name: home.handed(now.number, name) for name in now.submissions}
         self._size = genesis.size
         self._validating = Validating(keys.name, home, validator, codec, genesis, self._settled_delta)
         self._validating.catch_up(past)
@@ -92,8 +94,6 @@ class Orderer:
         self._absent: set[str] = set()
         self._phase: tuple[int, Phase] | None = None
         self._since = clock()
-        now = past.state.round
-        self._payloads = {name: home.handed(now.number, name) for name in now.submissions}
         self._prepared: tuple[int, Phase] | None = None
 
     @property
@@ -287,6 +287,9 @@ class Orderer:
                 self._tell(str(error))
 
     def _settled_delta(self, state: State, submission: Submit) -> bytes:
+        held = self._payloads.get(submission.author)  # of the round that is about to be sealed
+        if held is not None and digest_of(held) == submission.delta:
+            return held
         return self._archive.open_delta(state, submission, self._keys)
 
 

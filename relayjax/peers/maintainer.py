@@ -38,7 +38,7 @@ class Maintainer:
           history: the newest one followed.
         """
         self.name = keys.name
-        self._keys, self._exchange, self._codec = keys, exchange, codec
+        self._home, self._keys, self._exchange, self._codec = home, keys, exchange, codec
         self._voice = Voice(exchange, keys)
         shelf = Shelf(exchange, keys)
         self._validating = Validating(
@@ -60,6 +60,7 @@ class Maintainer:
           DiskError: the disk refused; acting again goes on.
         """
         self._validating.catch_up(history)
+        self._home.forget(history.state.round.number)
         record = self._validating.report(history.state, self._opened)
         if record is None:
             return None

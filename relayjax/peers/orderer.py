@@ -266,6 +266,7 @@ class Orderer:
         self._archive.seal(settled.number, artefacts, self._keys)
         self._commit()
         self._payloads = {}
+        self._home.forget(state.round.number)  # until then a kill would have needed it
         self._inbox.forget()
         self._sweep_handover(settled.number if not state.finished else settled.number + 1)
         accepted = ", ".join(settled.settle.accepted) or "nobody"

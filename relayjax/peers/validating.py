@@ -74,7 +74,6 @@ class Validating:
         """
         for settled in history.rounds[self._done :]:
             self._take_in(settled, history)
-        self._home.forget(history.state.round.number)
 
     def report(self, state: State, opened: Opened) -> Record | None:
         """What the maintainer has to say now: a pledge, or the report that it pledged to.

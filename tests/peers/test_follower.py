@@ -10,7 +10,8 @@ from peers.town import Member, Town, play
 
 from relayjax import records
 from relayjax.errors import IntegrityError, SplitViewError, WorkdirError
-from relayjax.identity import Keys
+from relayjax.identity import Keys, sign
+from relayjax.ledger.entry import chain
 from relayjax.ledger.evidence import Evidence, verify_evidence
 from relayjax.ledger.note import signer_key
 from relayjax.mechanism.state import Phase
@@ -45,8 +46,6 @@ def evidence_of(town: Town, name: str) -> str:
 
 def test_a_log_that_was_put_back_is_refused_also_after_a_restart(town: Town, begun: list[Member]):
     shutil.copytree(town.folder / "ledger", town.base / "old")
-    orderer = town.stack and None
-    assert orderer is None
     town.close()
     again = town.orderer()
     play(town, again, begun, until=lambda: again.state.round.phase is Phase.REVEAL)
@@ -100,16 +99,13 @@ def _more(town: Town, transcript: Transcript) -> None:
 def test_damage_is_refused_and_following_goes_on_when_it_is_repaired(town: Town, begun: list[Member]):
     town.close()
     again = town.orderer()
-    sizes = set((town.folder / "ledger").rglob("*"))
+    entries = town.folder / "ledger" / "tile" / "entries"
+    earlier = set(entries.rglob("*"))
     for member in begun:
         if member.name.startswith("p"):
             member.step()
     again.act()
-    (bundle,) = [
-        path
-        for path in (town.folder / "ledger" / "tile" / "entries").rglob("*")
-        if path.is_file() and path not in sizes
-    ]
+    (bundle,) = [path for path in set(entries.rglob("*")) - earlier if path.is_file()]
     whole = bundle.read_bytes()
     p0 = begun[0].follower
     before = p0.size, p0.root
@@ -136,9 +132,6 @@ def test_another_log_key_is_refused_and_one_that_is_pinned_stays(town: Town, beg
 def test_what_the_orderer_may_not_say_is_refused_though_it_is_signed(town: Town, begun: list[Member]):
     town.close()
     orderer, keys = town.orderer(), town.home("v0").keys()
-    from relayjax.identity import sign
-    from relayjax.ledger.entry import chain
-
     log = orderer.log
     forged = sign(records.encode(Bid("p0", 1, 1)), keys)
     log.append(chain([forged], log.size, log.last_digest), keys)

@@ -55,6 +55,7 @@ def test_forged_replayed_and_untimely_records_are_refused_with_reasons(town: Tow
     p0, stranger = town.home("p0").keys(), Keys.generate("stranger")
     impostor = Keys(name="p0", _signing=stranger._signing, receiving=stranger.receiving)
     other_type = sign(records.encode(Bid("p0", 2, 1)), p0, "application/other")
+    assert orderer.state.round.phase is Phase.AUCTION and not list((town.folder / "inbox").iterdir())
     before, state = len(town.told), orderer.state
     unverified = [
         put(town, said(impostor, Bid("p0", 2, 1_000_000))),
@@ -62,7 +63,7 @@ def test_forged_replayed_and_untimely_records_are_refused_with_reasons(town: Tow
         put(town, said(p0, Bid("p1", 2, 1_000_000))),
     ]
     refused = {
-        put(town, said(p0, Bid("p0", 1, 1_000_000))): "round 1 is not open",
+        put(town, said(p0, Bid("p0", 1, 2_000_000))): "round 1 is not open",
         put(town, said(p0, Deposit("p0", 2, 1_000_000))): "belongs to the deposit phase",
         put(town, said(p0, Bid("p0", 2, 10**15))): "exceeds the balance",
         put(town, said(p0, Close("p0", 2, "auction"))): "only the ordering maintainer",
@@ -70,8 +71,7 @@ def test_forged_replayed_and_untimely_records_are_refused_with_reasons(town: Tow
         put(town, said(impostor, Join("p0", "participant", *_keys(impostor)))): "taken",
         put(town, said(stranger, Join("stranger", "participant", *_keys(stranger)))): "every place",
     }
-    for letter in list(orderer._inbox.letters(lambda name, why: None)):
-        orderer._take(letter)
+    orderer.act()
     assert orderer.state == state
     inbox = town.folder / "inbox"
     for name, reason in refused.items():

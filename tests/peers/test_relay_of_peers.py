@@ -14,15 +14,15 @@ from relayjax.history import History
 from relayjax.peers.exchange import FolderExchange
 
 
-def check(town: Town, rounds: int) -> History:
+def check(town: Town, rounds: int, rescored: bool = False) -> History:
     """The finished relay is right, and everybody has followed it to the same root."""
     members = town.members()
     for member in members:
         member.step()
-    found = backend.verify(town.folder, keys=town.home("v1").keys(), rescored=True)
+    found = backend.verify(town.folder, keys=town.home("v1").keys(), rescored=rescored)
     assert {member.follower.root.hex() for member in members} == {found.audit.root}
-    assert len(found.audit.history.rounds) == rounds and found.rescore is not None
-    assert found.rescore.scores > 0 and found.rescore.values > 0
+    assert len(found.audit.history.rounds) == rounds and found.audit.weights > 1
+    assert not rescored or (found.rescore and found.rescore.scores > 0 and found.rescore.values > 0)
     return found.audit.history
 
 
@@ -38,7 +38,7 @@ def test_everybody_ends_with_the_same_root(town: Town):
     orderer, members = town.orderer(), town.members()
     play(town, orderer, members)
     town.close()
-    history = check(town, rounds=4)
+    history = check(town, rounds=4, rescored=True)
     assert nobody_lost(history) and len(history.state.versions) > 2
     assert not list((town.folder / "handover").iterdir()) and not list((town.folder / "inbox").iterdir())
     licensed = [name for name in history.state.licences if name.startswith("p")]
@@ -47,7 +47,7 @@ def test_everybody_ends_with_the_same_root(town: Town):
 
 
 def test_everybody_is_killed_after_everything_it_does(town: Town):
-    town.begin(rounds=3)
+    town.begin(rounds=2)
     steps = 0
     finished = False
     while not finished:
@@ -59,7 +59,7 @@ def test_everybody_is_killed_after_everything_it_does(town: Town):
             member.step()
         steps += 1
         assert steps < 100
-    assert nobody_lost(check(town, rounds=3))
+    assert nobody_lost(check(town, rounds=2))
 
 
 class Refusing(FolderExchange):

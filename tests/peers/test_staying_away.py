@@ -13,14 +13,14 @@ from relayjax.peers import handover
 from relayjax.peers.home import Turn
 from relayjax.peers.orderer import Orderer
 from relayjax.peers.voice import Voice
-from relayjax.records import Submit
+from relayjax.records import Bid, Submit
 
 
 def rest_of(town: Town, orderer: Orderer, members: list[Member], rounds: int) -> None:
     """Plays to the end and verifies all of it."""
     play(town, orderer, members)
     town.close()
-    found = backend.verify(town.folder, keys=town.home("v1").keys(), rescored=True)
+    found = backend.verify(town.folder, keys=town.home("v1").keys())
     assert len(found.audit.history.rounds) == rounds
 
 
@@ -31,9 +31,9 @@ def test_who_never_commits_is_left_behind_once_and_awaited_again_when_heard_of(t
     play(town, orderer, members, until=lambda: orderer.state.round.phase is Phase.COMMIT)
     others = [p0, p2, v1]
     for _ in range(4):
-        orderer.act()
         for member in others:
             member.step()
+        orderer.act()
     assert orderer.state.round.phase is Phase.COMMIT and set(orderer.state.round.commitments) == {"p0", "p2"}
     town.now += town.patience + 1
     play(town, orderer, others, until=lambda: orderer.state.round.number == 2)
@@ -45,7 +45,7 @@ def test_who_never_commits_is_left_behind_once_and_awaited_again_when_heard_of(t
     play(town, orderer, others, until=lambda: orderer.state.round.number == 3)  # no clock has moved
     play(town, orderer, others, until=lambda: orderer.state.round.phase is Phase.DEPOSIT)
     assert set(orderer.state.round.pairs) == {"p0", "p2"}
-    Voice(town.exchange, town.home("p1").keys()).say(p1.worker._bid(orderer.state))  # type: ignore
+    assert Voice(town.exchange, town.home("p1").keys()).say(Bid("p1", 3, 1_000_000)) is None  # too late
     play(town, orderer, others, until=lambda: orderer.state.round.number == 4)
     for _ in range(3):
         orderer.act()
@@ -59,8 +59,6 @@ def test_who_never_commits_is_left_behind_once_and_awaited_again_when_heard_of(t
 def test_a_silent_maintainer_of_two_stops_the_relay_until_it_is_back(town: Town):
     town.begin(rounds=2)
     orderer, members = town.orderer(), town.members()
-    for member in members:  # registers v1, too
-        member.step()
     play(town, orderer, members, until=lambda: orderer.state.round.phase is Phase.TESTING)
     for _ in range(3):
         town.now += town.patience + 1
@@ -99,7 +97,7 @@ def test_a_delta_that_leads_elsewhere_is_refused_with_the_reason(town: Town):
     town.begin(rounds=2)
     orderer, members = town.orderer(), town.members()
     play(town, orderer, members, until=lambda: orderer.state.round.phase is Phase.COMMIT)
-    home, state = town.home("p0"), orderer.state
+    home = town.home("p0")
     members[0].step()
     turn, payload = home.turn(1) or (None, b"")
     assert isinstance(turn, Turn)
@@ -111,7 +109,6 @@ def test_a_delta_that_leads_elsewhere_is_refused_with_the_reason(town: Town):
     assert "is not what it states" in str(members[0].step())
     town.now += town.patience + 1
     rest_of(town, orderer, members, rounds=2)
-    assert state.round.pairs.keys() == {"p0", "p1", "p2"}
 
 
 def test_what_others_write_over_is_handed_over_again(town: Town):

@@ -127,6 +127,8 @@ def play(
     while not done():
         before = orderer.state.transcript
         orderer.act()
+        if done():
+            return
         for member in members:
             member.step()
         idle = 0 if orderer.state.transcript != before else idle + 1

@@ -114,6 +114,15 @@ def test_a_delta_that_leads_elsewhere_is_refused_with_the_reason(town: Town):
 def test_what_others_write_over_is_handed_over_again(town: Town):
     town.begin(rounds=1)
     orderer, members = town.orderer(), town.members()
+    play(town, orderer, members, until=lambda: orderer.state.round.phase is Phase.COMMIT)
+    (parent,) = (town.folder / "handover").glob("*-parent-*")
+    parent.write_bytes(b"x" * (1 << 20))
+    for _ in range(3):
+        for member in members:
+            member.step()
+        orderer.act()
+    assert not orderer.state.round.commitments
+    town.now += town.patience / 5
     play(town, orderer, members, until=lambda: orderer.state.round.phase is Phase.REVEAL)
     for member in members:
         member.step()
@@ -123,7 +132,14 @@ def test_what_others_write_over_is_handed_over_again(town: Town):
         path.write_bytes(b"x" * 70_000)
     orderer.act()
     assert not orderer.state.round.submissions
+    play(town, orderer, members, until=lambda: orderer.state.round.phase is Phase.TESTING)
+    for path in (town.folder / "handover").glob("*-candidate-*"):
+        path.unlink()
+    members[-1].step()
+    town.now += town.patience / 5
     rest_of(town, orderer, members, rounds=1)
+    (settled,) = orderer._chronicle.history.rounds
+    assert len(settled.facts.submissions) == 3 and len(settled.facts.scores) == 2
 
 
 def test_a_submission_of_impossible_size_is_refused_before_anything_is_fetched(town: Town):

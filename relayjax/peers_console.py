@@ -29,12 +29,12 @@ Act = Callable[[History], str | None]
 
 def found(config: Config, folder: Path, home: Path, name: str, console: Console) -> None:
     """Founds a relay and says how others join it."""
-    from relayjax.peers.folder import Folder
     from relayjax.peers.founding import found
     from relayjax.peers.home import Home
+    from relayjax.workdir import Workdir
 
     own = Home(home)
-    membership = found(config, Folder(folder, own.scratch), own, name)
+    membership = found(config, Workdir(folder), own, name)
     _say(console, f"founded    {membership.origin} in {folder}; {name} orders its records")
     _say(console, f"log key    {membership.log_key}")
     _say(console, f"others     relayjax join {folder} --home=DIR --name=NAME --log_key={membership.log_key}")
@@ -138,11 +138,11 @@ def _order(
     poll: float,
     console: Console,
 ) -> None:
-    from relayjax.peers.folder import Folder
     from relayjax.peers.orderer import Orderer
     from relayjax.peers.workshop import Workshop
+    from relayjax.workdir import Workdir
 
-    place, workshop = Folder(folder, home.scratch), Workshop.of(history, config)
+    place, workshop = Workdir(folder), Workshop.of(history, config)
     validator = workshop.validator()
     with ExitStack() as stack:
         stack.enter_context(place.locked())

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from relayjax import files, history, records
+from relayjax import files, hashing, history, records
 from relayjax.archive import Archive, model_due
 from relayjax.codec import Codec
 from relayjax.errors import DiskError, FormatError, IntegrityError, ProtocolError
@@ -22,20 +22,19 @@ from relayjax.mechanism.rulesets import mechanism
 from relayjax.mechanism.state import Phase, State
 from relayjax.mechanism.transitions import expected_draw, expected_match, expected_settlement
 from relayjax.peers import handover
-from relayjax.peers.awaiting import awaited, missing_members
+from relayjax.peers.awaiting import awaited, missing_members, moment
 from relayjax.peers.chronicle import Chronicle
 from relayjax.peers.exchange import FolderExchange, put
-from relayjax.peers.folder import Folder
 from relayjax.peers.home import Home
 from relayjax.peers.inbox import Inbox, Letter
 from relayjax.peers.validating import Validating
 from relayjax.records import Close, Record, Settle, Submit
-from relayjax.relay.round import handed_off, sealed_deltas, sealed_model
+from relayjax.relay.round import sealed_deltas, sealed_model
 from relayjax.relay.testing import Validator
 from relayjax.relay.transcript import Transcript
 from relayjax.replay import admit
-from relayjax.store.base import digest_of
 from relayjax.weights import digest
+from relayjax.workdir import Workdir
 
 _MAJORITY = {Phase.TESTING: "pledges", Phase.SCORING: "scores"}
 _MAJORITY |= {Phase.APPRAISAL: "appraisals", Phase.VALUATION: "values"}
@@ -53,7 +52,7 @@ class Orderer:
         self,
         home: Home,
         keys: Keys,
-        folder: Folder,
+        folder: Workdir,
         validator: Validator,
         codec: Codec,
         *,
@@ -142,7 +141,7 @@ class Orderer:
             self._transcript.hear(letter.envelope)
         except ProtocolError as error:  # the signature holds
             self._hear_of(records.decode(letter.envelope.payload))
-            self._inbox.refuse(letter, str(error))
+            self._inbox.refuse(letter, f"{moment(self.state)}: {error}")
             self._tell(f"refused: {error}")
         except (FormatError, IntegrityError) as error:
             self._inbox.remove(letter)
@@ -276,9 +275,8 @@ class Orderer:
         self._validating.catch_up(past)
         artefacts = sealed_deltas(state, settled, self._payloads)
         if model_due(settled, state.schedule):
-            scratch = self._home.scratch
-            pack = handed_off(state, past.genesis.layout, self._validating.heads, scratch)
-            artefacts.append(sealed_model(state, settled, pack))
+            layout, heads = past.genesis.layout, self._validating.heads
+            artefacts.append(sealed_model(state, settled, layout, heads))
         self._archive.seal(settled.number, artefacts, self._keys)
         self._commit()
         self._payloads = {}
@@ -305,7 +303,7 @@ class Orderer:
 
     def _settled_delta(self, state: State, submission: Submit) -> bytes:
         held = self._payloads.get(submission.author)  # of the round that is about to be sealed
-        if held is not None and digest_of(held) == submission.delta:
+        if held is not None and hashing.digest(held) == submission.delta:
             return held
         return self._archive.open_delta(state, submission, self._keys)
 

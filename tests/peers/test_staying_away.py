@@ -45,7 +45,9 @@ def test_who_never_commits_is_left_behind_once_and_awaited_again_when_heard_of(t
     play(town, orderer, others, until=lambda: orderer.state.round.number == 3)  # no clock has moved
     play(town, orderer, others, until=lambda: orderer.state.round.phase is Phase.DEPOSIT)
     assert set(orderer.state.round.pairs) == {"p0", "p2"}
-    assert Voice(town.exchange, town.home("p1").keys()).say(Bid("p1", 3, 1_000_000)) is None  # too late
+    assert (
+        Voice(town.exchange, town.home("p1").keys()).say(Bid("p1", 3, 1_000_000), orderer.state) is None
+    )  # too late
     play(town, orderer, others, until=lambda: orderer.state.round.number == 4)
     for _ in range(3):
         orderer.act()
@@ -151,9 +153,9 @@ def test_a_submission_of_impossible_size_is_refused_before_anything_is_fetched(t
     assert isinstance(turn, Turn)
     huge = Submit("p0", 1, turn.delta, state.schedule.codec, 10**12, turn.salt, turn.parent, turn.child)
     voice = Voice(town.exchange, home.keys())
-    assert voice.say(huge) is None
+    assert voice.say(huge, orderer.state) is None
     orderer.act()
-    assert "has at most" in str(voice.say(huge))
+    assert "has at most" in str(voice.say(huge, orderer.state))
     rest_of(town, orderer, members, rounds=1)
 
 

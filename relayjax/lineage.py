@@ -5,7 +5,7 @@ No accelerator is needed: codec and composition are exact on the host. P: parame
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,7 @@ from relayjax.codec import Codec
 from relayjax.errors import FormatError, IntegrityError
 from relayjax.history import History, SettledRound
 from relayjax.mechanism.base import loss_rises
-from relayjax.mechanism.state import Topology, Version
+from relayjax.mechanism.state import Round, Topology, Version
 from relayjax.merging import MERGES, Merge, compose
 from relayjax.records import Submit
 from relayjax.weights import digest
@@ -38,6 +38,11 @@ class Siblings:
     parent: np.ndarray
     weights: np.ndarray
     deltas: list[np.ndarray]
+
+    @property
+    def by_trainer(self) -> dict[str, np.ndarray]:
+        """Trainer → its delta as it goes into the composition, float32 [P]."""
+        return dict(zip(self.trainers, self.deltas, strict=True))
 
     @property
     def composed(self) -> np.ndarray:
@@ -114,10 +119,25 @@ def siblings(settled: SettledRound, parent: np.ndarray, fetch: Fetch, codec: Cod
       merge: of the schedule.
     """
     facts, trainers = settled.facts, settled.settle.accepted
-    rises = loss_rises(facts)
     deltas = [codec.decode(fetch(facts.submissions[name]), parent) for name in trainers]
-    weights, merged = merge(deltas, [rises[name] for name in trainers], len(facts.pairs))
-    return Siblings(trainers, parent, weights, merged)
+    return merged(facts, trainers, parent, deltas, merge)
+
+
+def merged(
+    facts: Round, trainers: Sequence[str], parent: np.ndarray, deltas: Sequence[np.ndarray], merge: Merge
+) -> Siblings:
+    """Merges what a braid round accepted.
+
+    Args:
+      facts: of the round, its scores among them.
+      trainers: who was accepted, sorted.
+      parent: weights that all of them started from, float32 [P].
+      deltas: of each, float32 [P].
+      merge: of the schedule.
+    """
+    rises = loss_rises(facts)
+    weights, moved = merge(deltas, [rises[name] for name in trainers], len(facts.pairs))
+    return Siblings(tuple(trainers), parent, weights, moved)
 
 
 def _child(

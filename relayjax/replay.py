@@ -12,8 +12,8 @@ from functools import lru_cache
 
 from relayjax import records
 from relayjax.errors import ConfigError, FormatError, IntegrityError, ProtocolError
-from relayjax.identity import PublicKeys, verify_envelope
-from relayjax.ledger.entry import verify_chain
+from relayjax.identity import Envelope, PublicKeys, verify_envelope
+from relayjax.ledger.entry import FIRST_PREV, verify_chain
 from relayjax.mechanism.apply import apply, start
 from relayjax.mechanism.membership import signer
 from relayjax.mechanism.state import Member, State
@@ -35,23 +35,47 @@ class Step:
     state: State
 
 
-def replay(entries: Iterable[bytes]) -> Iterator[Step]:
-    """Replays a log from its first entry.
+def replay(
+    entries: Iterable[bytes], start: int = 0, prev: str = FIRST_PREV, state: State | None = None
+) -> Iterator[Step]:
+    """Replays a log, from its first entry or on from where an earlier replay ended.
+
+    Args:
+      entries: consecutive ones.
+      start: index of the first.
+      prev: digest of the entry before it.
+      state: the agreed state before it; None before the genesis.
 
     Raises:
       IntegrityError: naming the first entry that is malformed, out of its chain, wrongly signed or not
         allowed by the rules.
     """
-    state: State | None = None
-    for entry in verify_chain(entries):
+    for entry in verify_chain(entries, start, prev):
         where = f"entry {entry.index}"
         try:
-            record = records.decode(entry.envelope.payload)
-            verify_envelope(entry.envelope, signer(state, record), where=where)
-            state = _next(record, state, entry.envelope.payload)
+            record, state = admit(entry.envelope, state, where)
         except (FormatError, ProtocolError, ConfigError) as error:
             raise IntegrityError(where, str(error)) from error
         yield Step(entry.index, record, state)
+
+
+def admit(envelope: Envelope, state: State | None, where: str) -> tuple[Record, State]:
+    """What a signed record states, and the agreed state after it.
+
+    Args:
+      envelope: from anybody.
+      state: before it; None before the genesis.
+      where: names the envelope in errors.
+
+    Raises:
+      FormatError: it holds no record, or one with malformed fields.
+      IntegrityError: its author has not signed it.
+      ProtocolError: the rules do not allow it now.
+      ConfigError: it is a genesis with impossible settings.
+    """
+    record = records.decode(envelope.payload)
+    verify_envelope(envelope, signer(state, record), where=where)
+    return record, _next(record, state, envelope.payload)
 
 
 @lru_cache(maxsize=4096)

@@ -157,7 +157,7 @@ class _Checker:
         base = self._heads[parent]
         merge = MERGES[self._past.state.schedule.merge]
         braid = siblings(settled, base, self._open, self._codec, merge)
-        composed, deltas = braid.composed, dict(zip(braid.trainers, braid.deltas, strict=True))
+        composed, deltas = braid.composed, braid.by_trainer
         ours = self._validator.value(
             settled.number, drawn, base, deltas, braid.weights, composed, self._novelties
         )

@@ -25,13 +25,14 @@ LAYERS = (
     ("audit", "licences", "summary"),
     ("incentives", "relay", "report", "simulation"),
     ("rescore",),
-    ("appraisal", "membership", "retraining", "run"),
+    ("appraisal", "membership", "peers", "retraining", "run"),
     ("agreement", "backend"),
     (
         "audit_console",
         "console",
         "keys_console",
         "licences_console",
+        "peers_console",
         "simulation_console",
         "trust_console",
         "value_console",
@@ -43,7 +44,7 @@ LAYERS = (
 )
 LEVEL = {unit: level for level, layer in enumerate(LAYERS) for unit in layer}
 
-NEEDS_ACCELERATOR = {"configs", "config", "handoff", "learning", "relay", "rescore", "valuation"}
+NEEDS_ACCELERATOR = {"configs", "config", "handoff", "learning", "peers", "relay", "rescore", "valuation"}
 NEEDS_ACCELERATOR |= {"appraisal", "on_device", "retraining", "simulation", "simulation_console"}
 ACCELERATOR = ("jax", "jaxlib", "flax", "optax", "orbax")
 

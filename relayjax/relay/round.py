@@ -7,7 +7,7 @@ before any delta is shown, all deltas before the test is drawn, all pledges befo
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -19,12 +19,12 @@ from relayjax.archive import Artefact, delta_recipients, model_due, model_recipi
 from relayjax.history import SettledRound
 from relayjax.identity import PublicKeys
 from relayjax.learning.relay_momentum import pushed
+from relayjax.lineage import merged
 from relayjax.measured import NATS, head_loss, legs_of, valuations_of
-from relayjax.mechanism.base import loss_rises
 from relayjax.mechanism.phases import trains
 from relayjax.mechanism.state import Phase, State, Topology
 from relayjax.mechanism.transitions import expected_draw, expected_match, expected_settlement
-from relayjax.merging import MERGES, compose
+from relayjax.merging import MERGES
 from relayjax.pack import ModelVersion, encode_pack
 from relayjax.records import Bid, Close, Deposit, Pledge, Score, Value, report_commitment
 from relayjax.relay.crew import Crew
@@ -175,16 +175,15 @@ def _value(
     state = crew.state
     if state.round.phase is not Phase.APPRAISAL:
         return None
-    base, places = heads[state.head.number], len(state.round.pairs)
+    base = heads[state.head.number]
     with crew.clock.stage("encode"):
         accepted = sorted(crew.rules.accepted(state))
         deltas = [crew.codec.decode(candidates[name].payload, base) for name in accepted]
-        rises = loss_rises(state.round)
-        weights, deltas = MERGES[state.schedule.merge](deltas, [rises[name] for name in accepted], places)
-        composed, merged = compose(base, weights, deltas), dict(zip(accepted, deltas, strict=True))
+        braid = merged(state.round, accepted, base, deltas, MERGES[state.schedule.merge])
+        composed = braid.composed
     with crew.clock.stage("value"):
         value = crew.validator.value(
-            state.round.number, drawn, base, merged, weights, composed, crew.novelties
+            state.round.number, drawn, base, braid.by_trainer, braid.weights, composed, crew.novelties
         )
     _report(crew, value)
     return composed
@@ -259,19 +258,12 @@ def _keep(
     state, orderer, records = crew.state, crew.members.orderer, crew.transcript.take()
     packs: list[int] = []
 
-    def public(names: set[str]) -> list[PublicKeys]:
-        return [public_keys(state.members[name]) for name in sorted(names)]
-
     def write() -> None:
-        artefacts = [
-            Artefact("delta", candidate.payload, public(delta_recipients(settled, orderer.name, name)))
-            for name, candidate in candidates.items()
-        ]
+        payloads = {name: candidate.payload for name, candidate in candidates.items()}
+        artefacts = sealed_deltas(state, settled, payloads)
         if model_due(settled, state.schedule):
             with crew.clock.stage("handoff"):
-                version = ModelVersion(state.head.number, state.head.digest, list(crew.layout))
-                pack = encode_pack(heads[version.number], version)
-                artefacts.append(Artefact("model", pack, public(model_recipients(settled, orderer.name))))
+                artefacts.append(sealed_model(state, settled, crew.layout, heads))
                 packs.append(artefacts[-1].size)
         with crew.clock.stage("store"):
             crew.archive.seal(settled.number, artefacts, orderer)
@@ -285,6 +277,38 @@ def _keep(
         crew.notify(_observed(crew, state, settled, heads))
 
     crew.writer.submit(write, announce)
+
+
+def sealed_deltas(state: State, settled: SettledRound, payloads: Mapping[str, bytes]) -> list[Artefact]:
+    """A round's encoded deltas, each for those entitled to it.
+
+    Args:
+      state: after the round.
+      settled: the round.
+      payloads: trainer → what was revealed.
+    """
+    return [
+        Artefact("delta", payload, _public(state, delta_recipients(settled, state.orderer, name)))
+        for name, payload in payloads.items()
+    ]
+
+
+def sealed_model(state: State, settled: SettledRound, layout: Sequence[object], heads: Heads) -> Artefact:
+    """The model checkpoint of a round's head, for those entitled to it.
+
+    Args:
+      state: after the round.
+      settled: the round.
+      layout: names and shapes of the parameters.
+      heads: weights by version number, float32 [P].
+    """
+    version = ModelVersion(state.head.number, state.head.digest, list(layout))
+    pack = encode_pack(heads[version.number], version)
+    return Artefact("model", pack, _public(state, model_recipients(settled, state.orderer)))
+
+
+def _public(state: State, names: set[str]) -> list[PublicKeys]:
+    return [public_keys(state.members[name]) for name in sorted(names)]
 
 
 def _observed(crew: Crew, state: State, settled: SettledRound, heads: Heads) -> Settled:

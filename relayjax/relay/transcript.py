@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from relayjax import records
 from relayjax.errors import ProtocolError
-from relayjax.identity import Keys, sign
+from relayjax.identity import Envelope, Keys, sign
 from relayjax.ledger.entry import Entry, digest
 from relayjax.ledger.log import Log
+from relayjax.ledger.tiles import check_entry
 from relayjax.mechanism.apply import apply, start
 from relayjax.mechanism.membership import signer
 from relayjax.mechanism.state import State
 from relayjax.records import Genesis, Record
+from relayjax.replay import admit
 
 
 class Transcript:
@@ -53,8 +55,21 @@ class Transcript:
                 f"{needed.signing} must"
             )
         state = start(record) if isinstance(record, Genesis) else apply(self.state, record, payload)
-        envelope = sign(payload, keys)
+        self._add(sign(payload, keys), state)
+
+    def hear(self, envelope: Envelope) -> Record:
+        """Adds a record that its author has signed elsewhere; returns it.
+
+        Raises:
+          FormatError, IntegrityError, ProtocolError: see `admit`; nothing is added.
+        """
+        record, state = admit(envelope, self.state, f"record of {envelope.signer}")
+        self._add(envelope, state)
+        return record
+
+    def _add(self, envelope: Envelope, state: State) -> None:
         entry = Entry(self._size, self._prev, envelope).encode()
+        check_entry(entry)
         self._pending.append(entry)
         self._size += 1
         self._prev = digest(entry)

@@ -1,0 +1,313 @@
+"""The ordering maintainer: it takes records in, says what follows from them, and keeps log and artefacts.
+
+It decides little: a record counts if its author signed it and the rules allow it. What is left to it is the
+order, and when to go on without those who stay away. Whoever has stayed away is not waited for again until it
+is heard of. Records become durable in batches; an inbox file is removed after that, and a settled round's
+artefacts are durable before. So it can be killed at any moment and goes on mid-round.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from relayjax import files, hashing, history, records
+from relayjax.archive import Archive, model_due
+from relayjax.codec import Codec
+from relayjax.errors import DiskError, FormatError, IntegrityError, ProtocolError
+from relayjax.identity import Keys
+from relayjax.ledger.entry import Entry
+from relayjax.ledger.log import Log
+from relayjax.mechanism.phases import trains
+from relayjax.mechanism.rulesets import mechanism
+from relayjax.mechanism.state import Phase, State
+from relayjax.mechanism.transitions import expected_draw, expected_match, expected_settlement
+from relayjax.peers import handover
+from relayjax.peers.awaiting import awaited, missing_members, moment
+from relayjax.peers.chronicle import Chronicle
+from relayjax.peers.exchange import FolderExchange, put
+from relayjax.peers.home import Home
+from relayjax.peers.inbox import Inbox, Letter
+from relayjax.peers.validating import Validating
+from relayjax.records import Close, Record, Settle, Submit
+from relayjax.relay.round import sealed_deltas, sealed_model
+from relayjax.relay.testing import Validator
+from relayjax.relay.transcript import Transcript
+from relayjax.replay import admit
+from relayjax.weights import digest
+from relayjax.workdir import Workdir
+
+_MAJORITY = {Phase.TESTING: "pledges", Phase.SCORING: "scores"}
+_MAJORITY |= {Phase.APPRAISAL: "appraisals", Phase.VALUATION: "values"}
+"""Where a phase cannot be closed before a majority of the maintainers has acted, and in which field."""
+
+
+_LOOKS = 10
+"""How often, while patience lasts, the orderer looks whether what it handed over is still there."""
+
+
+class Orderer:
+    """The ordering maintainer at work. The caller holds the folder's lock."""
+
+    def __init__(
+        self,
+        home: Home,
+        keys: Keys,
+        folder: Workdir,
+        validator: Validator,
+        codec: Codec,
+        *,
+        patience: float,
+        clock: Callable[[], float],
+        begin: bool = False,
+        tell: Callable[[str], None] = lambda line: None,
+    ):
+        """Goes on from what the folder holds.
+
+        Args:
+          home: its own directory.
+          keys: its own; they sign the log, too.
+          folder: of the relay, locked.
+          validator: what it measures with.
+          codec: of the deltas.
+          patience: seconds that a phase waits for those who stay away.
+          clock: seconds, from anywhere, never backwards.
+          begin: do not wait until every place is taken.
+          tell: is given lines for who watches.
+
+        Raises:
+          IntegrityError: what is on disk is not what was signed.
+        """
+        self._home, self._keys, self._folder = home, keys, folder
+        self._codec, self._tell = codec, tell
+        self._patience, self._clock, self._begin = patience, clock, begin
+        self._exchange, self._inbox = FolderExchange(folder.path), Inbox(folder.path)
+        log = Log.open(folder.ledger, home.membership().origin, keys.public.signing)
+        past = history.read(log.entries())
+        self._archive = Archive(folder)
+        self._archive.sweep(past)
+        self._chronicle = Chronicle(past)
+        self._transcript = Transcript(log, past.state)
+        now, genesis = past.state.round, self._archive.genesis(past)
+        self._payloads = {name: home.handed(now.number, name) for name in now.submissions}
+        self._size = genesis.size
+        self._validating = Validating(keys.name, home, validator, codec, genesis, self._settled_delta)
+        self._validating.catch_up(past)
+        self._logged = {_identity(entry) for entry in log.entries()}
+        self._taken: list[Letter] = []
+        self._absent: set[str] = set()
+        self._phase: tuple[int, Phase] | None = None
+        self._since = clock()
+        self._prepared: tuple[int, Phase] | None = None
+        self._on_the_way: dict[str, bytes] = {}
+        self._looked = self._since
+
+    @property
+    def state(self) -> State:
+        """The agreed state, with the records that are not durable yet."""
+        return self._transcript.state
+
+    @property
+    def log(self) -> Log:
+        """The log, as far as it is durable."""
+        return self._transcript.log
+
+    def act(self) -> bool:
+        """Takes in what has come, goes on as far as possible, and makes it durable.
+
+        Returns:
+          Whether the log has grown.
+
+        Raises:
+          DiskError: the disk refused; the folder must be opened again.
+          IntegrityError: a head cannot be made of what was accepted.
+        """
+        before = self.log.size
+        for letter in self._inbox.letters(lambda name, why: self._tell(f"inbox/{name} removed: {why}")):
+            self._take(letter)
+        self._go_on()
+        self._commit()
+        return self.log.size > before
+
+    def _take(self, letter: Letter) -> None:
+        """Adds a letter's record, refuses it, or leaves it where it is until what it speaks of is there."""
+        if letter.digest in self._logged:  # a kill came before it was removed, or it was handed in again
+            self._inbox.remove(letter)
+            return
+        who = letter.envelope.signer
+        try:
+            record, _ = admit(letter.envelope, self.state, who)
+            if isinstance(record, Submit) and not self._check_handed(record):
+                return
+            self._transcript.hear(letter.envelope)
+        except ProtocolError as error:  # the signature holds
+            self._hear_of(records.decode(letter.envelope.payload))
+            self._inbox.refuse(letter, f"{moment(self.state)}: {error}")
+            self._tell(f"refused: {error}")
+        except (FormatError, IntegrityError) as error:
+            self._inbox.remove(letter)
+            self._tell(f"refused, and not by {who} for all one knows: {error}")
+        else:
+            self._hear_of(record)
+            self._chronicle.add(record, self.state)
+            self._logged.add(letter.digest)
+            self._taken.append(letter)
+
+    def _hear_of(self, record: Record) -> None:
+        """Waits for an author again from now on; what is older than a round may be anybody's repetition."""
+        if getattr(record, "round", 0) >= self.state.round.number - 1:
+            self._absent.discard(record.author)
+
+    def _check_handed(self, submission: Submit) -> bool:
+        """Whether a trainer's delta is there and right; if so, all maintainers can have it from now on.
+
+        Raises:
+          ProtocolError: it leads to other weights than the submission states, or to none.
+        """
+        limit = self._codec.max_size(self._size)
+        name, number = submission.author, submission.round
+        if submission.size > limit:
+            raise ProtocolError(f"submit of {name}: {submission.size} bytes, a delta has at most {limit}")
+        path = handover.delta(number, name)
+        payload = handover.take(self._exchange, path, self._keys, submission.delta, submission.size)
+        if payload is None:
+            return False
+        parent = self._validating.heads[self.state.round.pairs[name]]
+        try:
+            child = self._codec.apply(payload, parent)
+        except FormatError as error:
+            raise ProtocolError(f"submit of {name}: {error}") from error
+        if len(payload) != submission.size or digest(child) != submission.child:
+            raise ProtocolError(f"submit of {name}: its delta is not what it states")
+        self._home.keep_handed(number, name, payload)
+        self._payloads[name] = payload
+        return True
+
+    def _go_on(self) -> None:
+        while not self.state.finished:
+            state = self.state
+            self._watch(state)
+            self._hand_over(state)
+            report = self._validating.report(state, lambda submission: self._payloads[submission.author])
+            record = report or self._next(state)
+            if record is None:
+                return
+            self._transcript.say(self._keys, record)
+            self._chronicle.add(record, self.state)
+            if isinstance(record, Settle):
+                self._settle()
+            elif report is None:
+                self._commit()  # others can start on what was drawn or matched while we measure
+
+    def _watch(self, state: State) -> None:
+        """Counts the time of each phase from when it began."""
+        if (phase := (state.round.number, state.round.phase)) != self._phase:
+            self._phase, self._since = phase, self._clock()
+
+    def _hand_over(self, state: State) -> None:
+        """Hands over what a phase needs, and does so again where others have written over it."""
+        number, phase = state.round.number, state.round.phase
+        now = self._clock()
+        if self._prepared != (number, phase):
+            self._prepared, self._on_the_way = (number, phase), self._sealed(state)
+        elif now - self._looked < self._patience / _LOOKS:
+            return
+        self._looked = now
+        for path, sealed in self._on_the_way.items():
+            put(self._exchange, path, sealed)
+
+    def _sealed(self, state: State) -> dict[str, bytes]:
+        """What the present phase needs, sealed to those who need it, by path."""
+        now, rules = state.round, mechanism(state.rules)
+        found: dict[str, bytes] = {}
+        if now.phase is Phase.COMMIT:
+            for version in sorted(set(now.pairs.values())):
+                readers = [name for name, v in now.pairs.items() if v == version and trains(state, name)]
+                if readers:
+                    plaintext = handover.weights_bytes(self._validating.heads[version])
+                    path = handover.parent(now.number, version)
+                    found[path] = handover.sealed_for(plaintext, state, readers)
+        elif now.phase in (Phase.TESTING, Phase.APPRAISAL):
+            for name in now.submissions:
+                path = handover.candidate(now.number, name)
+                found[path] = handover.sealed_for(self._payloads[name], state, rules.maintainers(state))
+        return found
+
+    def _next(self, state: State) -> Record | None:
+        """What follows without anybody else, or because patience is at its end."""
+        now = state.round
+        if now.phase is Phase.SETTLEMENT:
+            return expected_settlement(state)
+        if now.phase is Phase.TESTING and not now.seed:
+            return expected_draw(state)
+        if self._gathers(state):
+            self._since = self._clock()
+            return None
+        missing = set(awaited(state))
+        late = self._clock() - self._since > self._patience
+        if missing - self._absent and not late:
+            return None
+        if now.phase is Phase.AUCTION:
+            if missing and not now.bids:
+                return None  # without anybody to train, a round would only pass
+            self._leave_behind(missing)
+            return expected_match(state)
+        if now.phase in _MAJORITY:
+            acted = len(getattr(now, _MAJORITY[now.phase]))
+            if 2 * acted <= len(mechanism(state.rules).maintainers(state)):
+                return None
+        self._leave_behind(missing)
+        return Close(self._keys.name, now.number, now.phase.name.lower())
+
+    def _gathers(self, state: State) -> bool:
+        """Whether the relay waits for its members: later ones would get no endowment."""
+        first = state.round.number == 1 and state.round.phase is Phase.AUCTION
+        return first and any(missing_members(state)) and not self._begin
+
+    def _leave_behind(self, missing: set[str]) -> None:
+        for name in sorted(missing - self._absent):
+            self._tell(f"round {self.state.round.number} goes on without {name}")
+        self._absent |= missing
+
+    def _settle(self) -> None:
+        """Seals a settled round's artefacts, then makes its records durable, then tidies up."""
+        past, state = self._chronicle.history, self.state
+        settled = past.rounds[-1]
+        self._validating.catch_up(past)
+        artefacts = sealed_deltas(state, settled, self._payloads)
+        if model_due(settled, state.schedule):
+            layout, heads = past.genesis.layout, self._validating.heads
+            artefacts.append(sealed_model(state, settled, layout, heads))
+        self._archive.seal(settled.number, artefacts, self._keys)
+        self._commit()
+        self._payloads = {}
+        self._home.forget(state.round.number)  # until then a kill would have needed it
+        self._inbox.forget()
+        self._sweep_handover(settled.number if not state.finished else settled.number + 1)
+        accepted = ", ".join(settled.settle.accepted) or "nobody"
+        self._tell(f"round {settled.number} ({settled.topology.value}): accepted {accepted}")
+
+    def _sweep_handover(self, before: int) -> None:
+        """Removes what was on its way in earlier rounds; the last one's may still be wanted."""
+        for file in sorted((self._folder.path / handover.FOLDER).glob("*")):
+            if (round := handover.round_of(file.name)) is not None and round < before:
+                files.remove_tree(file)
+
+    def _commit(self) -> None:
+        self._transcript.commit(self._keys)
+        taken, self._taken = self._taken, []
+        for letter in taken:
+            try:
+                self._inbox.remove(letter)
+            except DiskError as error:  # it is known by its digest when it is seen again
+                self._tell(str(error))
+
+    def _settled_delta(self, state: State, submission: Submit) -> bytes:
+        held = self._payloads.get(submission.author)  # of the round that is about to be sealed
+        if held is not None and hashing.digest(held) == submission.delta:
+            return held
+        return self._archive.open_delta(state, submission, self._keys)
+
+
+def _identity(entry: bytes) -> str:
+    """The digest under which an entry's record lay in the inbox."""
+    return Letter.of(Entry.decode(entry).envelope).digest

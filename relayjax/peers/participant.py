@@ -1,0 +1,134 @@
+"""A participant: it bids, deposits, trains on its own data, commits and reveals, when the state asks it to.
+
+Everything it does follows from the verified log and from what it has kept in its own directory, so it can be
+killed at any moment and go on. What it commits to is durable before it commits.
+"""
+
+from __future__ import annotations
+
+import secrets
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from relayjax.identity import Keys
+from relayjax.learning.placement import Shard
+from relayjax.mechanism.phases import trains
+from relayjax.mechanism.rulesets import mechanism
+from relayjax.mechanism.state import Phase, State
+from relayjax.peers import handover
+from relayjax.peers.exchange import Exchange, put
+from relayjax.peers.home import Home, Turn
+from relayjax.peers.voice import Voice
+from relayjax.records import Bid, Commit, Deposit, Record, Submit, commitment
+from relayjax.relay.training import Candidate, Trainer
+
+
+class Participant:
+    """One participant at work."""
+
+    def __init__(self, home: Home, keys: Keys, exchange: Exchange, trainer: Trainer, shard: Shard):
+        """Goes on from what the directory holds.
+
+        Args:
+          home: its own directory.
+          keys: its own.
+          exchange: where it meets the others.
+          trainer: what it trains with.
+          shard: its data.
+        """
+        self.name = keys.name
+        self._home, self._keys, self._exchange = home, keys, exchange
+        self._trainer, self._shard = trainer, shard
+        self._voice = Voice(exchange, keys)
+        material = jnp.asarray(np.frombuffer(home.secret()[:8], np.uint32))
+        self._key = jax.random.wrap_key_data(material, impl="threefry2x32")
+        self._diverged, self._sealed = 0, (0, b"")
+
+    def act(self, state: State) -> str | None:
+        """Does what the state asks for now, if anything.
+
+        Args:
+          state: the newest one followed.
+
+        Returns:
+          What is to be told to who watches; None if nothing is.
+
+        Raises:
+          DiskError: the disk refused; acting again goes on.
+        """
+        self._home.forget(state.round.number)
+        if state.finished:
+            return None
+        now, rules = state.round, mechanism(state.rules)
+        match now.phase:
+            case Phase.AUCTION if self.name in rules.bidders(state) and self.name not in now.bids:
+                amount = rules.suggested_bid(state, self.name)
+                return None if amount is None else self._say(Bid(self.name, now.number, amount), state)
+            case Phase.DEPOSIT if self.name in now.pairs and self.name not in now.deposits:
+                amount = rules.deposits(state)[self.name]
+                affordable = amount <= state.balances[self.name]
+                return self._say(Deposit(self.name, now.number, amount), state) if affordable else None
+            case Phase.COMMIT if trains(state, self.name) and self.name not in now.commitments:
+                return self._commit(state)
+            case Phase.REVEAL if self.name in now.commitments and self.name not in now.submissions:
+                return self._reveal(state)
+        return None
+
+    def _commit(self, state: State) -> str | None:
+        number, version = state.round.number, state.versions[state.round.pairs[self.name]]
+        kept = self._home.turn(number)
+        if kept is None or kept[0].parent != version.digest:
+            kept = self._train(state)
+        if kept is None:
+            return None
+        turn, _ = kept
+        hidden = commitment(bytes.fromhex(turn.salt), turn.delta, turn.parent, number, self.name)
+        return self._say(Commit(self.name, number, hidden), state)
+
+    def _train(self, state: State) -> tuple[Turn, bytes] | None:
+        """Trains a leg and keeps it; None while the parent is not there, or if training diverged."""
+        number, schedule = state.round.number, state.schedule
+        version = state.versions[state.round.pairs[self.name]]
+        path, size = handover.parent(number, version.number), self._trainer.leg.baton.size
+        if self._diverged == number:
+            return None
+        theta = handover.take_weights(self._exchange, path, self._keys, version.digest, size)
+        if theta is None:
+            return None
+        place = (schedule.legs_before(number), schedule.legs)
+        key = jax.random.fold_in(self._key, number)
+        trained, loss = self._trainer.train(theta, self._shard, key, place)
+        found = self._trainer.encode(self.name, version, theta, trained, loss, None)
+        if not isinstance(found, Candidate):
+            self._diverged = number
+            return None
+        turn = Turn(number, version.digest, secrets.token_hex(16), found.delta, found.child_digest)
+        self._home.keep_turn(turn, found.payload)
+        return turn, found.payload
+
+    def _reveal(self, state: State) -> str | None:
+        """Hands the delta over and shows what was committed to; nothing can be shown if the turn got lost."""
+        number = state.round.number
+        if (kept := self._home.turn(number)) is None:
+            return None
+        turn, payload = kept
+        if self._sealed[0] != number:
+            self._sealed = number, handover.sealed_for(payload, state, [state.orderer])
+        put(self._exchange, handover.delta(number, self.name), self._sealed[1])
+        submit = Submit(
+            self.name,
+            number,
+            delta=turn.delta,
+            codec=state.schedule.codec,
+            size=len(payload),
+            salt=turn.salt,
+            parent=turn.parent,
+            child=turn.child,
+        )
+        return self._say(submit, state)
+
+    def _say(self, record: Record, state: State) -> str | None:
+        reason = self._voice.say(record, state)
+        return f"{record.KIND} refused: {reason}" if reason else None

@@ -1,0 +1,118 @@
+"""Verbs of a relay whose members are processes of their own and meet in a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from absl import flags
+from rich.console import Console
+
+from relayjax.errors import ConfigError
+from relayjax.verbs.flags import (
+    Verb,
+    config_named,
+    config_of,
+    define_settings,
+    given_settings,
+    string,
+    workdir,
+)
+
+
+def _define_home(values: flags.FlagValues) -> None:
+    string(values, "home", None, "your own directory: keys, and what you must not lose")
+
+
+def _define_loop(values: flags.FlagValues) -> None:
+    _define_home(values)
+    string(values, "config", None, "config file that has the task, if it is not RelayJAX's own")
+    flags.DEFINE_float("poll", 0.2, "seconds between two looks at the folder", 0.01, flag_values=values)
+
+
+def _home(values: flags.FlagValues) -> Path:
+    if not values.home:
+        raise ConfigError("--home=DIRECTORY is needed: where your keys are, or will be")
+    return Path(values.home)
+
+
+def _define_found(values: flags.FlagValues, arguments: Sequence[str]) -> None:
+    _define_home(values)
+    string(values, "config", "digits", "config file, FILE[:VARIANT], or the name of one of RelayJAX's own")
+    string(values, "name", "v0", "your name; you maintain, order the records and sign the log")
+    from relayjax import config
+
+    define_settings(values, config.load(config_named(arguments, "digits")))
+
+
+def _found(values: flags.FlagValues, arguments: list[str]) -> None:
+    from relayjax import config
+    from relayjax.peers_console import found
+
+    folder, home = workdir(arguments), _home(values)
+    found(config.resolve(values.config, given_settings(values)), folder, home, values.name, Console())
+
+
+def _define_join(values: flags.FlagValues, _: Sequence[str]) -> None:
+    _define_home(values)
+    string(values, "name", None, "your name: a-z 0-9 _ -")
+    string(values, "role", "participant", "participant: brings data and trains; maintainer: scores")
+    string(values, "log_key", None, "the log's public key (64 hex digits), as known from the founder")
+
+
+def _join(values: flags.FlagValues, arguments: list[str]) -> None:
+    from relayjax.peers_console import join
+
+    if not values.name:
+        raise ConfigError("--name=NAME is needed: what others call you")
+    join(workdir(arguments), _home(values), values.name, values.role, values.log_key, Console())
+
+
+def _define_work(values: flags.FlagValues, _: Sequence[str]) -> None:
+    _define_loop(values)
+    flags.DEFINE_integer("shard", None, "which of the task's shards is your data", 0, flag_values=values)
+
+
+def _work(values: flags.FlagValues, arguments: list[str]) -> None:
+    from relayjax.peers_console import work
+
+    chosen = config_of(values.config)
+    work(workdir(arguments), _home(values), values.shard, chosen, values.poll, Console())
+
+
+def _define_maintain(values: flags.FlagValues, _: Sequence[str]) -> None:
+    _define_loop(values)
+    flags.DEFINE_float(
+        "patience", 60.0, "seconds a phase waits for those who stay away", 0.0, flag_values=values
+    )
+    flags.DEFINE_boolean("begin", False, "do not wait until every place is taken", flag_values=values)
+
+
+def _maintain(values: flags.FlagValues, arguments: list[str]) -> None:
+    from relayjax.peers_console import maintain
+
+    folder, home, chosen = workdir(arguments), _home(values), config_of(values.config)
+    maintain(folder, home, chosen, values.patience, values.begin, values.poll, Console())
+
+
+def _define_status(values: flags.FlagValues, _: Sequence[str]) -> None:
+    _define_home(values)
+    flags.DEFINE_boolean("watch", False, "go on looking until the relay is finished", flag_values=values)
+
+
+def _status(values: flags.FlagValues, arguments: list[str]) -> None:
+    from relayjax.peers_console import status
+
+    home = Path(values.home) if values.home else None
+    status(workdir(arguments), home, values.watch, Console())
+
+
+VERBS = {
+    "found": Verb(_found, _define_found, "FOLDER", "begin a relay of separate members in a shared folder"),
+    "join": Verb(_join, _define_join, "FOLDER", "make keys and register with a relay"),
+    "work": Verb(_work, _define_work, "FOLDER", "take part: bid, train on your own data, commit, reveal"),
+    "maintain": Verb(
+        _maintain, _define_maintain, "FOLDER", "score, value; order the records if you founded"
+    ),
+    "status": Verb(_status, _define_status, "FOLDER", "say how far a relay is, and who is awaited"),
+}

@@ -1,0 +1,33 @@
+"""Fixtures: what is compiled once, and a town to play in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from peers.town import Tools, Town
+
+from relayjax import codec
+from relayjax.config import Config
+from relayjax.learning.leg import Leg
+from relayjax.learning.placement import place_shards
+from relayjax.peers.workshop import Workshop
+from relayjax.relay.timing import Stopwatch
+from relayjax.relay.training import Trainer
+
+
+@pytest.fixture(scope="session")
+def tools(tiny_config: Callable[..., Config]) -> Tools:
+    config = tiny_config({"relay.rounds": "4", "relay.braid_rounds": "1,3"})
+    task = config.task.build(config.relay.participants, config.seed)
+    workshop = Workshop(config, task, codec.get(config.relay.codec))
+    trainer = Trainer(Leg(task, config.leg), workshop.codec, Stopwatch())
+    return Tools(config, workshop, trainer, place_shards(task), workshop.validator())
+
+
+@pytest.fixture
+def town(tools: Tools, tmp_path: Path) -> Iterator[Town]:
+    town = Town(tmp_path, tools)
+    yield town
+    town.close()

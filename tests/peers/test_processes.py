@@ -1,0 +1,112 @@
+"""The real thing: every member a process, one of them killed; and what needs no accelerator."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from relayjax.errors import RelayError
+from relayjax.peers.exchange import FolderExchange
+from relayjax.peers.home import Home
+from relayjax.peers.joining import follow
+
+ENVIRONMENT = {**os.environ, "JAX_PLATFORMS": "cpu"}
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "relayjax", *arguments]
+
+
+def relayjax(*arguments: str) -> str:
+    """Runs a command to its end and returns what it prints."""
+    done = subprocess.run(command(*arguments), capture_output=True, text=True, env=ENVIRONMENT, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_joining_and_looking_need_no_accelerator(tmp_path: Path):
+    small = ("--config.task.hidden=8", "--config.relay.participants=2", "--config.relay.validators=1")
+    relay, home = tmp_path / "relay", tmp_path / "p0"
+    told = relayjax("found", str(relay), f"--home={tmp_path / 'v0'}", "--config=digits:smoke", *small)
+    (key,) = [line.split()[-1] for line in told.splitlines() if line.startswith("log key")]
+    member = (str(relay), f"--home={home}")
+    verbs = [("join", *member, "--name=p0", f"--log_key={key}"), ("status", *member), ("status", str(relay))]
+    program = (
+        "import sys\n"
+        "for name in ('jax', 'jaxlib', 'flax', 'optax', 'orbax'): sys.modules[name] = None\n"
+        "from relayjax import cli\n"
+        f"sys.exit(any([cli.main(arguments) for arguments in {verbs}]))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "2 more participants and 0 more maintainers to join" in done.stdout
+    assert f"log key    {key}, as the log says itself" in done.stdout
+
+
+def wait_until(relay: Path, home: Path, round: int, seconds: float) -> None:
+    """Waits until a round has begun, as a follower sees it."""
+    follower = follow(FolderExchange(relay), Home(home))
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        follower.poll()
+        state = follower.chronicle.state
+        if state is not None and state.round.number >= round:
+            return
+        time.sleep(0.2)
+    raise AssertionError(f"round {round} has not begun after {seconds} s")
+
+
+@pytest.mark.slow
+def test_four_participants_and_three_maintainers_as_processes(tmp_path: Path):
+    relay, homes = tmp_path / "relay", {n: tmp_path / n for n in ("v0", "v1", "v2", "p0", "p1", "p2", "p3")}
+    told = relayjax("found", str(relay), f"--home={homes['v0']}", "--config=digits:smoke")
+    (key,) = [line.split()[-1] for line in told.splitlines() if line.startswith("log key")]
+    for name in list(homes)[1:]:
+        role = "maintainer" if name.startswith("v") else "participant"
+        pinned = (f"--name={name}", f"--role={role}", f"--log_key={key}")
+        relayjax("join", str(relay), f"--home={homes[name]}", *pinned)
+    outputs = {name: open(tmp_path / f"{name}.log", "w") for name in homes}  # noqa: SIM115
+
+    def start(name: str) -> subprocess.Popen[bytes]:
+        verb = "maintain" if name.startswith("v") else "work"
+        more = ["--patience=120"] if verb == "maintain" else [f"--shard={name[1:]}"]
+        arguments = command(verb, str(relay), f"--home={homes[name]}", *more)
+        return subprocess.Popen(arguments, stdout=outputs[name], stderr=outputs[name], env=ENVIRONMENT)
+
+    running = {name: start(name) for name in homes}
+    try:
+        for round, name in ((2, "p1"), (4, "v2"), (6, "v0")):
+            wait_until(relay, homes["p0"], round, 600)
+            running[name].send_signal(signal.SIGKILL)
+            running[name].wait()
+            running[name] = start(name)
+        for process in running.values():
+            assert process.wait(timeout=900) == 0
+    finally:
+        for process in running.values():
+            process.kill()
+            process.wait()
+        for file in outputs.values():
+            file.close()
+    roots = {
+        line
+        for name in homes
+        for line in (tmp_path / f"{name}.log").read_text().splitlines()
+        if line.startswith("ledger")
+    }
+    assert len(roots) == 1, roots
+    opened = (f"--key={homes['v1'] / 'keys' / 'v1'}", f"--log_key={key}")
+    checked = relayjax("verify", str(relay), *opened, "--rescore")
+    assert roots.pop().split()[-1] in checked
+
+
+def test_a_second_process_of_one_member_is_refused(tmp_path: Path):
+    home = Home(tmp_path / "p0")
+    with home.locked(), pytest.raises(RelayError, match="another process"), home.locked():
+        pass

@@ -111,8 +111,6 @@ VERBS = {
     "found": Verb(_found, _define_found, "FOLDER", "begin a relay of separate members in a shared folder"),
     "join": Verb(_join, _define_join, "FOLDER", "make keys and register with a relay"),
     "work": Verb(_work, _define_work, "FOLDER", "take part: bid, train on your own data, commit, reveal"),
-    "maintain": Verb(
-        _maintain, _define_maintain, "FOLDER", "score, value; order the records if you founded"
-    ),
+    "maintain": Verb(_maintain, _define_maintain, "FOLDER", "score, value; order the records if you founded"),
     "status": Verb(_status, _define_status, "FOLDER", "say how far a relay is, and who is awaited"),
 }

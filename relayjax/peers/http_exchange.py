@@ -41,6 +41,7 @@ _LENGTH = re.compile(r"[0-9]{1,18}")
 _PARTIAL = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})")
 _STRONG = re.compile(r'"[\x21\x23-\x7e]{1,128}"')
 _TRY_AGAIN = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS}
+_TRY_AGAIN |= {HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE}
 
 
 class _CutError(Exception):
@@ -129,7 +130,7 @@ class HttpExchange:
                 now = download.size if download else 0
                 failures, held = (1 if now > held else failures + 1), now
                 if failures >= self._attempts or isinstance(error, ssl.SSLCertVerificationError):
-                    problem = str(error) or type(error).__name__
+                    problem = _shown(str(error)) or type(error).__name__
                     remedy = "see whether it is the right address and is served, or wait"
                     raise ExchangeError(f"{self.url}/{path}", problem, remedy) from error
                 if failures > 1:
@@ -166,19 +167,19 @@ class HttpExchange:
         if status == HTTPStatus.PARTIAL_CONTENT and download.size:
             match = _PARTIAL.fullmatch(response.headers.get("Content-Range", ""))
             if not match or int(match[1]) != download.size or int(match[2]) + 1 != int(match[3]):
-                download.restart()
                 raise _CutError("answers with another part than was asked for")
             total = int(match[3])
         elif status == HTTPStatus.OK:
-            download.restart()
             length = response.headers.get("Content-Length", "")
             if not _LENGTH.fullmatch(length):
                 raise _CutError("does not state the length of what it sends")
+            download.restart()
             total = int(length)
             tag = response.headers.get("ETag", "")
             download.tag = tag if _STRONG.fullmatch(tag) else ""
         else:
-            download.restart()
+            if status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:  # it has become shorter
+                download.restart()
             raise self._unexpected(path, response)
         if total > limit:
             raise IntegrityError(
@@ -222,8 +223,8 @@ class HttpExchange:
 
     def _unexpected(self, path: str, response: http.client.HTTPResponse) -> Exception:
         """The error that a status means: of the line for what may pass, else of the exchange."""
-        reason = self._read_answer(response)[:200].decode("ascii", "replace").strip()
-        problem = f"{response.status} {''.join(c if c.isprintable() else '?' for c in reason)}"
+        reason = self._read_answer(response).decode("ascii", "replace")
+        problem = f"{response.status} {_shown(reason)}"
         if response.status >= HTTPStatus.INTERNAL_SERVER_ERROR or response.status in _TRY_AGAIN:
             return _CutError(problem)
         return ExchangeError(f"{self.url}/{path}", problem, "see whether it is the right address, or wait")
@@ -234,3 +235,8 @@ class HttpExchange:
         if not response.isclosed():
             self._connection.close()
         return answer
+
+
+def _shown(text: str) -> str:
+    """As much of what a stranger says as can be printed."""
+    return "".join(c if c.isprintable() else "?" for c in text.strip()[:200])

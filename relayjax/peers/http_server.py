@@ -20,7 +20,6 @@ import io
 import os
 import re
 import ssl
-import stat
 import sys
 import time
 from collections import Counter
@@ -29,11 +28,12 @@ from contextlib import suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from socket import AF_INET, AF_INET6
 from threading import Lock
-from typing import Any, cast
+from typing import Any
 
 from relayjax.errors import DiskError, FormatError
-from relayjax.peers.exchange import FolderExchange
+from relayjax.peers.exchange import FolderExchange, is_regular
 from relayjax.peers.http_gate import Awaited, Gate, RefusedError, sender_of
 from relayjax.peers.http_incoming import Incoming
 
@@ -91,6 +91,7 @@ class RelayServer(ThreadingHTTPServer):
         self.asked = time.monotonic()
         self._tls = tls
         self._counting, self._open = Lock(), Counter[str]()
+        self.address_family = AF_INET6 if ":" in address[0] else AF_INET
         super().__init__(address, _Handler)
 
     def process_request(self, request: Any, client_address: Any) -> None:
@@ -182,16 +183,8 @@ class _Handler(BaseHTTPRequestHandler):
         return path
 
     def _serve(self, path: str) -> None:
-        try:
-            descriptor = os.open(
-                self.server.exchange.locate(path), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
-            )
-        except (OSError, FormatError):
-            raise RefusedError(HTTPStatus.NOT_FOUND, "not there") from None
-        with open(descriptor, "rb", buffering=0) as file:
-            found = os.fstat(descriptor)
-            if not stat.S_ISREG(found.st_mode):
-                raise RefusedError(HTTPStatus.NOT_FOUND, "not there")
+        with self._opened(path) as file:
+            found = os.fstat(file.fileno())
             tag = _tag(found)
             headers = {"ETag": tag, "Accept-Ranges": "bytes", "Cache-Control": "no-cache"}
             if self.headers.get("If-None-Match") == tag:
@@ -210,7 +203,17 @@ class _Handler(BaseHTTPRequestHandler):
                 headers["Content-Range"] = f"bytes {first}-{last}/{found.st_size}"
             self._head(status, last + 1 - first, headers)
             file.seek(first)
-            self._send(cast(io.FileIO, file), last + 1 - first)
+            self._send(file, last + 1 - first)
+
+    def _opened(self, path: str) -> io.FileIO:
+        """Opens a plain file, which stays what it is when somebody replaces it."""
+        try:
+            file = self.server.exchange.locate(path)
+            if is_regular(file):
+                return io.FileIO(os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK))
+        except (OSError, FormatError):
+            pass
+        raise RefusedError(HTTPStatus.NOT_FOUND, "not there")
 
     def _send(self, file: io.FileIO, left: int) -> None:
         while left:

@@ -261,6 +261,22 @@ def status(place: str, home: Path | None, watch: bool, console: Console) -> None
             live.update(lines(), refresh=True)
 
 
+def copy(place: str, folder: Path, log_key: str | None, console: Console) -> None:
+    """Fetches a relay into a folder of one's own and says how to verify it."""
+    from relayjax.peers.copying import copy
+    from relayjax.peers.follower import Follower
+    from relayjax.peers.joining import introduced
+
+    exchange = _exchange(place)
+    origin, claimed = introduced(exchange)
+    pinned = log_key or claimed
+    follower = Follower(exchange, origin, pinned)
+    copy(exchange, follower, origin, pinned, folder)
+    _say(console, f"ledger     {follower.size} entries, root {follower.root.hex()}")
+    _say(console, f"log key    {pinned}{'' if log_key else ', as the log says itself'}")
+    _say(console, f"check      relayjax verify {folder} --log_key={pinned}")
+
+
 def _status(follower: Follower, origin: str, log_key: str, believed: bool, name: str | None) -> list[str]:
     from relayjax.peers.awaiting import awaited, missing_members
 
@@ -303,10 +319,11 @@ def _finish(follower: Follower, place: str, home: Home, console: Console) -> Non
     for line in _own(state, name):
         _say(console, line)
     _say(console, f"ledger     {follower.size} entries, root {follower.root.hex()}")
+    pinned, key = f"--log_key={home.membership().log_key}", f"--key={home.path / 'keys' / name}"
     if place.startswith(SCHEMES):
-        return
-    key = f"--key={home.path / 'keys' / name}"
-    _say(console, f"check      relayjax verify {place} --log_key={home.membership().log_key} {key}")
+        _say(console, f"copy       relayjax copy {place} COPY {pinned}")
+        place = "COPY"
+    _say(console, f"check      relayjax verify {place} {pinned} {key}")
 
 
 def _say(console: Console, line: str) -> None:

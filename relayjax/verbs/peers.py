@@ -122,6 +122,18 @@ def _status(values: flags.FlagValues, arguments: list[str]) -> None:
     status(_place(arguments), home, values.watch, Console())
 
 
+def _define_copy(values: flags.FlagValues, _: Sequence[str]) -> None:
+    string(values, "log_key", None, "the log's public key (64 hex digits), as known from the founder")
+
+
+def _copy(values: flags.FlagValues, arguments: list[str]) -> None:
+    from relayjax.peers_console import copy
+
+    if len(arguments) != 2:
+        raise ConfigError("give the relay's address, or its FOLDER, and the FOLDER of the copy")
+    copy(arguments[0], Path(arguments[1]), values.log_key, Console())
+
+
 VERBS = {
     "found": Verb(_found, _define_found, "FOLDER", "begin a relay of separate members in a shared folder"),
     "join": Verb(_join, _define_join, "FOLDER|URL", "make keys and register with a relay"),
@@ -129,5 +141,6 @@ VERBS = {
     "maintain": Verb(
         _maintain, _define_maintain, "FOLDER|URL", "score, value; order the records if you founded"
     ),
+    "copy": Verb(_copy, _define_copy, "URL FOLDER", "fetch a relay as far as it is, to verify it here"),
     "status": Verb(_status, _define_status, "FOLDER|URL", "say how far a relay is, and who is awaited"),
 }

@@ -18,6 +18,8 @@ from peers.town import Member, Tools, Town
 
 from relayjax import backend
 from relayjax.errors import ExchangeError, IntegrityError
+from relayjax.peers.copying import copy
+from relayjax.peers.follower import Follower
 from relayjax.peers.http_exchange import HttpExchange
 from relayjax.peers.http_gate import Awaited
 from relayjax.peers.http_server import RelayServer
@@ -119,6 +121,25 @@ def awaited(orderer: Orderer, tools: Tools) -> Awaited:
     return Awaited.of(orderer.state, tools.workshop.codec.max_size(tools.trainer.leg.baton.size))
 
 
+def copied(town: Town, port: int) -> int:
+    """Fetches all of the relay over the line and verifies it as the original; returns how often it failed."""
+    member, failed = town.home("p0").membership(), 0
+    exchange = reached(port)
+    follower = Follower(exchange, member.origin, member.log_key)
+    while True:
+        try:
+            copy(exchange, follower, member.origin, member.log_key, town.base / "copy")
+            break
+        except (ExchangeError, IntegrityError):
+            failed += 1
+    for folder in ("ledger", "store", "seals"):
+        for path in filter(Path.is_file, (town.base / "copy" / folder).rglob("*")):
+            assert path.read_bytes() == (town.folder / path.relative_to(town.base / "copy")).read_bytes()
+    found = backend.verify(town.base / "copy", keys=town.home("v1").keys())
+    assert found.audit.root == follower.root.hex() and found.audit.weights > 1
+    return failed
+
+
 def play(town: Town, faults: tuple[str, ...]) -> tuple[Line, int, set[str]]:
     """Plays a relay to its end; returns what the line did, failed steps, and the roots that members have."""
     town.begin(rounds=2, join_all=False)
@@ -147,6 +168,7 @@ def play(town: Town, faults: tuple[str, ...]) -> tuple[Line, int, set[str]]:
             if orderer.state.finished and all(m.follower.size == orderer.log.size for m in members):
                 break
         assert orderer.state.finished, town.told
+        failed += copied(town, port)
     town.close()
     return line, failed, {member.follower.root.hex() for member in members}
 

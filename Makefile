@@ -6,7 +6,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check
 PINNED := $(PIP) install --quiet --require-hashes --only-binary=:all:
 
 .DELETE_ON_ERROR:
-.PHONY: help run test test-slow faults lint types wheel bench wheelhouse pins clean
+.PHONY: help run test test-slow faults fuzz lint types wheel bench wheelhouse pins clean
 
 help:       ## show this list
 	@sed -n 's/^\([a-z-]*\): *[^#]*## /\1\t/p' Makefile | expand -t 12
@@ -15,14 +15,20 @@ run: .venv/run  ## install, run the digits relay, say where its report is
 	$(BIN)/relayjax run --config=configs/digits.py --workdir=runs/digits
 
 test: lint types  ## install, then linter, formatter, type checker and the fast tests
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile
 
 test-slow: .venv/dev  ## the proofs that take minutes: kills, bit flips, five seeds
 	$(BIN)/pytest -m "slow and not faults"
 
-faults: .venv/dev  ## crashes, disk errors and flipped bits at every operation, about half an hour
-	@for part in 0 1 2 3 4 5 6 7; do $(BIN)/pytest -m faults -s tests/faults -k part$$part || exit 1; done
-	$(BIN)/pytest -m faults tests/faults/test_tracing.py
+faults: .venv/dev  ## crashes, disk errors and flipped bits at every operation, about 40 minutes
+	@export FAULTS_TALLY=$$(mktemp); for part in 0 1 2 3 4 5 6 7; do \
+	  $(BIN)/pytest -m faults -s tests/faults -k part$$part || exit 1; done; \
+	$(BIN)/pytest -m faults tests/faults/test_tracing.py || exit 1; \
+	PYTHONPATH=tests $(BIN)/python -m faults.tally $$FAULTS_TALLY
+
+SECONDS ?= 60
+fuzz: .venv/dev  ## every parser under a coverage-guided fuzzer, SECONDS=60 each; or those in PARSERS="note pack"
+	PYTHONPATH=tests $(BIN)/python -m fuzz $(SECONDS) $(PARSERS)
 
 lint: .venv/dev  ## linter and formatter
 	$(BIN)/ruff check

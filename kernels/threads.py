@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import numpy as np
 
 Result = TypeVar("Result")
+Item = TypeVar("Item")
 
 PARALLEL_FROM = 1 << 21  # values; below this, starting threads costs more than they save
 STREAM_FROM = 1 << 22  # values; from here on no cache holds what is written until it is read again
@@ -19,7 +20,12 @@ MAX_THREADS = 4  # a few cores saturate the memory bus
 
 def workers(size: int) -> int:
     """Returns how many threads share `size` values."""
-    return min(os.cpu_count() or 1, MAX_THREADS) if size >= PARALLEL_FROM else 1
+    return cores() if size >= PARALLEL_FROM else 1
+
+
+def cores() -> int:
+    """Returns how many threads a large piece of work is cut for."""
+    return min(os.cpu_count() or 1, MAX_THREADS)
 
 
 def streams(array: np.ndarray, size: int) -> bool:
@@ -50,3 +56,13 @@ def run_ranges(call: Callable[[int, int], Result], count: int, parts: int) -> li
     with ThreadPoolExecutor(parts) as pool:
         futures = [pool.submit(call, first, last) for first, last in pairwise(bounds)]
     return [future.result() for future in futures]
+
+
+def ahead(items: Iterable[Item]) -> Iterator[Item]:
+    """Yields items one by one while the next one is already made, by another thread."""
+    left, end = iter(items), object()
+    with ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(next, left, end)
+        while (item := coming.result()) is not end:
+            coming = pool.submit(next, left, end)
+            yield cast(Item, item)

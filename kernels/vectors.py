@@ -114,3 +114,28 @@ def keep(builder: Builder, vector: Value) -> Value:
 def lane(builder: Builder, place: Value, index: int, count: int) -> Value:
     """Returns a vector whose lanes all hold lane `index` of what `keep` kept."""
     return spread(builder, builder.load(builder.gep(place, [ir.Constant(I32, index)])), count)
+
+
+def rotated(builder: Builder, value: Value, bits: int) -> Value:
+    """Returns a vector of int32 whose lanes are rotated to the right by so many bits, 1 to 31."""
+    count = value.type.count
+    right = builder.lshr(value, fill(I32, bits, count))
+    return builder.or_(right, builder.shl(value, fill(I32, 32 - bits, count)))
+
+
+def transposed(builder: Builder, rows: list[Value]) -> list[Value]:
+    """Returns the columns of a square of vectors, as many as each has lanes: a power of two.
+
+    Ever smaller blocks off the diagonal are swapped: one shuffle for each row and each size of block.
+    """
+    rows, count = list(rows), len(rows)
+    distance = count // 2
+    while distance:
+        for first in (i for i in range(count) if not i & distance):
+            upper, lower = rows[first], rows[first + distance]
+            left = [j if not j & distance else count + j - distance for j in range(count)]
+            right = [j + distance if not j & distance else count + j for j in range(count)]
+            rows[first] = shuffle(builder, upper, lower, left)
+            rows[first + distance] = shuffle(builder, upper, lower, right)
+        distance //= 2
+    return rows

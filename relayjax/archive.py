@@ -8,6 +8,7 @@ P: parameters.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,7 +23,8 @@ from relayjax.pack import ModelVersion
 from relayjax.records import Submit
 from relayjax.store.local import LocalStore
 from relayjax.store.manifest import Seal, SealManifest
-from relayjax.store.sealed import Artefact, SealDirectory, open_artefact, seal_round
+from relayjax.store.sealed import Artefact, SealDirectory, open_artefact, open_pieces, seal_round
+from relayjax.weights import as_bytes
 from relayjax.workdir import Workdir
 
 
@@ -51,7 +53,7 @@ class Archive:
 
     def keep_genesis(self, theta: np.ndarray) -> str:
         """Stores the genesis weights; returns their digest, which is the version's digest too."""
-        return self.store.put(np.ascontiguousarray(theta, dtype="<f4").tobytes())
+        return self.store.put(as_bytes(theta))
 
     def genesis(self, history: History) -> np.ndarray:
         """The genesis weights, float32 [P].
@@ -89,14 +91,14 @@ class Archive:
                     return SealedModel(found, manifest, seal)
         return None
 
-    def open_model(self, model: SealedModel, keys: Keys) -> bytes:
-        """Opens a model checkpoint; returns its pack.
+    def open_model(self, model: SealedModel, keys: Keys) -> Iterator[bytes]:
+        """Opens a model checkpoint; yields its pack, to be read to its end.
 
         Raises:
           AccessError: it was not sealed to these keys.
           IntegrityError: it is damaged.
         """
-        return open_artefact(self.store, model.manifest, model.seal.artefact, keys)
+        return open_pieces(self.store, model.manifest, model.seal.artefact, keys)
 
     def manifest(self, state: State, round: int) -> SealManifest:
         """The seal manifest of a round, verified with the keys that the orderer had when it was settled."""
@@ -114,7 +116,7 @@ class Archive:
         for round in self.seals.rounds():
             if round > len(history.rounds):
                 remove(self.seals.path(round))
-        sealed = {seal.sealed for manifest in manifests for seal in manifest.seals}
+        sealed = {address for manifest in manifests for seal in manifest.seals for address in seal.sealed}
         self.store.sweep({history.genesis.weights, *sealed})
 
 

@@ -34,6 +34,7 @@ from relayjax.ledger.policy import Policy
 from relayjax.licences import Ownership, ownership
 from relayjax.measured import Trainings, trainings
 from relayjax.membership import Membership
+from relayjax.pack import ModelVersion, decode_pack, parameters
 from relayjax.run import Run
 from relayjax.summary import Summary, summarize
 from relayjax.workdir import Workdir
@@ -271,13 +272,36 @@ def open_head(workdir: str | Path, keys: Keys) -> dict[str, np.ndarray]:
       WorkdirError: there is no run, or no model checkpoint in it.
       IntegrityError: the checkpoint is damaged.
     """
+    return parameters(*_open_head(workdir, keys))
+
+
+def save_head(workdir: str | Path, keys: Keys, folder: str | Path) -> ModelVersion:
+    """Saves the newest model checkpoint as an Orbax checkpoint, which `handoff.restore` shards as one likes.
+
+    Args:
+      workdir: of the run.
+      keys: of a licence holder.
+      folder: must not exist. What is in it lies in the open.
+
+    Returns:
+      Which version it is.
+
+    Raises:
+      AccessError, WorkdirError, IntegrityError: see `open_head`.
+      DiskError: the disk refused.
+    """
+    from relayjax import handoff
+
+    theta, version = _open_head(workdir, keys)
+    handoff.save(theta, version, Path(folder))
+    return version
+
+
+def _open_head(workdir: str | Path, keys: Keys) -> tuple[np.ndarray, ModelVersion]:
     directory = Workdir(Path(workdir))
     past, archive = read_history(workdir), Archive(directory)
     if (model := archive.newest_model(past)) is None:
         raise WorkdirError(
             f"{directory.path}: no model checkpoint; none was due yet, or the relay died before one was"
         )
-    pack = archive.open_model(model, keys)
-    from relayjax.handoff import parameters
-
-    return parameters(pack, model.version)
+    return decode_pack(archive.open_model(model, keys), model.version), model.version

@@ -21,6 +21,7 @@ from typing import TypeVar
 
 from relayjax.errors import DiskError
 from relayjax.filesystem import Filesystem
+from relayjax.hashing import Buffer
 
 T = TypeVar("T")
 
@@ -51,7 +52,7 @@ def using(filesystem: Filesystem) -> Iterator[None]:
         _filesystem = before
 
 
-def write_atomic(path: Path, data: bytes, *, mode: int = 0o644) -> None:
+def write_atomic(path: Path, data: Buffer, *, mode: int = 0o644) -> None:
     """Writes or replaces one file atomically and durably; creates its directory where missing.
 
     Args:
@@ -65,7 +66,7 @@ def write_atomic(path: Path, data: bytes, *, mode: int = 0o644) -> None:
     write_many({path: data}, mode=mode)
 
 
-def write_many(files: Mapping[Path, bytes], *, mode: int = 0o644) -> None:
+def write_many(files: Mapping[Path, Buffer], *, mode: int = 0o644) -> None:
     """Writes several files, each atomically, and returns when all of them are durable.
 
     The group is not atomic: a kill may leave some of the files new and others old. Many are written before
@@ -89,27 +90,13 @@ def write_many(files: Mapping[Path, bytes], *, mode: int = 0o644) -> None:
         sync_directory(directory)
 
 
-def append(path: Path, data: bytes) -> None:
+def append(path: Path, data: Buffer) -> None:
     """Adds bytes to a file, not durably: a power cut may lose them or leave some of them.
 
     Raises:
       DiskError: The disk refused; some of the bytes may be there.
     """
     descriptor = _try(path, _filesystem.append, path)
-    try:
-        _write(path, descriptor, data)
-    finally:
-        _try(path, _filesystem.close, descriptor)
-
-
-def write_scratch(path: Path, data: bytes) -> None:
-    """Writes a new file that nobody needs after this process; creates its directory where missing.
-
-    Raises:
-      DiskError: The disk refused; some of the bytes may be there.
-    """
-    _make_directory(path.parent, 0o700)
-    descriptor = _try(path, _filesystem.create, path, 0o600)
     try:
         _write(path, descriptor, data)
     finally:
@@ -127,6 +114,19 @@ def read(path: Path, limit: int = -1) -> bytes:
       DiskError: It can't be read.
     """
     return _try(path, _filesystem.read, path, limit)
+
+
+def read_into(path: Path, offset: int, target: memoryview) -> None:
+    """Fills a buffer with the bytes of a file from an offset on.
+
+    Raises:
+      DiskError: They can't be read, or the file ends before.
+    """
+    while target:
+        count = _try(path, _filesystem.read_into, path, offset, target)
+        if not count:
+            raise DiskError(str(path), f"ends at byte {offset}", _REMEDY)
+        offset, target = offset + count, target[count:]
 
 
 def make_directory(path: Path, *, mode: int = 0o755) -> None:
@@ -195,6 +195,28 @@ def settle(directory: Path) -> None:
     sync_directory(directory)
 
 
+def settle_files(directory: Path) -> None:
+    """Makes every file below a directory durable that others wrote there, and then every name.
+
+    Raises:
+      DiskError: The disk refused.
+    """
+    for path in sorted(directory.rglob("*")):
+        if path.is_file() and not path.is_symlink():
+            _try(path, _filesystem.fsync_file, path)
+    settle(directory)
+
+
+def publish(source: Path, target: Path) -> None:
+    """Gives what is durable under a temporary name its own one in the same directory, durably.
+
+    Raises:
+      DiskError: The disk refused; the new name may be there, but may not last.
+    """
+    _try(target, _filesystem.rename, source, target)
+    sync_directory(target.parent)
+
+
 def sync_directory(directory: Path) -> None:
     """Makes the names in a directory durable: creations, renames and removals.
 
@@ -209,7 +231,7 @@ def is_temporary(path: Path) -> bool:
     return path.name.startswith(".") and path.name.endswith(_TEMPORARY_SUFFIX)
 
 
-def _write_group(files: Mapping[Path, bytes], mode: int) -> None:
+def _write_group(files: Mapping[Path, Buffer], mode: int) -> None:
     """Writes files whose directories exist and renames them; the directories are not flushed yet."""
     descriptors: dict[Path, int] = {}
     temporaries: dict[Path, Path] = {}
@@ -232,7 +254,7 @@ def _write_group(files: Mapping[Path, bytes], mode: int) -> None:
                 _filesystem.unlink(temporary)
 
 
-def _write(path: Path, descriptor: int, data: bytes) -> None:
+def _write(path: Path, descriptor: int, data: Buffer) -> None:
     left = memoryview(data)
     while left:
         written = _try(path, _filesystem.write, descriptor, left)

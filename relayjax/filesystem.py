@@ -69,7 +69,23 @@ class Filesystem:
         finally:
             os.close(descriptor)
 
+    def fsync_file(self, path: Path) -> None:
+        """Returns when a file is on the disk that was written through another descriptor, closed since."""
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
     def read(self, path: Path, limit: int = -1) -> bytes:
         """Returns a file's content, at most its first `limit` bytes. Changes nothing, but may fail, too."""
         with open(path, "rb") as file:
             return file.read(limit)
+
+    def read_into(self, path: Path, offset: int, target: memoryview) -> int:
+        """Reads a file from an offset on into a buffer; returns how many bytes, 0 at its end."""
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            return os.preadv(descriptor, [target], offset)
+        finally:
+            os.close(descriptor)

@@ -1,138 +1,219 @@
-"""Passing a model version on: saved with Orbax, packed behind digests, restored under any sharding.
+"""A model version as an Orbax checkpoint in a directory: for clusters, and for other programs.
 
-Orbax restores flipped bits silently, so nothing of a pack is opened before every file in it has matched its
-digest; afterwards the restored weights must match the version's own digest, which the ledger names.
-Orbax's files are not byte-reproducible, so the ledger names the weights and never the pack.
+    FOLDER/weights/0, 1, ...   the flat parameters, little-endian float32: zarr, plain, a file a shard
+    FOLDER/…                   what Orbax keeps beside them: it can restore the checkpoint without us
+    FOLDER/relayjax            a pack without its parameters (`relayjax.pack`): digests of their chunks
 
-The checkpoint holds one array, the flat parameters padded with zeros to a multiple of 256 so that any
-mesh of up to 256 devices can share it evenly. P: parameters.
+One flat array costs what its bytes cost, however many parameters it holds. Orbax and TensorStore restore
+flipped bits silently and believe whatever metadata says. So nothing but the shards is read here, and each
+chunk is verified against the ledger while it is still in the cache.
+
+P: parameters and what is carried beside them.
 """
 
 from __future__ import annotations
 
 import logging
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
-from jax.sharding import Sharding, SingleDeviceSharding
+from jax.experimental import multihost_utils
+from jax.sharding import Sharding
 
-from relayjax import files
-from relayjax.errors import DiskError, IntegrityError
-from relayjax.pack import ModelVersion, encode_pack, verify_pack
-from relayjax.weights import CARRIED, digest
+from relayjax import files, hashing
+from relayjax.errors import DiskError, IntegrityError, WorkdirError
+from relayjax.hashing import CHUNK
+from relayjax.kernels import threads
+from relayjax.pack import Chunks, ModelVersion, decode_chunks
+from relayjax.weights import as_bytes, empty
 
-_MULTIPLE = 256
-_REMEDY = "see that the disk has space and works, then go on with the same command"
+MANIFEST = "relayjax"
+_ARRAY = "weights"
+_MULTIPLE = 256  # devices that can share a padded vector evenly
+_REMEDY = "see that the disk has space and works, then save it again"
 
 # Orbax warns at every save that there are no OCDBT files to merge; that is what was asked for.
 logging.getLogger("absl").addFilter(lambda record: "OCDBT" not in record.getMessage())
 
 
-def pack(theta: np.ndarray | jax.Array, version: ModelVersion, scratch: Path) -> bytes:
-    """Saves parameters with Orbax and packs the checkpoint's files behind their manifest.
+def save(
+    theta: np.ndarray | jax.Array, version: ModelVersion, folder: Path, sharding: Sharding | None = None
+) -> None:
+    """Saves a version durably; it is hashed while it is written. The folder is seen whole or not at all.
+
+    Over several hosts, all of which call this and see the same file system, each writes the shards of its
+    devices and hashes its part of the chunks.
 
     Args:
-      theta: float32 [P], on the host or on devices under any sharding.
+      theta: float32 [P]: on the host, or on devices of this process under any sharding. Over several hosts,
+        each has all of it.
       version: what it is.
-      scratch: a private directory for the plaintext files; they are gone on return.
-
-    Returns:
-      The pack.
+      folder: must not exist.
+      sharding: decides into how many files it goes, and which host writes them; as the parameters lie by
+        default.
 
     Raises:
-      DiskError: Orbax could not save them.
+      WorkdirError: the folder exists.
+      IntegrityError: these are not the version's parameters.
+      DiskError: the disk refused.
     """
-    padded = jnp.pad(jnp.asarray(theta), (0, -version.size % _MULTIPLE))
-    with _emptied(scratch / f"pack-{version.number}") as folder:
-        try:
-            with _checkpointer() as checkpointer:
-                checkpointer.save(folder, args=ocp.args.PyTreeSave({"weights": padded}))
-        except Exception as error:  # TensorStore says in words of its own that a disk is full
-            raise DiskError(str(folder), f"Orbax can't save there ({str(error)[:200]})", _REMEDY) from error
-        saved = {
-            path.relative_to(folder).as_posix(): files.read(path)
-            for path in sorted(folder.rglob("*"))
-            if path.is_file()
-        }
-    return encode_pack(saved, version)
+    folder, host = folder.absolute(), np.asarray(theta)
+    if folder.exists():
+        raise WorkdirError(f"{folder}: exists; choose another folder")
+    work = folder.with_name(f".{folder.name}.{version.weights[:8]}.tmp")
+    try:
+        if jax.process_index() == 0:
+            files.make_directory(folder.parent)
+            _remove(work)
+        _meet("ready to save")
+        with ThreadPoolExecutor(1) as pool:
+            writing = pool.submit(_write, _placed(theta, host, sharding), work, folder)
+            own = _own_digests(as_bytes(host), version.chunks)
+            writing.result()
+        chunks = Chunks(version, tuple(_gathered(own, version.chunks)))
+        files.settle_files(work)
+        _meet("all shards are durable")
+        if jax.process_index() == 0:
+            files.write_atomic(work / MANIFEST, chunks.encode())
+            files.publish(work, folder)
+        _meet("saved")
+    finally:
+        if jax.process_index() == 0:
+            _remove(work)
 
 
-def unpack(data: bytes, version: ModelVersion, scratch: Path, sharding: Sharding | None = None) -> jax.Array:
-    """Checks a pack and restores the parameters in it.
+def restore(folder: Path, version: ModelVersion, sharding: Sharding | None = None) -> np.ndarray | jax.Array:
+    """Restores a version that `save` saved here or elsewhere; every chunk that is needed is verified.
 
     Args:
-      data: the pack, from whoever.
+      folder: of the checkpoint.
       version: what it must be, from the ledger.
-      scratch: a private directory for the plaintext files; they are gone on return.
-      sharding: where the padded vector is to lie; the default device if None.
+      sharding: where the parameters are to lie; each host reads what its devices hold. None: on the host.
 
     Returns:
       Parameters, float32 [P].
 
     Raises:
-      DiskError: the disk refused.
-      FormatError: not a pack, or its manifest is malformed.
-      IntegrityError: a file, the layout or the weights are not those of the version.
+      FormatError: the manifest is malformed.
+      IntegrityError: a file is missing, or a chunk is not the version's.
+      DiskError: a file can't be read.
     """
-    content, where = verify_pack(data, version), f"model checkpoint of version {version.number}"
-    sharding = sharding or SingleDeviceSharding(jax.devices()[0])
+    if not (folder / MANIFEST).is_file():
+        raise IntegrityError(str(folder / MANIFEST), "is missing; the checkpoint was not saved to its end")
+    shards = _Shards.of(folder, decode_chunks(files.read(folder / MANIFEST), version))
+    if sharding is None:
+        return shards.read(0, version.size)
     length = version.size + -version.size % _MULTIPLE
-    target = {"weights": jax.ShapeDtypeStruct((length,), jnp.float32, sharding=sharding)}
-    with _emptied(scratch / f"unpack-{version.number}") as folder:
-        for path, part in content.items():
-            files.write_scratch(folder / path, part)
-        try:
-            with _checkpointer() as checkpointer:
-                args = ocp.args.PyTreeRestore(
-                    item=target, restore_args=ocp.checkpoint_utils.construct_restore_args(target)
-                )
-                padded = checkpointer.restore(folder, args=args)["weights"]
-        except MemoryError:
-            raise  # no forgery
-        except OSError as error:
-            raise DiskError(str(folder), f"can't be read back ({error})", _REMEDY) from error
-        except Exception as error:  # Orbax and TensorStore have no base class of their own
-            raise IntegrityError(where, f"Orbax cannot restore it ({str(error)[:200]})") from error
-    theta = padded[: version.size]
-    if digest(np.asarray(theta)) != version.weights:
-        raise IntegrityError(where, "restored other weights")
-    return theta
+    there: dict[tuple[int, int], np.ndarray] = {}
+
+    def part(index: tuple[slice, ...] | None) -> np.ndarray:
+        start, stop, _ = (index[0] if index else slice(None)).indices(length)
+        if (start, stop) not in there:
+            found = shards.read(min(start, version.size), min(stop, version.size))
+            there[start, stop] = np.pad(found, (0, stop - start - len(found)))
+        return there[start, stop]
+
+    return jax.make_array_from_callback((length,), sharding, part)[: version.size]
 
 
-def parameters(data: bytes, version: ModelVersion) -> dict[str, np.ndarray]:
-    """Checks a pack and gives its parameters by name, float32, without what optimizers carry.
+@dataclass(frozen=True)
+class _Shards:
+    """The parameters as they lie in files.
 
-    Raises:
-      FormatError, IntegrityError: see `unpack`.
+    Attributes:
+      paths: of the files, in order.
+      starts: of each file, its first byte among all of them; and the number of all.
+      chunks: what they must be.
     """
-    with tempfile.TemporaryDirectory() as scratch:
-        theta = np.asarray(unpack(data, version, Path(scratch)))
-    sizes = np.cumsum([int(np.prod(leaf["shape"])) for leaf in version.layout])
-    return {
-        leaf["name"]: part.reshape(leaf["shape"])
-        for leaf, part in zip(version.layout, np.split(theta, sizes[:-1]), strict=True)
-        if not leaf["name"].startswith(CARRIED)
-    }
+
+    paths: tuple[Path, ...]
+    starts: tuple[int, ...]
+    chunks: Chunks
+
+    @classmethod
+    def of(cls, folder: Path, chunks: Chunks) -> _Shards:
+        missing, paths = 4 * chunks.version.size, list[Path]()
+        sizes = list[int]()
+        while missing > 0:
+            path = folder / _ARRAY / str(len(paths))
+            size = path.stat().st_size if path.is_file() else 0
+            if not 0 < size <= missing:
+                raise IntegrityError(str(path), f"{size} bytes, expected some, and at most {missing}")
+            paths.append(path)
+            sizes.append(size)
+            missing -= size
+        return cls(tuple(paths), tuple(accumulate(sizes, initial=0)), chunks)
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        """Reads and verifies on all cores; returns numbers `start` to `stop`, float32."""
+        first, last = 4 * start // CHUNK, -(-4 * stop // CHUNK)
+        begin, end = CHUNK * first, min(CHUNK * last, self.starts[-1])
+        numbers = empty(max(0, end - begin) // 4)
+        target = numbers.data.cast("B")
+
+        def fill(a: int, b: int) -> None:
+            for number in range(first + a, first + b):
+                chunk = target[CHUNK * number - begin : CHUNK * (number + 1) - begin]
+                self._fill(CHUNK * number, chunk)
+                self.chunks.verify(number, chunk)
+
+        threads.run_ranges(fill, last - first, threads.cores() if last - first > 1 else 1)
+        return numbers[start - begin // 4 : stop - begin // 4].astype(np.float32, copy=False)
+
+    def _fill(self, offset: int, target: memoryview) -> None:
+        """Reads bytes from `offset` on, across files."""
+        for path, (start, end) in zip(self.paths, pairwise(self.starts), strict=True):
+            if start < offset + len(target) and offset < end:
+                a, b = max(start, offset), min(end, offset + len(target))
+                files.read_into(path, a - start, target[a - offset : b - offset])
 
 
-@contextmanager
-def _emptied(folder: Path) -> Iterator[Path]:
-    """Where a checkpoint can lie, absolute; it and what Orbax puts beside it are gone afterwards."""
-    folder = folder.absolute()
-    files.remove_tree(folder)
+def _placed(theta: np.ndarray | jax.Array, host: np.ndarray, sharding: Sharding | None) -> jax.Array:
+    """The parameters as Orbax is to write them; on the host's own device nothing is copied."""
+    if sharding is None:
+        return jax.device_put(theta)
+    return jax.make_array_from_callback(host.shape, sharding, lambda index: host[index])
+
+
+def _own_digests(data: memoryview, chunks: int) -> list[bytes]:
+    """Digests of the chunks that this process hashes; the last processes have none if there are too few."""
+    each = -(-chunks // jax.process_count())
+    first, last = (min(chunks, each * rank) for rank in (jax.process_index(), jax.process_index() + 1))
+    return hashing.chunk_digests(data[CHUNK * first : CHUNK * last]) if first < last else []
+
+
+def _gathered(own: list[bytes], chunks: int) -> list[bytes]:
+    """What all processes have hashed, in order. None of them may be within Orbax, which gathers, too."""
+    if jax.process_count() == 1:
+        return own
+    rows = np.zeros((-(-chunks // jax.process_count()), 32), np.uint8)
+    rows[: len(own)] = np.frombuffer(b"".join(own), np.uint8).reshape(-1, 32)
+    everybody = np.asarray(multihost_utils.process_allgather(rows)).reshape(-1, 32)
+    return [row.tobytes() for row in everybody[:chunks]]
+
+
+def _meet(where: str) -> None:
+    """Returns when every process has come to the same place."""
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices(f"relayjax handoff: {where}")
+
+
+def _remove(work: Path) -> None:
+    """Removes what a save that was cut short has left; Orbax, too, has temporary names."""
+    for left in work.parent.glob(f"{work.name}*"):
+        files.remove_tree(left)
+
+
+def _write(array: jax.Array, work: Path, folder: Path) -> None:
+    """Has Orbax write one array as plain zarr files, to where they are prepared for a folder."""
+    handler = ocp.PyTreeCheckpointHandler(use_ocdbt=False, use_zarr3=False, use_compression=False)
     try:
-        yield folder / "checkpoint"
-    finally:
-        with suppress(DiskError):  # whoever owns the scratch directory empties it
-            files.remove_tree(folder)
-
-
-def _checkpointer() -> ocp.Checkpointer:
-    """Plain zarr files: a model is one array, so a database of chunks (OCDBT) would only add files."""
-    return ocp.Checkpointer(ocp.PyTreeCheckpointHandler(use_ocdbt=False, use_zarr3=True))
+        with ocp.Checkpointer(handler) as checkpointer:
+            checkpointer.save(work, args=ocp.args.PyTreeSave({_ARRAY: array}))
+    except Exception as error:  # TensorStore says in words of its own that a disk is full
+        raise DiskError(str(folder), f"Orbax can't save there ({str(error)[:200]})", _REMEDY) from error

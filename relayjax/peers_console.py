@@ -43,12 +43,12 @@ def _exchange(place: str) -> Exchange:
 
 def found(config: Config, folder: Path, home: Path, name: str, console: Console) -> None:
     """Founds a relay and says how others join it."""
-    from relayjax.peers.folder import Folder
     from relayjax.peers.founding import found
     from relayjax.peers.home import Home
+    from relayjax.workdir import Workdir
 
     own = Home(home)
-    membership = found(config, Folder(folder, own.scratch), own, name)
+    membership = found(config, Workdir(folder), own, name)
     _say(console, f"founded    {membership.origin} in {folder}; {name} orders its records")
     _say(console, f"log key    {membership.log_key}")
     _say(console, f"others     relayjax join {folder} --home=DIR --name=NAME --log_key={membership.log_key}")
@@ -156,14 +156,14 @@ def _order(
     console: Console,
 ) -> None:
     from relayjax.pack import ModelVersion
-    from relayjax.peers.folder import Folder
     from relayjax.peers.http_gate import Awaited
     from relayjax.peers.http_serving import serving
     from relayjax.peers.orderer import Orderer
     from relayjax.peers.workshop import Workshop
+    from relayjax.workdir import Workdir
 
     tell = lambda line: _say(console, line)  # noqa: E731
-    place, workshop = Folder(folder, home.scratch), Workshop.of(history, config)
+    place, workshop = Workdir(folder), Workshop.of(history, config)
     validator = workshop.validator()
     with ExitStack() as stack:
         stack.enter_context(place.locked())

@@ -26,7 +26,7 @@ import numpy as np
 
 from relayjax import codec
 from relayjax.archive import Archive
-from relayjax.codec import NonFiniteError
+from relayjax.codec import NonFiniteError, feedback
 from relayjax.config import Config
 from relayjax.errors import ConfigError, WorkdirError
 from relayjax.history import History, SettledRound
@@ -200,10 +200,11 @@ class Retraining:
             key = jax.random.fold_in(key, _OTHER_BATCHES + repeat)
         momentum = RelayMomentum(self._config.leg.relay_momentum, self._leg.baton.params.size)
         head, losses, conduct = self._genesis, [], self._conduct()
+        residuals: dict[str, np.ndarray | None] = {}
         for settled in rounds:
             present = self._present(settled, absent)
             if present:
-                head = self._round(settled, present, head, momentum, conduct, key, turn)
+                head = self._round(settled, present, head, momentum, residuals, conduct, key, turn)
             if self._ends_lap(settled):
                 losses.append(self._mean_loss(head))
         final = self._mean_loss(head)
@@ -215,6 +216,7 @@ class Retraining:
         present: list[str],
         head: np.ndarray,
         momentum: RelayMomentum,
+        residuals: dict[str, np.ndarray | None],
         conduct: Conduct,
         key: jax.Array,
         turn: Callable[[], None],
@@ -223,7 +225,7 @@ class Retraining:
         schedule = self._past.state.schedule
         at = (schedule.legs_before(settled.number), schedule.legs)
         key = jax.random.fold_in(key, settled.number)
-        payloads: dict[str, bytes] = {}
+        encoded: dict[str, feedback.Encoded] = {}
         braid = settled.topology is Topology.BRAID
         for name in conduct.order(present):
             own_key = jax.random.fold_in(key, self.participants.index(name))
@@ -235,12 +237,14 @@ class Retraining:
             if conduct.deposits(settled.number, name) and conduct.reveals(settled.number, name):
                 trained, _ = conduct.hand_in(settled.number, name, braid, head, train)
                 with suppress(NonFiniteError):  # who diverges has nothing to hand on, here as in the run
-                    payloads[name] = self._codec.encode(head, trained)
+                    encoded[name] = feedback.encode(self._codec, head, trained, residuals.get(name))
             turn()
+        payloads = {name: leg.payload for name, leg in encoded.items()}
         following, accepted = self._accepted(settled, payloads, len(present), head)
         if conduct.remembers:
             for name in accepted:
                 conduct.remember(name, head, self._codec.decode(payloads[name], head))
+        residuals |= {name: encoded[name].residual for name in accepted}
         for name in present:
             momentum.remember(name, following, at[0])
         return following

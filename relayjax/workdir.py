@@ -4,6 +4,7 @@ WORKDIR/
   ledger/        the log: checkpoint and tiles, servable as static files
   store/         sealed artefacts (deltas, model checkpoints), each under the digest of its own bytes
   seals/         one signed manifest a round: which artefact was sealed to whom
+  residuals/     what each trainer's payloads left out, sealed to itself, where the codec needs feedback
   keys/          private keys of the local experiment's members
   metrics.jsonl  figures kept beside the log: accuracy, timings; not part of any hashed record
   report.html    what a person looks at
@@ -47,13 +48,12 @@ class Workdir:
         return self.path / "seals"
 
     @property
-    def keys(self) -> Path:
-        return self.path / "keys"
+    def residuals(self) -> Path:
+        return self.path / "residuals"
 
     @property
-    def scratch(self) -> Path:
-        """Plaintext model checkpoints on their way; emptied whenever a run opens."""
-        return self.path / "scratch"
+    def keys(self) -> Path:
+        return self.path / "keys"
 
     @property
     def metrics(self) -> Path:
@@ -127,11 +127,7 @@ class Workdir:
                     f"{self.path}: another process is running this relay; wait for it or stop it"
                 )
             self._clean()
-            try:
-                yield
-            finally:
-                with suppress(DiskError):  # what is left is removed when the run is opened again
-                    files.remove_tree(self.scratch)
+            yield
 
     def _prepare(self) -> None:
         """Sees to it that there is a directory with a lock in it, and that a power cut can't take them."""
@@ -147,16 +143,14 @@ class Workdir:
 
     def _clean(self) -> None:
         """Removes what a kill has left, and makes durable whatever else it has left."""
-        files.remove_tree(self.scratch)
         for leftover in filter(files.is_temporary, list(self.path.rglob(".*"))):
             files.remove(leftover)
-        files.make_directory(self.scratch, mode=0o700)
         files.settle(self.path)
 
     def _foreign(self) -> list[str]:
         """Names in the directory that no run which is only starting could have left; they stay untouched."""
         names = sorted(path.name for path in self.path.iterdir()) if self.path.is_dir() else []
-        starting = {"lock", "scratch", "keys", "store", "ledger"} if "lock" in names else set()
+        starting = {"lock", "keys", "store", "ledger"} if "lock" in names else set()
         return [name for name in names if name not in starting]
 
     def append_metrics(self, line: dict[str, Any]) -> None:

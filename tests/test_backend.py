@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from relayjax import backend
+from relayjax import backend, handoff
 from relayjax.config import Config
-from relayjax.errors import FormatError, IntegrityError, WorkdirError
+from relayjax.errors import AccessError, FormatError, IntegrityError, WorkdirError
+from relayjax.identity import Keys
 from relayjax.ledger.proof import Receipt, verify_receipt
 from relayjax.records import Submit
 from relayjax.summary import MemberSummary
@@ -89,3 +90,17 @@ def test_baselines_are_trained_once(tiny_config: Callable[..., Config], tmp_path
         assert 0 <= figures["pooled"]["accuracy"] <= 1 and len(figures["alone"]) == 3
         (tmp_path / "run" / "baselines.json").write_text('{"pooled": {"accuracy": 2}, "alone": []}')
         assert run.compare()["pooled"] == {"accuracy": 2}
+
+
+def test_the_head_is_saved_as_a_checkpoint_for_whoever_may_open_it(tiny_run: Path, tmp_path: Path):
+    keys = {name: Keys.load(tiny_run / "keys", name) for name in ("v0", "observer")}
+    folder = tmp_path / "head"
+    with pytest.raises(AccessError):
+        backend.save_head(tiny_run, keys["observer"], folder)
+    assert not folder.exists()
+    version = backend.save_head(tiny_run, keys["v0"], folder)
+    head = backend.read_history(tiny_run).state.head
+    assert (version.number, version.weights) == (head.number, head.digest)
+    restored = handoff.restore(folder, version)
+    opened = backend.open_head(tiny_run, keys["v0"]).values()
+    assert b"".join(array.tobytes() for array in opened) == restored.tobytes()

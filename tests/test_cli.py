@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from relayjax import backend, cli
+from relayjax import backend, cli, handoff
 from relayjax.config import Config
+from relayjax.pack import ModelVersion
 
 pytestmark = pytest.mark.usefixtures("compiled_once")
 
@@ -121,11 +122,21 @@ def test_run_verify_report_explain_open(
         key = directory / "keys" / holder
         assert cli.main(["open", str(directory), f"--key={key}", f"--out={out}"]) == status
     assert "head.txt: must end in .npz" in capsys.readouterr().err and not neither.exists()
+    found = load_file(tensors)
     with np.load(arrays, allow_pickle=False) as opened:
         assert {array.dtype for array in opened.values()} == {np.dtype(np.float32)}
-        assert set(opened) == set(found := load_file(tensors))
+        assert set(opened) == set(found)
         assert all(np.array_equal(found[name], opened[name]) for name in opened)
     assert {out.stat().st_mode & 0o777 for out in (arrays, tensors)} == {0o600}
+
+    folder = tmp_path / "head"
+    saving = ["open", str(directory), f"--key={directory / 'keys' / holder}", f"--checkpoint={folder}"]
+    assert cli.main(saving) == 0 and cli.main(saving) == 1, "it is saved once, and never over another"
+    past = backend.read_history(directory)
+    version = ModelVersion(past.state.head.number, past.state.head.digest, past.genesis.layout)
+    theta = np.asarray(handoff.restore(folder, version))
+    flat = np.concatenate([found[leaf["name"]].ravel() for leaf in past.genesis.layout])
+    np.testing.assert_array_equal(theta, flat)
 
 
 def test_without_a_licence_the_head_stays_closed(tiny_run: Path, capsys: pytest.CaptureFixture[str]):
@@ -231,7 +242,6 @@ def test_interrupted_it_stops_and_can_go_on(
         _, said = process.communicate()
     assert process.returncode == 130
     assert "goes on from there" in said and "Traceback" not in said
-    assert not (directory / "scratch").exists()
     done = len(backend.verify(directory).audit.history.rounds)
     assert 3 <= done < 60
     with backend.open_run(tiny_config({"relay.rounds": "60"}), directory) as run:

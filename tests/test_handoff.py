@@ -1,74 +1,143 @@
-"""Handing a version on: the same bits under any sharding, and nothing opened that was not checked."""
+"""Orbax checkpoints of versions: the same bits under any sharding, ours and Orbax's own; nothing believed."""
 
 from __future__ import annotations
 
 import os
+import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
+import orbax.checkpoint as ocp
 import pytest
 
-from relayjax import handoff
-from relayjax.errors import IntegrityError, RelayError
-from relayjax.pack import ModelVersion, encode_pack, verify_pack
+from relayjax import files, handoff
+from relayjax.errors import DiskError, IntegrityError, RelayError, WorkdirError
+from relayjax.filesystem import Filesystem
+from relayjax.hashing import CHUNK
+from relayjax.pack import ModelVersion
 from relayjax.weights import digest
 
-THETA = np.random.default_rng(0).normal(size=1_000).astype(np.float32)
-VERSION = ModelVersion(2, digest(THETA), [{"name": "w", "shape": [10, 99]}, {"name": "b", "shape": [10]}])
+# Two chunks and a part of a third.
+THETA = np.random.default_rng(0).standard_normal(2 * CHUNK // 4 + 1_001, np.float32)
+VERSION = ModelVersion(
+    2, digest(THETA), [{"name": "w", "shape": [THETA.size - 1]}, {"name": "b", "shape": []}]
+)
 
 
 @pytest.fixture(scope="module")
-def packed(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    return handoff.pack(THETA, VERSION, tmp_path_factory.mktemp("scratch"))
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("handoff") / "checkpoint"
+    handoff.save(THETA, VERSION, folder)
+    return folder
 
 
-def test_round_trip_leaves_nothing_behind(tmp_path: Path):
-    pack = handoff.pack(THETA, VERSION, tmp_path)
-    restored = handoff.unpack(pack, VERSION, tmp_path)
-    assert np.asarray(restored).tobytes() == THETA.tobytes()
-    assert not list(tmp_path.iterdir())
+@pytest.fixture
+def copy(saved: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(saved, tmp_path / "copy"))
 
 
-def test_special_values_keep_their_bits(tmp_path: Path):
-    theta = np.array([0.0, -0.0, 1e-45, -1e-45, 3.4e38, 1.0], np.float32)
+def test_round_trip(saved: Path):
+    restored = handoff.restore(saved, VERSION)
+    assert isinstance(restored, np.ndarray) and restored.tobytes() == THETA.tobytes()
+    assert [path.name for path in saved.parent.iterdir()] == ["checkpoint"]
+    assert (saved / "weights" / "0").read_bytes() == THETA.astype("<f4").tobytes()
+
+
+def test_orbax_restores_it_without_us(saved: Path):
+    with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
+        restored = checkpointer.restore(saved)
+    assert list(restored) == ["weights"]
+    assert np.asarray(restored["weights"]).tobytes() == THETA.tobytes()
+
+
+@pytest.mark.parametrize(
+    "theta", [np.zeros(6, np.float32), np.array([-0.0, 1e-45, 3.4e38, np.nan, np.inf, 1], np.float32)]
+)
+def test_special_values_keep_their_bits(theta: np.ndarray, tmp_path: Path):
     version = ModelVersion(0, digest(theta), [{"name": "w", "shape": [6]}])
-    restored = handoff.unpack(handoff.pack(theta, version, tmp_path), version, tmp_path)
-    assert np.asarray(restored).tobytes() == theta.tobytes()
+    handoff.save(theta, version, tmp_path / "a" / "b")
+    assert np.asarray(handoff.restore(tmp_path / "a" / "b", version)).tobytes() == theta.tobytes()
 
 
-def test_nothing_damaged_is_ever_opened(packed: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    opened = []
-    monkeypatch.setattr(handoff, "_checkpointer", lambda: opened.append(1))
-    for bit in range(0, 8 * len(packed), 61):  # 61 is coprime to 8: every bit position, all over the file
-        flipped = bytearray(packed)
-        flipped[bit // 8] ^= 1 << bit % 8
+def test_no_flipped_bit_comes_back(copy: Path):
+    """What Orbax keeps beside the parameters is never read; everything else is found."""
+    for name in ("weights/0", handoff.MANIFEST):
+        path = copy / name
+        whole = path.read_bytes()
+        for bit in range(0, 8 * len(whole), 8 * len(whole) // 50 + 1):
+            flipped = bytearray(whole)
+            flipped[bit // 8] ^= 1 << bit % 8
+            path.write_bytes(flipped)
+            with pytest.raises(RelayError):
+                handoff.restore(copy, VERSION)
+        path.write_bytes(whole)
+    (copy / "weights" / ".zarray").write_text("{}")
+    assert np.asarray(handoff.restore(copy, VERSION)).tobytes() == THETA.tobytes()
+
+
+def test_the_bad_chunk_is_named(copy: Path):
+    path = copy / "weights" / "0"
+    damaged = bytearray(path.read_bytes())
+    damaged[CHUNK + 1] ^= 1
+    path.write_bytes(damaged)
+    with pytest.raises(IntegrityError, match="chunk 1 is not"):
+        handoff.restore(copy, VERSION)
+
+
+@pytest.mark.parametrize("name", ["weights/0", handoff.MANIFEST])
+def test_a_missing_short_or_long_file_is_named(copy: Path, name: str):
+    whole = (copy / name).read_bytes()
+    for content in (whole[:-1], whole + b"\0", b""):
+        (copy / name).write_bytes(content)
         with pytest.raises(RelayError):
-            handoff.unpack(bytes(flipped), VERSION, tmp_path)
-    escaping = packed.replace(b'"path":"_METADATA"', b'"path":"../TADATA"')
-    assert escaping != packed
-    with pytest.raises(RelayError):
-        handoff.unpack(escaping, VERSION, tmp_path)
-    assert not opened and not list(tmp_path.iterdir())
+            handoff.restore(copy, VERSION)
+    (copy / name).unlink()
+    with pytest.raises(IntegrityError) as caught:
+        handoff.restore(copy, VERSION)
+    assert caught.value.where == str(copy / name)
 
 
-def test_other_weights_under_right_digests_are_refused(packed: bytes, tmp_path: Path):
-    """Whoever packs can put anything behind a manifest; what counts is the digest in the ledger."""
-    liar = ModelVersion(2, "ab" * 32, VERSION.layout)
-    files = verify_pack(packed, VERSION)
-    with pytest.raises(IntegrityError, match="restored other weights"):
-        handoff.unpack(encode_pack(files, liar), liar, tmp_path)
+def test_another_version_is_refused(saved: Path):
+    other = np.zeros_like(THETA)
+    with pytest.raises(IntegrityError, match="another version"):
+        handoff.restore(saved, ModelVersion(2, digest(other), VERSION.layout))
+
+
+def test_other_parameters_are_not_saved_and_nothing_is_overwritten(saved: Path, tmp_path: Path):
+    with pytest.raises(IntegrityError):
+        handoff.save(THETA + 1, VERSION, tmp_path / "other")
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(WorkdirError, match="exists"):
+        handoff.save(THETA, VERSION, saved)
+    assert np.asarray(handoff.restore(saved, VERSION)).tobytes() == THETA.tobytes()
+
+
+def test_a_disk_that_refuses_to_flush_or_to_read_is_named(saved: Path, tmp_path: Path):
+    class Broken(Filesystem):
+        def fsync_file(self, path: Path) -> None:
+            raise OSError(5, "Input/output error")
+
+        def read_into(self, path: Path, offset: int, target: memoryview) -> int:
+            raise OSError(5, "Input/output error")
+
+    with files.using(Broken()):
+        with pytest.raises(DiskError, match=str(tmp_path / r".new")):
+            handoff.save(THETA, VERSION, tmp_path / "new")
+        with pytest.raises(DiskError, match=r"weights/0"):
+            handoff.restore(saved, VERSION)
     assert not list(tmp_path.iterdir())
 
 
-def on_eight_devices(program: str, scratch: Path) -> None:
+def on_eight_devices(program: str, folder: Path) -> None:
     environment = os.environ | {
         "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
         "JAX_PLATFORMS": "cpu",
     }
     done = subprocess.run(
-        [sys.executable, "-c", program, str(scratch)], env=environment, capture_output=True, text=True
+        [sys.executable, "-c", program, str(folder)], env=environment, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
 
@@ -78,23 +147,47 @@ import sys
 from pathlib import Path
 import jax, numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec as P
+import orbax.checkpoint as ocp
 from relayjax import handoff
+from relayjax.errors import IntegrityError
+from relayjax.hashing import CHUNK
 from relayjax.pack import ModelVersion
 from relayjax.weights import digest
 
-scratch, devices = Path(sys.argv[1]), np.array(jax.devices())
+folder, devices = Path(sys.argv[1]), np.array(jax.devices())
 assert len(devices) == 8
-theta = np.random.default_rng(1).normal(size=1_024).astype(np.float32)
-version = ModelVersion(1, digest(theta), [{"name": "w", "shape": [1_024]}])
-eight = NamedSharding(Mesh(devices, "x"), P("x"))
-pack = handoff.pack(jax.device_put(theta, eight), version, scratch)
-two = Mesh(devices[:2], "x")
-for sharding in (NamedSharding(two, P("x")), NamedSharding(two, P()), eight, None):
-    restored = handoff.unpack(pack, version, scratch, sharding)
-    assert np.asarray(restored).tobytes() == theta.tobytes()
-    if sharding is not None:
-        assert restored.sharding.is_equivalent_to(sharding, 1), restored.sharding
-assert not list(scratch.iterdir())
+eight, two = Mesh(devices, "x"), Mesh(devices[:2], "x")
+# Neither files nor parts end where chunks do; the second size is one that eight devices can't share evenly.
+for size in (CHUNK // 4 + 1_024, CHUNK // 2 + 1_001):
+    theta = np.random.default_rng(1).standard_normal(size, np.float32)
+    version = ModelVersion(1, digest(theta), [{"name": "w", "shape": [size]}])
+    cut = NamedSharding(eight, P("x") if size % 8 == 0 else P())
+    there = folder / str(size)
+    handoff.save(jax.device_put(theta, cut), version, there)
+    shards = sorted(path.name for path in (there / "weights").glob("[0-9]*"))
+    assert shards == [str(i) for i in range(8 if size % 8 == 0 else 1)], shards
+    for mesh, spec in ((eight, P("x")), (two, P("x")), (two, P()), (eight, P())):
+        sharding = NamedSharding(mesh, spec)
+        restored = handoff.restore(there, version, sharding)
+        assert np.asarray(restored).tobytes() == theta.tobytes()
+        if size % 8 == 0:
+            assert restored.sharding.is_equivalent_to(sharding, 1), restored.sharding
+    assert handoff.restore(there, version).tobytes() == theta.tobytes()
+    if size % 8 == 0:
+        target = {"weights": jax.ShapeDtypeStruct((size,), np.float32, sharding=NamedSharding(two, P("x")))}
+        arguments = ocp.args.PyTreeRestore(
+            item=target, restore_args=ocp.checkpoint_utils.construct_restore_args(target)
+        )
+        with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
+            theirs = checkpointer.restore(there, args=arguments)["weights"]
+        assert np.asarray(theirs).tobytes() == theta.tobytes()
+        first, second = there / "weights" / "1", there / "weights" / "2"
+        first.rename(there / "x"), second.rename(first), (there / "x").rename(second)
+        try:
+            handoff.restore(there, version)
+        except IntegrityError:
+            continue
+        raise SystemExit("swapped files were not noticed")
 """
 
 
@@ -116,7 +209,7 @@ from relayjax.learning.tasks.digits import Digits
 from relayjax.pack import ModelVersion
 from relayjax.weights import digest
 
-scratch, key = Path(sys.argv[1]), jax.random.key(0)
+folder, key = Path(sys.argv[1]) / "head", jax.random.key(0)
 task = Digits(hidden=(16,)).build(2, 0)
 legs, shards = [], []
 for devices, preset in ((8, "fsdp"), (2, "replicated")):
@@ -124,14 +217,14 @@ for devices, preset in ((8, "fsdp"), (2, "replicated")):
     legs.append(Leg(task, LegSettings(steps=5, batch_size=16, sharding=sharding), mesh))
     shards.append(place_shards(task, mesh)[len(shards)])
 
-# The first participant trains with its parameters over eight devices, and packs what it hands on.
+# The first participant trains with its parameters over eight devices, and saves what it hands on.
 genesis = legs[0].genesis(task.init(key))
 head = genesis + np.asarray(legs[0](genesis, shards[0], key, 0, 2)[0])
 version = ModelVersion(1, digest(head), legs[0].baton.describe())
-pack = handoff.pack(head, version, scratch)
+handoff.save(head, version, folder)
 
-# The second has two; what it unpacks there, it trains on.
-received = handoff.unpack(pack, version, scratch, NamedSharding(mesh, P("data")))
+# The second has two; what it restores there, it trains on.
+received = handoff.restore(folder, version, NamedSharding(mesh, P("data")))
 assert len(received.sharding.device_set) == 2
 assert np.asarray(received).tobytes() == head.tobytes()
 delta, _ = legs[1](received, shards[1], key, 1, 2)
@@ -154,22 +247,88 @@ from relayjax.errors import DiskError
 from relayjax.pack import ModelVersion
 from relayjax.weights import digest
 
-scratch, theta = Path(sys.argv[1]), np.random.default_rng(0).normal(size=100_000).astype(np.float32)
+folder, theta = Path(sys.argv[1]) / "head", np.random.default_rng(0).normal(size=100_000).astype(np.float32)
 version = ModelVersion(2, digest(theta), [{"name": "w", "shape": [100_000]}])
-pack = handoff.pack(theta, version, scratch)
 for limit in (0, 100, 1_000, 300_000):
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
-    for passing_on in (handoff.pack, handoff.unpack):
-        try:
-            passing_on(theta if passing_on is handoff.pack else pack, version, scratch)
-        except DiskError as error:
-            assert str(scratch) in str(error)
-        else:
-            raise SystemExit(f"{passing_on.__name__} wrote more than {limit} bytes")
-        assert not list(scratch.iterdir()), "weights in the clear are left"
+    try:
+        handoff.save(theta, version, folder)
+    except DiskError as error:
+        assert str(folder) in str(error)
+    else:
+        raise SystemExit(f"it wrote more than {limit} bytes")
+    assert not list(folder.parent.iterdir()), list(folder.parent.iterdir())
 """
 
 
 def test_a_disk_that_takes_no_more_is_named_and_left_empty(tmp_path: Path):
     """The operating system refuses longer files, to Orbax and TensorStore too."""
     on_eight_devices(FULL, tmp_path)
+
+
+HOSTS = """
+import sys
+from pathlib import Path
+import jax, numpy as np
+
+folder, port, rank = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+jax.distributed.initialize(f"127.0.0.1:{port}", num_processes=2, process_id=rank)
+
+from jax.sharding import Mesh, NamedSharding, PartitionSpec as P
+from relayjax import files, handoff, hashing
+from relayjax.errors import IntegrityError
+from relayjax.filesystem import Filesystem
+from relayjax.hashing import CHUNK
+from relayjax.pack import ModelVersion
+from relayjax.weights import digest
+
+size = 15 * CHUNK // 4 + 512
+theta = np.random.default_rng(1).standard_normal(size, np.float32)
+version = ModelVersion(1, digest(theta), [{"name": "w", "shape": [size]}])
+both = NamedSharding(Mesh(np.array(jax.devices()), "x"), P("x"))
+hashed, chunk_digests = [], hashing.chunk_digests
+
+def counting(data):
+    found = chunk_digests(data)
+    hashed.append(len(found))
+    return found
+
+hashing.chunk_digests = counting
+handoff.save(theta, version, folder / "head", both)
+assert hashed == [8], hashed  # half of sixteen chunks each
+assert sorted(path.name for path in (folder / "head" / "weights").glob("[0-9]*")) == ["0", "1"]
+
+class Watching(Filesystem):
+    read_bytes = 0
+
+    def read_into(self, path, offset, target):
+        self.read_bytes += len(target)
+        return super().read_into(path, offset, target)
+
+watching = Watching()
+with files.using(watching):
+    restored = handoff.restore(folder / "head", version, both)
+start = rank * (restored.shape[0] // 2)
+(shard,) = restored.addressable_shards
+assert np.asarray(shard.data).tobytes() == theta[shard.index[0]].tobytes()
+assert watching.read_bytes <= 2 * size + 2 * CHUNK < 4 * size, watching.read_bytes
+"""
+
+
+def test_two_hosts_save_and_restore_their_own_parts(tmp_path: Path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    environment = os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}
+    both = [
+        subprocess.Popen(
+            [sys.executable, "-c", HOSTS, str(tmp_path), port, str(rank)],
+            env=environment,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in (0, 1)
+    ]
+    said = [process.communicate(timeout=600)[1] for process in both]
+    assert [process.returncode for process in both] == [0, 0], "\n".join(said)
+    assert [path.name for path in tmp_path.iterdir()] == ["head"]

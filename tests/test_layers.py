@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[1]
 # Lowest first. A unit imports from the layers below its own, never from its own or from above.
 LAYERS = (
     ("errors", "filesystem", "kernels"),
+    ("hashing",),
     ("canonical", "files", "merging", "on_device", "settings", "weights"),
     ("bar", "identity", "model_signature", "pack", "records"),
     ("codec", "learning", "ledger", "mechanism", "store", "valuation"),  # strangers to each other

@@ -16,7 +16,7 @@ from typing import TypeVar
 
 import pyrage
 from blake3 import blake3
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InternalError, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -25,16 +25,19 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from relayjax.errors import FormatError, WorkdirError
-from relayjax.files import make_directory, write_atomic
+from relayjax.errors import DiskError, FormatError, WorkdirError
+from relayjax.files import make_directory, read, write_atomic
 from relayjax.identity import bech32, ed25519
 
 K = TypeVar("K")
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 _HEX_KEY = re.compile(r"[0-9a-f]{64}")
+_FILE_LIMIT = 1 << 16
+"""Bytes of a key file that are read, hundreds of times what one has."""
+
 _PEM_END = b"-----END PRIVATE KEY-----\n"
-_NO_KEY = (ValueError, TypeError, UnsupportedAlgorithm, pyrage.IdentityError)
+_NO_KEY = (ValueError, TypeError, InternalError, UnsupportedAlgorithm, pyrage.IdentityError)
 _SIGNING_CONTEXT = "relayjax 2026-11 participant signing key"
 _RECEIVING_CONTEXT = "relayjax 2026-11 participant receiving key"
 
@@ -203,7 +206,7 @@ def parse_recipient(text: str) -> pyrage.x25519.Recipient:
     """
     try:
         recipient = pyrage.x25519.Recipient.from_str(text)
-    except pyrage.RecipientError as error:
+    except (pyrage.RecipientError, UnicodeEncodeError) as error:
         raise FormatError(
             f"receiving key {text[:80]!r}: {error}; expected an age recipient, age1…"
         ) from error
@@ -214,10 +217,10 @@ def parse_recipient(text: str) -> pyrage.x25519.Recipient:
 
 def _load(path: Path, parse: Callable[[bytes], K]) -> K:
     try:
-        return parse(path.read_bytes())
-    except OSError as error:
+        return parse(read(path, _FILE_LIMIT))
+    except DiskError as error:
         raise WorkdirError(
-            f"{path}: can't read this key file ({error.strerror}); create it with Keys.save"
+            f"{path}: can't read this key file ({error.problem}); create it with Keys.save"
         ) from error
     except _NO_KEY as error:
         raise FormatError(

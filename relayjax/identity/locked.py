@@ -7,6 +7,7 @@ can be read without.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pyrage
@@ -17,6 +18,10 @@ from relayjax.identity.keys import Keys, check_name
 
 SUFFIX = ".keys.age"
 _LIMIT = 1 << 16
+_HEADER = re.compile(rb"age-encryption\.org/v1\n-> scrypt [A-Za-z0-9+/]{22} ([1-9][0-9]?)\n")
+_WORK_LIMIT = 21
+"""Work factor a file may ask for: memory doubles with each, from 1 KiB at 0 to 2 GiB here. The library writes
+what takes it about a second."""
 
 
 def save_locked(keys: Keys, directory: Path, password: str) -> Path:
@@ -41,7 +46,7 @@ def load_locked(directory: Path, name: str, password: str) -> Keys:
     Raises:
       WorkdirError: The file is missing or can't be read.
       AccessError: Another password, or the file is damaged: age does not tell these apart.
-      FormatError: It holds no keys.
+      FormatError: It holds no keys, or asks for more memory than a password is worth.
     """
     check_name(name)
     file = directory / f"{name}{SUFFIX}"
@@ -51,6 +56,11 @@ def load_locked(directory: Path, name: str, password: str) -> Keys:
         raise WorkdirError(f"{file}: can't read this key file ({error.problem})") from error
     if len(sealed) > _LIMIT:
         raise FormatError(f"{file}: too long for a key file")
+    header = _HEADER.match(sealed)
+    if header is None or int(header[1]) > _WORK_LIMIT:
+        raise FormatError(
+            f"{file}: not keys behind a password as this program writes them; restore it from a copy"
+        )
     try:
         text = pyrage.passphrase.decrypt(sealed, password)
     except pyrage.DecryptError as error:

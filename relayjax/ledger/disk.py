@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from pathlib import Path
 
 from relayjax import files
@@ -84,7 +85,8 @@ def read_bundle(path: Path, tile: Tile) -> tuple[list[bytes], str]:
     """
     entries: list[bytes] = []
     try:
-        for entry in decode_bundle(read(path / tile.bundle_path, tile.width * ENTRY_LIMIT)):
+        bundle = decode_bundle(read(path / tile.bundle_path, tile.width * ENTRY_LIMIT))
+        for entry in islice(bundle, tile.width + 1):  # more are as wrong as one too many
             entries.append(entry)
     except FormatError as error:
         return entries, str(error)

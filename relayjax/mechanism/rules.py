@@ -42,7 +42,11 @@ class Schedule(Settings):
     reuse: int = setting(
         400, "tests that a validation example may take part in, on average", low=1, high=10_000_000
     )
-    codec: str = setting("mxint8", "how deltas are encoded", choices=("mxint8", "mxfp4", "lossless"))
+    codec: str = setting(
+        "mxint8",
+        "how deltas are encoded",
+        choices=("mxint8", "mxfp4", "lossless", "sign", "top_percent", "top_permille"),
+    )
     checkpoint_every: int = setting(10, "versions between two model checkpoints", low=1)
 
     def check(self) -> None:

@@ -137,6 +137,9 @@ def _pledge(state: State, record: Pledge, rules: Mechanism) -> State:
     field = "pledges" if now.phase is Phase.TESTING else "appraisals"
     made: dict[str, str] = {**getattr(now, field)}
     require(record.author not in made, record, "has pledged already")
+    # Otherwise others could show it once more as a pledge to a value, which its author then can't report.
+    replayed = field == "appraisals" and now.pledges.get(record.author) == record.commitment
+    require(not replayed, record, "is the pledge to its score; a value has another")
     return in_round(state, **{field: {**made, record.author: record.commitment}})
 
 

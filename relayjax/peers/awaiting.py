@@ -7,6 +7,11 @@ from relayjax.mechanism.rulesets import mechanism
 from relayjax.mechanism.state import Phase, Role, State
 
 
+def moment(state: State) -> str:
+    """The round and phase in words; a refusal holds for as long as they do."""
+    return f"round {state.round.number}, {state.round.phase.name.lower()}"
+
+
 def missing_members(state: State) -> tuple[int, int]:
     """How many participants and maintainers may still join."""
     schedule = state.schedule

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from relayjax import files
+from relayjax import files, hashing
 from relayjax.errors import FormatError, IntegrityError
 from relayjax.identity import PublicKeys
 from relayjax.ledger.checkpoint import verify_checkpoint
@@ -18,9 +18,8 @@ from relayjax.pack import ModelVersion
 from relayjax.peers.exchange import Exchange
 from relayjax.peers.follower import CHECKPOINT, Follower
 from relayjax.peers.handover import sealed_limit
-from relayjax.store.base import digest_of
 from relayjax.store.local import LocalStore
-from relayjax.store.manifest import SIZE_LIMIT, verify_manifest
+from relayjax.store.manifest import PIECE, SIZE_LIMIT, verify_manifest
 
 _ATTEMPTS = 5
 """Looks at a log that grows meanwhile."""
@@ -74,7 +73,8 @@ def _copy_round(exchange: Exchange, store: LocalStore, folder: Path, state: Stat
     signing, receiving = state.members[state.orderer].settled_with(round)
     signers = {state.orderer: PublicKeys(state.orderer, signing, receiving)}
     for seal in verify_manifest(data, signers, round, path).seals:
-        _keep(exchange, store, seal.sealed, sealed_limit(seal.size))
+        for piece in seal.sealed:
+            _keep(exchange, store, piece, sealed_limit(min(seal.size, PIECE)))
     files.write_atomic(folder / path, data)
 
 
@@ -83,7 +83,7 @@ def _keep(exchange: Exchange, store: LocalStore, digest: str, limit: int) -> Non
         return
     path = f"store/{digest[:2]}/{digest[2:]}"
     data = _fetched(exchange, path, limit)
-    if digest_of(data) != digest:
+    if hashing.digest(data) != digest:
         raise IntegrityError(path, "not what its name says; fetch it again")
     store.put(data)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import jax
 
-from relayjax import settings, weights
+from relayjax import files, settings, weights
 from relayjax.archive import Archive
 from relayjax.config import Config
 from relayjax.errors import WorkdirError
@@ -13,15 +13,15 @@ from relayjax.learning.leg import Leg
 from relayjax.learning.task import examples
 from relayjax.ledger.log import Log
 from relayjax.mechanism.state import Role
-from relayjax.peers.folder import Folder
 from relayjax.peers.home import Home, Membership
 from relayjax.peers.workshop import check_playable
 from relayjax.records import Genesis
 from relayjax.relay.testing import check_reuse, validation_digest
 from relayjax.relay.transcript import Transcript
+from relayjax.workdir import Workdir
 
 
-def found(config: Config, folder: Folder, home: Home, name: str) -> Membership:
+def found(config: Config, folder: Workdir, home: Home, name: str) -> Membership:
     """Founds a relay in an empty folder; doing it again after a kill goes on.
 
     Args:
@@ -48,7 +48,11 @@ def found(config: Config, folder: Folder, home: Home, name: str) -> Membership:
     membership = Membership(name, Role.MAINTAINER.value, origin_of(task.name, keys), public.signing)
     with folder.locked():
         home.remember(membership)
-        folder.lay_out()
+        for shared in (
+            "inbox",
+            "handover",
+        ):  # the founder says who may write to them
+            files.make_directory(folder.path / shared)
         archive = Archive(folder)
         archive.keep_genesis(theta)
         if (folder.ledger / "checkpoint").exists():

@@ -15,12 +15,12 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from relayjax import hashing
 from relayjax.errors import AccessError, IntegrityError
 from relayjax.identity import Keys, open_sealed, seal
 from relayjax.mechanism.state import State
 from relayjax.peers.exchange import Exchange
 from relayjax.replay import public_keys
-from relayjax.store.base import digest_of
 from relayjax.weights import digest
 
 FOLDER = "handover"
@@ -70,7 +70,7 @@ def take(exchange: Exchange, path: str, keys: Keys, expected: str, limit: int) -
         plaintext = None if sealed is None else open_sealed(sealed, keys)
     except (AccessError, IntegrityError):
         return None
-    return plaintext if plaintext is not None and digest_of(plaintext) == expected else None
+    return plaintext if plaintext is not None and hashing.digest(plaintext) == expected else None
 
 
 def take_weights(exchange: Exchange, path: str, keys: Keys, expected: str, size: int) -> np.ndarray | None:

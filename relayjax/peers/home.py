@@ -20,11 +20,10 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from relayjax import canonical, files, records
+from relayjax import canonical, files, hashing, records
 from relayjax.errors import FormatError, WorkdirError
 from relayjax.identity import Keys, check_name
 from relayjax.records import Score, Value
-from relayjax.store.base import digest_of
 
 _LIMIT = 1 << 16
 _ROUND = re.compile(r"(\d{5,15})[-.].*")
@@ -73,10 +72,6 @@ class Home:
     @property
     def seen(self) -> Path:
         return self.path / "seen"
-
-    @property
-    def scratch(self) -> Path:
-        return self.path / "scratch"
 
     @property
     def exists(self) -> bool:
@@ -162,7 +157,7 @@ class Home:
         said = _texts(file, ("round", "parent", "salt", "delta", "child"))
         turn = Turn(round, said["parent"], said["salt"], said["delta"], said["child"])
         payload = files.read(delta)
-        whole = said["round"] == str(round) and digest_of(payload) == turn.delta
+        whole = said["round"] == str(round) and hashing.digest(payload) == turn.delta
         return (turn, payload) if whole else None
 
     def keep_report(self, report: Score | Value) -> None:

@@ -18,11 +18,10 @@ from itertools import islice
 from pathlib import Path
 from threading import Lock
 
-from relayjax import canonical
+from relayjax import canonical, hashing
 from relayjax.mechanism.state import Phase, State
 from relayjax.peers import handover
 from relayjax.peers.inbox import FOLDER
-from relayjax.store.base import digest_of
 
 _RECORD = re.compile(FOLDER + r"/([0-9a-f]{64})\.json")
 _IN_INBOX = 8_192
@@ -148,7 +147,7 @@ class Gate:
           RefusedError: it is not what its name says, is not awaited any more, or the inbox is full.
         """
         if match := _RECORD.fullmatch(path):
-            if digest_of(data) != match[1]:
+            if hashing.digest(data) != match[1]:
                 raise RefusedError(HTTPStatus.UNPROCESSABLE_ENTITY, "its name is not the digest of its bytes")
             if _count(self._inbox, _IN_INBOX) >= _IN_INBOX:
                 raise RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, "the inbox is full; try again")

@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from relayjax import canonical, files
+from relayjax import canonical, files, hashing
 from relayjax.errors import DiskError, FormatError
+from relayjax.hashing import is_digest
 from relayjax.identity import Envelope
 from relayjax.peers.exchange import is_regular
 from relayjax.peers.voice import WHY_LIMIT, encode
-from relayjax.store.base import digest_of, is_digest
 
 FOLDER = "inbox"
 _AT_ONCE = 1_024
@@ -37,7 +37,7 @@ class Letter:
     @classmethod
     def of(cls, envelope: Envelope) -> Letter:
         """The letter that brings an envelope."""
-        return cls(digest_of(encode(envelope)), envelope)
+        return cls(hashing.digest(encode(envelope)), envelope)
 
 
 class Inbox:
@@ -96,6 +96,6 @@ def _read(path: Path) -> Letter:
     data = files.read(path, canonical.SIZE_LIMIT + 1)
     if len(data) > canonical.SIZE_LIMIT:
         raise FormatError(f"more than {canonical.SIZE_LIMIT} bytes")
-    if digest_of(data) != digest:
+    if hashing.digest(data) != digest:
         raise FormatError("not what its name says")
     return Letter(digest, Envelope.from_json(canonical.decode(data)))

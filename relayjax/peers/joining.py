@@ -77,9 +77,8 @@ def join(exchange: Exchange, home: Home, name: str, role: str, log_key: str | No
     home.remember(Membership(name, role, origin, pinned))
     follower = follow(exchange, home)
     follower.poll()
-    state = follower.chronicle.state
-    public = keys.public
-    if state is not None and name in state.members:
+    state, public = follower.chronicle.history.state, keys.public
+    if name in state.members:
         mine = state.members[name].signing == public.signing
         return None if mine else f"the name {name} is taken"
-    return Voice(exchange, keys).say(Join(name, role, public.signing, public.receiving))
+    return Voice(exchange, keys).say(Join(name, role, public.signing, public.receiving), state)

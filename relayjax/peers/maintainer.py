@@ -64,7 +64,7 @@ class Maintainer:
         record = self._validating.report(history.state, self._opened)
         if record is None:
             return None
-        reason = self._voice.say(record)
+        reason = self._voice.say(record, history.state)
         return f"{record.KIND} refused: {reason}" if reason else None
 
     def _opened(self, submission: Submit) -> bytes | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from relayjax import files, history, records
+from relayjax import files, hashing, history, records
 from relayjax.archive import Archive, model_due
 from relayjax.codec import Codec
 from relayjax.errors import DiskError, FormatError, IntegrityError, ProtocolError
@@ -22,24 +22,27 @@ from relayjax.mechanism.rulesets import mechanism
 from relayjax.mechanism.state import Phase, State
 from relayjax.mechanism.transitions import expected_draw, expected_match, expected_settlement
 from relayjax.peers import handover
-from relayjax.peers.awaiting import awaited, missing_members
+from relayjax.peers.awaiting import awaited, missing_members, moment
 from relayjax.peers.chronicle import Chronicle
-from relayjax.peers.exchange import FolderExchange
-from relayjax.peers.folder import Folder
+from relayjax.peers.exchange import FolderExchange, put
 from relayjax.peers.home import Home
 from relayjax.peers.inbox import Inbox, Letter
 from relayjax.peers.validating import Validating
 from relayjax.records import Close, Record, Settle, Submit
-from relayjax.relay.round import handed_off, sealed_deltas, sealed_model
+from relayjax.relay.round import sealed_deltas, sealed_model
 from relayjax.relay.testing import Validator
 from relayjax.relay.transcript import Transcript
 from relayjax.replay import admit
-from relayjax.store.base import digest_of
 from relayjax.weights import digest
+from relayjax.workdir import Workdir
 
 _MAJORITY = {Phase.TESTING: "pledges", Phase.SCORING: "scores"}
 _MAJORITY |= {Phase.APPRAISAL: "appraisals", Phase.VALUATION: "values"}
 """Where a phase cannot be closed before a majority of the maintainers has acted, and in which field."""
+
+
+_LOOKS = 10
+"""How often, while patience lasts, the orderer looks whether what it handed over is still there."""
 
 
 class Orderer:
@@ -49,7 +52,7 @@ class Orderer:
         self,
         home: Home,
         keys: Keys,
-        folder: Folder,
+        folder: Workdir,
         validator: Validator,
         codec: Codec,
         *,
@@ -95,6 +98,8 @@ class Orderer:
         self._phase: tuple[int, Phase] | None = None
         self._since = clock()
         self._prepared: tuple[int, Phase] | None = None
+        self._on_the_way: dict[str, bytes] = {}
+        self._looked = self._since
 
     @property
     def state(self) -> State:
@@ -136,7 +141,7 @@ class Orderer:
             self._transcript.hear(letter.envelope)
         except ProtocolError as error:  # the signature holds
             self._hear_of(records.decode(letter.envelope.payload))
-            self._inbox.refuse(letter, str(error))
+            self._inbox.refuse(letter, f"{moment(self.state)}: {error}")
             self._tell(f"refused: {error}")
         except (FormatError, IntegrityError) as error:
             self._inbox.remove(letter)
@@ -181,7 +186,7 @@ class Orderer:
         while not self.state.finished:
             state = self.state
             self._watch(state)
-            self._prepare(state)
+            self._hand_over(state)
             report = self._validating.report(state, lambda submission: self._payloads[submission.author])
             record = report or self._next(state)
             if record is None:
@@ -198,24 +203,34 @@ class Orderer:
         if (phase := (state.round.number, state.round.phase)) != self._phase:
             self._phase, self._since = phase, self._clock()
 
-    def _prepare(self, state: State) -> None:
-        """Hands over what a phase needs, once in each phase that needs it."""
+    def _hand_over(self, state: State) -> None:
+        """Hands over what a phase needs, and does so again where others have written over it."""
         number, phase = state.round.number, state.round.phase
-        if self._prepared == (number, phase):
+        now = self._clock()
+        if self._prepared != (number, phase):
+            self._prepared, self._on_the_way = (number, phase), self._sealed(state)
+        elif now - self._looked < self._patience / _LOOKS:
             return
-        self._prepared = number, phase
-        if phase is Phase.COMMIT:
-            for version in sorted(set(state.round.pairs.values())):
-                readers = [n for n, v in state.round.pairs.items() if v == version and trains(state, n)]
+        self._looked = now
+        for path, sealed in self._on_the_way.items():
+            put(self._exchange, path, sealed)
+
+    def _sealed(self, state: State) -> dict[str, bytes]:
+        """What the present phase needs, sealed to those who need it, by path."""
+        now, rules = state.round, mechanism(state.rules)
+        found: dict[str, bytes] = {}
+        if now.phase is Phase.COMMIT:
+            for version in sorted(set(now.pairs.values())):
+                readers = [name for name, v in now.pairs.items() if v == version and trains(state, name)]
                 if readers:
                     plaintext = handover.weights_bytes(self._validating.heads[version])
-                    sealed = handover.sealed_for(plaintext, state, readers)
-                    self._exchange.offer(handover.parent(number, version), sealed)
-        elif phase in (Phase.TESTING, Phase.APPRAISAL):
-            maintainers = mechanism(state.rules).maintainers(state)
-            for name in state.round.submissions:
-                sealed = handover.sealed_for(self._payloads[name], state, maintainers)
-                self._exchange.offer(handover.candidate(number, name), sealed)
+                    path = handover.parent(now.number, version)
+                    found[path] = handover.sealed_for(plaintext, state, readers)
+        elif now.phase in (Phase.TESTING, Phase.APPRAISAL):
+            for name in now.submissions:
+                path = handover.candidate(now.number, name)
+                found[path] = handover.sealed_for(self._payloads[name], state, rules.maintainers(state))
+        return found
 
     def _next(self, state: State) -> Record | None:
         """What follows without anybody else, or because patience is at its end."""
@@ -260,9 +275,8 @@ class Orderer:
         self._validating.catch_up(past)
         artefacts = sealed_deltas(state, settled, self._payloads)
         if model_due(settled, state.schedule):
-            scratch = self._home.scratch
-            pack = handed_off(state, past.genesis.layout, self._validating.heads, scratch)
-            artefacts.append(sealed_model(state, settled, pack))
+            layout, heads = past.genesis.layout, self._validating.heads
+            artefacts.append(sealed_model(state, settled, layout, heads))
         self._archive.seal(settled.number, artefacts, self._keys)
         self._commit()
         self._payloads = {}
@@ -289,7 +303,7 @@ class Orderer:
 
     def _settled_delta(self, state: State, submission: Submit) -> bytes:
         held = self._payloads.get(submission.author)  # of the round that is about to be sealed
-        if held is not None and digest_of(held) == submission.delta:
+        if held is not None and hashing.digest(held) == submission.delta:
             return held
         return self._archive.open_delta(state, submission, self._keys)
 

@@ -65,11 +65,11 @@ class Participant:
         match now.phase:
             case Phase.AUCTION if self.name in rules.bidders(state) and self.name not in now.bids:
                 amount = rules.suggested_bid(state, self.name)
-                return None if amount is None else self._say(Bid(self.name, now.number, amount))
+                return None if amount is None else self._say(Bid(self.name, now.number, amount), state)
             case Phase.DEPOSIT if self.name in now.pairs and self.name not in now.deposits:
                 amount = rules.deposits(state)[self.name]
                 affordable = amount <= state.balances[self.name]
-                return self._say(Deposit(self.name, now.number, amount)) if affordable else None
+                return self._say(Deposit(self.name, now.number, amount), state) if affordable else None
             case Phase.COMMIT if trains(state, self.name) and self.name not in now.commitments:
                 return self._commit(state)
             case Phase.REVEAL if self.name in now.commitments and self.name not in now.submissions:
@@ -85,7 +85,7 @@ class Participant:
             return None
         turn, _ = kept
         hidden = commitment(bytes.fromhex(turn.salt), turn.delta, turn.parent, number, self.name)
-        return self._say(Commit(self.name, number, hidden))
+        return self._say(Commit(self.name, number, hidden), state)
 
     def _train(self, state: State) -> tuple[Turn, bytes] | None:
         """Trains a leg and keeps it; None while the parent is not there, or if training diverged."""
@@ -100,7 +100,7 @@ class Participant:
         place = (schedule.legs_before(number), schedule.legs)
         key = jax.random.fold_in(self._key, number)
         trained, loss = self._trainer.train(theta, self._shard, key, place)
-        found = self._trainer.encode(self.name, version, theta, trained, loss)
+        found = self._trainer.encode(self.name, version, theta, trained, loss, None)
         if not isinstance(found, Candidate):
             self._diverged = number
             return None
@@ -127,8 +127,8 @@ class Participant:
             parent=turn.parent,
             child=turn.child,
         )
-        return self._say(submit)
+        return self._say(submit, state)
 
-    def _say(self, record: Record) -> str | None:
-        reason = self._voice.say(record)
+    def _say(self, record: Record, state: State) -> str | None:
+        reason = self._voice.say(record, state)
         return f"{record.KIND} refused: {reason}" if reason else None

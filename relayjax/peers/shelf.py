@@ -6,6 +6,7 @@ from typing import cast
 
 import numpy as np
 
+from relayjax import hashing
 from relayjax.errors import IntegrityError
 from relayjax.history import History
 from relayjax.identity import Keys, PublicKeys
@@ -14,7 +15,7 @@ from relayjax.pack import ModelVersion
 from relayjax.peers.exchange import Exchange
 from relayjax.peers.handover import sealed_limit
 from relayjax.records import Submit
-from relayjax.store.base import Store, check_digest, digest_of
+from relayjax.store.base import Store, check_digest
 from relayjax.store.manifest import SIZE_LIMIT, verify_manifest
 from relayjax.store.sealed import open_artefact
 
@@ -68,6 +69,6 @@ class _Fetched:
         check_digest(digest)
         path = f"store/{digest[:2]}/{digest[2:]}"
         data = self._exchange.fetch(path, self._limit if limit is None else limit)
-        if data is None or digest_of(data) != digest:
+        if data is None or hashing.digest(data) != digest:
             raise IntegrityError(path, "missing or damaged; ask the ordering maintainer for it")
         return data

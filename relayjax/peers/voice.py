@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from relayjax import canonical, records
+from relayjax import canonical, hashing, records
 from relayjax.identity import Envelope, Keys, sign
+from relayjax.mechanism.state import State
+from relayjax.peers.awaiting import moment
 from relayjax.peers.exchange import Exchange, put
 from relayjax.records import Record
-from relayjax.store.base import digest_of
 
 WHY_LIMIT = 4_096
 """Bytes that the reason of a refusal may have."""
@@ -18,17 +19,21 @@ class Voice:
     def __init__(self, exchange: Exchange, keys: Keys):
         self._exchange, self._keys = exchange, keys
 
-    def say(self, record: Record) -> str | None:
+    def say(self, record: Record, state: State) -> str | None:
         """Hands a record in, unless it lies there already; saying it again changes nothing.
+
+        Args:
+          record: what to say.
+          state: the newest one followed; a refusal at another moment is none now.
 
         Returns:
           Why it was refused; None if it was not, or not yet.
         """
         data = encode(sign(records.encode(record), self._keys))
-        name = digest_of(data)
-        reason = self._exchange.fetch(f"inbox/{name}.why", WHY_LIMIT)
-        if reason is not None:
-            return reason.decode(errors="replace")
+        name = hashing.digest(data)
+        reason = (self._exchange.fetch(f"inbox/{name}.why", WHY_LIMIT) or b"").decode(errors="replace")
+        if reason.startswith(f"{moment(state)}: "):
+            return reason
         put(self._exchange, f"inbox/{name}.json", data)
         return None
 

@@ -16,6 +16,7 @@ from relayjax.mechanism.state import State
 from relayjax.relay.conduct import Conduct
 from relayjax.relay.events import Event
 from relayjax.relay.members import Members
+from relayjax.relay.residuals import Residuals
 from relayjax.relay.testing import Rotation, Validator
 from relayjax.relay.timing import Stopwatch
 from relayjax.relay.training import Trainer
@@ -42,6 +43,7 @@ class Crew:
       seed: of batches and salts.
       clock: counts the stages.
       momentum: what each participant remembers of its last turn.
+      residuals: what each participant's payloads have left out.
       rotation: which validation examples a test uses.
       novelties: the deltas accepted so far, while a braid round is still to come.
       writer: makes settled rounds durable.
@@ -63,6 +65,7 @@ class Crew:
     seed: int
     clock: Stopwatch
     momentum: RelayMomentum
+    residuals: Residuals
     rotation: Rotation
     novelties: Novelties
     writer: Writer

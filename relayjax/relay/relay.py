@@ -34,6 +34,7 @@ from relayjax.relay.conduct import Conduct
 from relayjax.relay.crew import Crew
 from relayjax.relay.events import Event, Settled
 from relayjax.relay.members import Members
+from relayjax.relay.residuals import Residuals
 from relayjax.relay.resuming import Past
 from relayjax.relay.round import Heads, play
 from relayjax.relay.testing import Rotation, Validator, check_reuse, validation_digest
@@ -83,6 +84,8 @@ class Relay:
             [keys.name for keys in self._members.validators],
             config.seed,
         )
+        trainers = {keys.name: keys for keys in self._members.participants}
+        self._residuals = Residuals(workdir.residuals, trainers)
         self._archive = Archive(workdir)
         self._heads: Heads = {0: genesis}
         self._torn = False
@@ -205,6 +208,8 @@ class Relay:
         self._heads = {number: known[number] for number in state.heads}
         for name, (head, leg) in turns.items():
             self._momentum.remember(name, known[head], leg)
+        if past.codec.needs_feedback:
+            self._residuals.recall(past.history, known[0].size)
         for settled in rounds:
             if settled.facts.seed:
                 self._rotation.draw(settled.facts.seed, state.schedule.tested(settled.number))
@@ -243,6 +248,7 @@ class Relay:
             seed=config.seed,
             clock=clock,
             momentum=self._momentum,
+            residuals=self._residuals,
             rotation=self._rotation,
             novelties=self._novelties,
             writer=Writer(),

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from relayjax import handoff, lineage
+from relayjax import lineage
 from relayjax.archive import Archive
 from relayjax.codec import Codec
 from relayjax.history import History
 from relayjax.identity import Keys
+from relayjax.pack import decode_pack
 from relayjax.records import Submit
 
 
@@ -72,9 +73,8 @@ class Past:
         """The newest model checkpoint, if the run got as far as one."""
         if (found := self.archive.newest_model(self.history)) is None:
             return {}
-        pack = self.archive.open_model(found, self.keys)
-        scratch = self.archive.workdir.scratch
-        return {found.version.number: np.asarray(handoff.unpack(pack, found.version, scratch))}
+        pieces = self.archive.open_model(found, self.keys)
+        return {found.version.number: decode_pack(pieces, found.version)}
 
     def _open(self, submission: Submit) -> bytes:
         return self.archive.open_delta(self.history.state, submission, self.keys)

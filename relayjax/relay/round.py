@@ -10,13 +10,11 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from relayjax import handoff
 from relayjax.archive import Artefact, delta_recipients, model_due, model_recipients
 from relayjax.history import SettledRound
 from relayjax.identity import PublicKeys
@@ -27,7 +25,7 @@ from relayjax.mechanism.phases import trains
 from relayjax.mechanism.state import Phase, State, Topology
 from relayjax.mechanism.transitions import expected_draw, expected_match, expected_settlement
 from relayjax.merging import MERGES
-from relayjax.pack import ModelVersion
+from relayjax.pack import ModelVersion, encode_pack
 from relayjax.records import Bid, Close, Deposit, Pledge, Score, Value, report_commitment
 from relayjax.relay.crew import Crew
 from relayjax.relay.events import HandedOff, Matched, Settled, Trained
@@ -61,11 +59,9 @@ def play(crew: Crew, heads: Heads) -> Heads:
     settled = _settle(crew)
     following = _following(crew, heads, candidates, composed, settled)
     if settled.number < max(crew.state.schedule.valued, default=0):
-        for number, _, _ in settled.settle.versions:
-            for name in crew.state.versions[number].owners:
-                parent = heads[settled.facts.pairs[name]]
-                delta = crew.codec.decode(candidates[name].payload, parent)
-                crew.novelties.remember(delta[: crew.evaluator.size])
+        for name in _owners(crew, settled):
+            delta = crew.codec.decode(candidates[name].payload, heads[settled.facts.pairs[name]])
+            crew.novelties.remember(delta[: crew.evaluator.size])
     if crew.conduct.remembers:
         _remember(crew, heads, candidates, settled)
     if settled.head in following:
@@ -73,7 +69,8 @@ def play(crew: Crew, heads: Heads) -> Heads:
             crew.momentum.remember(
                 name, following[settled.head], crew.state.schedule.legs_before(settled.number)
             )
-    _keep(crew, candidates, following, settled)
+    left_out = crew.residuals.take({name: candidates[name].residual for name in _owners(crew, settled)})
+    _keep(crew, candidates, left_out, following, settled)
     return following
 
 
@@ -121,7 +118,8 @@ def _train(crew: Crew, heads: Heads) -> dict[str, Candidate]:
             parent, theta = state.versions[version], heads[version]
             train = partial(_train_honestly, crew, name, jax.random.fold_in(key, order[name]), place)
             trained, loss = crew.conduct.hand_in(number, name, braid, theta, train)
-            outcomes[name] = encoder.submit(crew.trainer.encode, name, parent, theta, trained, loss)
+            residual = crew.residuals.of(name)
+            outcomes[name] = encoder.submit(crew.trainer.encode, name, parent, theta, trained, loss, residual)
     found = {name: outcome.result() for name, outcome in outcomes.items()}
     candidates = {name: outcome for name, outcome in found.items() if isinstance(outcome, Candidate)}
     for name, candidate in candidates.items():
@@ -223,10 +221,15 @@ def _settle(crew: Crew) -> SettledRound:
 
 def _remember(crew: Crew, heads: Heads, candidates: Mapping[str, Candidate], settled: SettledRound) -> None:
     """Tells deviants what was accepted."""
-    for number, _, _ in settled.settle.versions:
-        for name in crew.state.versions[number].owners:
-            parent = heads[settled.facts.pairs[name]]
-            crew.conduct.remember(name, parent, crew.codec.decode(candidates[name].payload, parent))
+    for name in _owners(crew, settled):
+        parent = heads[settled.facts.pairs[name]]
+        crew.conduct.remember(name, parent, crew.codec.decode(candidates[name].payload, parent))
+
+
+def _owners(crew: Crew, settled: SettledRound) -> list[str]:
+    """Those whose delta became part of a version, in order."""
+    made = (crew.state.versions[number] for number, _, _ in settled.settle.versions)
+    return [name for version in made for name in version.owners]
 
 
 def _following(
@@ -244,7 +247,13 @@ def _following(
     return {number: weights[number] for number in settled.settle.heads}
 
 
-def _keep(crew: Crew, candidates: Mapping[str, Candidate], heads: Heads, settled: SettledRound) -> None:
+def _keep(
+    crew: Crew,
+    candidates: Mapping[str, Candidate],
+    left_out: Mapping[str, np.ndarray],
+    heads: Heads,
+    settled: SettledRound,
+) -> None:
     """Has the writer seal the round's artefacts, hand the head on when due, and append the records."""
     state, orderer, records = crew.state, crew.members.orderer, crew.transcript.take()
     packs: list[int] = []
@@ -254,11 +263,11 @@ def _keep(crew: Crew, candidates: Mapping[str, Candidate], heads: Heads, settled
         artefacts = sealed_deltas(state, settled, payloads)
         if model_due(settled, state.schedule):
             with crew.clock.stage("handoff"):
-                pack = handed_off(state, crew.layout, heads, crew.archive.workdir.scratch)
-                artefacts.append(sealed_model(state, settled, pack))
-                packs.append(len(pack))
+                artefacts.append(sealed_model(state, settled, crew.layout, heads))
+                packs.append(artefacts[-1].size)
         with crew.clock.stage("store"):
             crew.archive.seal(settled.number, artefacts, orderer)
+            crew.residuals.write(settled.number, left_out)
         with crew.clock.stage("ledger"):
             crew.transcript.log.append(records, crew.members.log)
 
@@ -284,28 +293,22 @@ def sealed_deltas(state: State, settled: SettledRound, payloads: Mapping[str, by
     ]
 
 
-def sealed_model(state: State, settled: SettledRound, pack: bytes) -> Artefact:
-    """The model checkpoint of a round's head, for those entitled to it."""
+def sealed_model(state: State, settled: SettledRound, layout: Sequence[object], heads: Heads) -> Artefact:
+    """The model checkpoint of a round's head, for those entitled to it.
+
+    Args:
+      state: after the round.
+      settled: the round.
+      layout: names and shapes of the parameters.
+      heads: weights by version number, float32 [P].
+    """
+    version = ModelVersion(state.head.number, state.head.digest, list(layout))
+    pack = encode_pack(heads[version.number], version)
     return Artefact("model", pack, _public(state, model_recipients(settled, state.orderer)))
 
 
 def _public(state: State, names: set[str]) -> list[PublicKeys]:
     return [public_keys(state.members[name]) for name in sorted(names)]
-
-
-def handed_off(state: State, layout: Sequence[object], heads: Heads, scratch: Path) -> bytes:
-    """The head as a pack that has been restored from once: whoever gets it can.
-
-    Args:
-      state: the agreed state.
-      layout: names and shapes of the parameters.
-      heads: weights by version number, float32 [P].
-      scratch: a private directory.
-    """
-    version = ModelVersion(state.head.number, state.head.digest, list(layout))
-    pack = handoff.pack(heads[version.number], version, scratch)
-    handoff.unpack(pack, version, scratch)
-    return pack
 
 
 def _observed(crew: Crew, state: State, settled: SettledRound, heads: Heads) -> Settled:

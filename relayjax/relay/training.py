@@ -9,10 +9,9 @@ from dataclasses import dataclass
 
 import jax
 import numpy as np
-from blake3 import blake3
 
-from relayjax import weights
-from relayjax.codec import Codec
+from relayjax import hashing, weights
+from relayjax.codec import Codec, feedback
 from relayjax.codec.base import NonFiniteError
 from relayjax.learning.leg import Leg
 from relayjax.learning.placement import Shard
@@ -28,10 +27,11 @@ class Candidate:
     Attributes:
       trainer: whose it is.
       payload: the encoded delta.
-      delta: its BLAKE3 digest.
+      delta: its digest.
       parent: digest of the parent's weights.
       child: parent + decode(delta), float32 [P]: what everybody else sees.
       child_digest: digest of `child`.
+      residual: what the payload leaves out, float32 [P]; None if the codec needs no feedback.
       loss: mean training loss of the leg, nats.
     """
 
@@ -41,6 +41,7 @@ class Candidate:
     parent: str
     child: np.ndarray
     child_digest: str
+    residual: np.ndarray | None
     loss: float
 
     def commit(self, round: int, salt: bytes) -> Commit:
@@ -95,7 +96,13 @@ class Trainer:
             return theta + np.asarray(delta), float(loss)
 
     def encode(
-        self, name: str, parent: Version, theta: np.ndarray, trained: np.ndarray, loss: float
+        self,
+        name: str,
+        parent: Version,
+        theta: np.ndarray,
+        trained: np.ndarray,
+        loss: float,
+        residual: np.ndarray | None,
     ) -> Candidate | str:
         """Encodes and hashes what was trained; no accelerator is needed, so another leg can train meanwhile.
 
@@ -103,16 +110,25 @@ class Trainer:
           name, parent, theta: as for `train`.
           trained: the trained weights, float32 [P].
           loss: mean training loss in nats.
+          residual: what the trainer's accepted deltas have left out so far, float32 [P]; None: nothing.
 
         Returns:
           The candidate, or why there is none (training diverged).
         """
         with self.clock.stage("encode"):
             try:
-                payload = self.codec.encode(theta, trained)
-                child = self.codec.apply(payload, theta)
+                encoded = feedback.encode(self.codec, theta, trained, residual)
             except NonFiniteError as error:
                 return f"{name}: {self.leg.baton.name_at(error.index)} diverged; lower leg.learning_rate"
         with self.clock.stage("hash"):
-            digest, child_digest = blake3(payload).hexdigest(), weights.digest(child)
-        return Candidate(name, payload, digest, parent.digest, child, child_digest, loss)
+            digest, child_digest = hashing.digest(encoded.payload), weights.digest(encoded.child)
+        return Candidate(
+            name,
+            encoded.payload,
+            digest,
+            parent.digest,
+            encoded.child,
+            child_digest,
+            encoded.residual,
+            loss,
+        )

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from relayjax.store.base import Store, digest_of
+from relayjax.store.base import Store
 from relayjax.store.local import LocalStore
 from relayjax.store.manifest import Seal, SealManifest, verify_manifest
-from relayjax.store.sealed import Artefact, SealDirectory, open_artefact, seal_round
+from relayjax.store.sealed import Artefact, SealDirectory, open_artefact, open_pieces, seal_round
 
 __all__ = [
     "Artefact",
@@ -14,8 +14,8 @@ __all__ = [
     "SealDirectory",
     "SealManifest",
     "Store",
-    "digest_of",
     "open_artefact",
+    "open_pieces",
     "seal_round",
     "verify_manifest",
 ]

@@ -1,29 +1,25 @@
-"""What a store of artefacts is: bytes under the BLAKE3 digest of themselves.
+"""What a store of artefacts is: bytes under the digest of themselves, that of `relayjax.hashing`.
 
 A digest is written as 64 lower-case hexadecimal digits, everywhere.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
-from blake3 import blake3
-
 from relayjax.errors import FormatError
-
-_DIGEST = re.compile("[0-9a-f]{64}")
+from relayjax.hashing import Buffer, is_digest
 
 
 class Store(Protocol):
     """Keeps artefacts. Whatever `get` returns has the digest that was asked for."""
 
-    def put(self, data: bytes) -> str:
+    def put(self, data: Buffer) -> str:
         """Keeps bytes for good and returns their digest; putting them again changes nothing."""
         ...
 
-    def put_many(self, blobs: Sequence[bytes]) -> list[str]:
+    def put_many(self, blobs: Sequence[Buffer]) -> list[str]:
         """Keeps several byte strings for good; returns their digests in order."""
         ...
 
@@ -51,16 +47,6 @@ class Store(Protocol):
     def digests(self) -> Iterable[str]:
         """Returns the digests of all that is kept, sorted."""
         ...
-
-
-def digest_of(data: bytes) -> str:
-    """Returns the BLAKE3 digest of bytes."""
-    return blake3(data).hexdigest()
-
-
-def is_digest(text: str) -> bool:
-    """Tells whether a text is spelt as a digest."""
-    return _DIGEST.fullmatch(text) is not None
 
 
 def check_digest(text: str) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence, Set
 from pathlib import Path
 
+from relayjax import hashing
 from relayjax.errors import IntegrityError
 from relayjax.files import is_temporary, read, remove, sync_directory, write_many
-from relayjax.store.base import check_digest, digest_of, is_digest
+from relayjax.hashing import Buffer, is_digest
+from relayjax.store.base import check_digest
 
 
 class LocalStore:
@@ -21,13 +23,13 @@ class LocalStore:
         """
         self.directory = directory
 
-    def put(self, data: bytes) -> str:
+    def put(self, data: Buffer) -> str:
         """Keeps bytes, durably; see `Store.put`. A damaged file of the same digest is replaced."""
         return self.put_many([data])[0]
 
-    def put_many(self, blobs: Sequence[bytes]) -> list[str]:
+    def put_many(self, blobs: Sequence[Buffer]) -> list[str]:
         """Keeps several byte strings at the cost of few disk flushes; see `Store.put_many`."""
-        digests = [digest_of(data) for data in blobs]
+        digests = [hashing.digest(data) for data in blobs]
         paths = {self.path(digest): data for digest, data in zip(digests, blobs, strict=True)}
         there = {path for path, data in paths.items() if path.is_file() and read(path) == data}
         write_many({path: data for path, data in paths.items() if path not in there})
@@ -46,7 +48,7 @@ class LocalStore:
         if limit is not None and size > limit:
             raise IntegrityError(str(path), f"{size} bytes where at most {limit} are allowed; refuse it")
         data = read(path)
-        if digest_of(data) != digest:
+        if hashing.digest(data) != digest:
             raise IntegrityError(
                 str(path), "its content is not what its name says; delete and fetch it again"
             )

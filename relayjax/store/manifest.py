@@ -4,9 +4,12 @@ The ledger names an artefact by the digest of its plaintext. Sealing is random, 
 bytes cannot be in a ledger that two runs must agree on; it is in a manifest beside it, one a round,
 canonical JSON:
 
-    {"round": 12, "seals": [{"artefact": digest of the plaintext, "kind": "delta" or "model",
-                             "size": bytes of the plaintext, "sealed": digest of the sealed bytes,
+    {"round": 12, "seals": [{"artefact": digest of the plaintext, "kind": one of `KINDS`,
+                             "size": bytes of the plaintext, "sealed": [digests of the sealed pieces],
                              "recipients": [names, sorted]}, … sorted by artefact]}
+
+Each 2²⁴ bytes of a plaintext are one piece, sealed for themselves: large artefacts take little memory, and go
+on where a transfer was cut short.
 
 It is kept as a DSSE envelope of type `MANIFEST_TYPE`, itself canonical JSON: a flipped bit anywhere in it
 is refused.
@@ -20,12 +23,20 @@ from typing import Any
 
 from relayjax import canonical
 from relayjax.errors import FormatError, IntegrityError
+from relayjax.hashing import CHUNK
 from relayjax.identity import Envelope, Keys, PublicKeys, check_name, sign, verify_envelope
 from relayjax.store.base import check_digest
 
 MANIFEST_TYPE = "application/vnd.relayjax.seals+json"
 SIZE_LIMIT = 1 << 24  # bytes; a round of hundreds of artefacts for hundreds of recipients stays below
-KINDS = ("delta", "model")
+KINDS = ("delta", "model", "residual")
+PIECE = 16 * CHUNK
+"""Bytes of the plaintext that are sealed together."""
+
+
+def piece_count(size: int) -> int:
+    """Returns in how many pieces so many bytes are sealed: one at least."""
+    return max(1, -(-size // PIECE))
 
 
 @dataclass(frozen=True)
@@ -36,23 +47,29 @@ class Seal:
       artefact: digest of the plaintext.
       kind: one of `KINDS`.
       size: bytes of the plaintext.
-      sealed: digest of the sealed bytes.
+      sealed: digests of the sealed pieces in their order, at least one.
       recipients: names of those who can open it, sorted, at least one.
     """
 
     artefact: str
     kind: str
     size: int
-    sealed: str
+    sealed: tuple[str, ...]
     recipients: tuple[str, ...]
 
     def __post_init__(self) -> None:
         check_digest(self.artefact)
-        check_digest(self.sealed)
+        for digest in self.sealed:
+            check_digest(digest)
         if self.kind not in KINDS:
             raise FormatError(f"seal of {self.artefact}: kind {self.kind[:80]!r}, expected one of {KINDS}")
         if self.size < 0:
             raise FormatError(f"seal of {self.artefact}: size {self.size}, expected bytes, 0 or more")
+        if len(self.sealed) != piece_count(self.size):
+            raise FormatError(
+                f"seal of {self.artefact}: {len(self.sealed)} pieces, {self.size} bytes have "
+                f"{piece_count(self.size)}"
+            )
         for name in self.recipients:
             check_name(name)
         if not self.recipients or list(self.recipients) != sorted(set(self.recipients)):
@@ -130,9 +147,9 @@ def _parse_seal(obj: Any) -> Seal:
             "artefact": str(artefact),
             "kind": str(kind),
             "size": int(size),
-            "sealed": str(sealed),
+            "sealed": list(sealed),
             "recipients": list(recipients),
             **more,
-        } if not more and type(size) is int and all(isinstance(name, str) for name in recipients):
-            return Seal(artefact, kind, size, sealed, tuple(recipients))
+        } if not more and type(size) is int and all(isinstance(text, str) for text in [*sealed, *recipients]):
+            return Seal(artefact, kind, size, tuple(sealed), tuple(recipients))
     raise FormatError("seal: expected artefact, kind, size, sealed and recipients, nothing else")

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
+from relayjax import hashing
 from relayjax.errors import IntegrityError
 from relayjax.files import is_temporary, read, write_atomic
+from relayjax.hashing import Buffer
 from relayjax.identity import Keys, PublicKeys, open_sealed, seal
-from relayjax.store.base import Store, digest_of
-from relayjax.store.manifest import Seal, SealManifest, sign_manifest, verify_manifest
+from relayjax.kernels import threads
+from relayjax.store.base import Store
+from relayjax.store.manifest import PIECE, Seal, SealManifest, piece_count, sign_manifest, verify_manifest
 
 _FILE_NAME = re.compile(r"(\d{5,})\.json")
+_PUT_AT_ONCE = 4 * PIECE
+"""Bytes in memory at most before they are written; small artefacts share the flushes of the disk."""
 
 
 @dataclass(frozen=True)
@@ -22,13 +28,37 @@ class Artefact:
 
     Attributes:
       kind: one of `manifest.KINDS`.
-      data: the plaintext.
+      data: the plaintext, in one buffer or in several that follow each other; none is copied as a whole.
       recipients: who may open it, in any order.
     """
 
     kind: str
-    data: bytes
+    data: bytes | Sequence[Buffer]
     recipients: Sequence[PublicKeys]
+
+    @property
+    def size(self) -> int:
+        """Bytes of the plaintext."""
+        return sum(map(len, self._buffers))
+
+    def pieces(self) -> Iterator[bytes]:
+        """Yields the plaintext as it is sealed: `PIECE` bytes at a time, at least one piece."""
+        parts, missing = list[memoryview](), PIECE
+        for buffer in self._buffers:
+            while buffer:
+                parts.append(buffer[:missing])
+                buffer = buffer[missing:]
+                missing -= len(parts[-1])
+                if not missing:
+                    yield b"".join(parts)
+                    parts, missing = [], PIECE
+        if parts or not self.size:
+            yield b"".join(parts)
+
+    @property
+    def _buffers(self) -> list[memoryview]:
+        buffers = [self.data] if isinstance(self.data, bytes) else self.data
+        return [memoryview(buffer).cast("B") for buffer in buffers]
 
 
 def seal_round(store: Store, round: int, artefacts: Iterable[Artefact], signer: Keys) -> bytes:
@@ -49,20 +79,20 @@ def seal_round(store: Store, round: int, artefacts: Iterable[Artefact], signer: 
     """
     merged: dict[str, Artefact] = {}
     for artefact in artefacts:
-        digest = digest_of(artefact.data)
+        digest = hashing.digest_of_pieces(artefact.pieces())
         others = merged[digest].recipients if digest in merged else ()
         merged[digest] = replace(artefact, recipients=(*others, *artefact.recipients))
     ordered = sorted(merged.items())
-    readers = [{public.name: public.receiving for public in artefact.recipients} for _, artefact in ordered]
-    sealed = store.put_many(
-        [
-            seal(artefact.data, sorted(keys.values()))
-            for (_, artefact), keys in zip(ordered, readers, strict=True)
-        ]
-    )
+    addresses = iter(_put(store, (piece for _, artefact in ordered for piece in _sealed_pieces(artefact))))
     seals = tuple(
-        Seal(digest, artefact.kind, len(artefact.data), address, tuple(sorted(keys)))
-        for (digest, artefact), keys, address in zip(ordered, readers, sealed, strict=True)
+        Seal(
+            digest,
+            artefact.kind,
+            artefact.size,
+            tuple(islice(addresses, piece_count(artefact.size))),
+            tuple(sorted({public.name for public in artefact.recipients})),
+        )
+        for digest, artefact in ordered
     )
     return sign_manifest(SealManifest(round, seals), signer)
 
@@ -80,14 +110,45 @@ def open_artefact(store: Store, manifest: SealManifest, digest: str, keys: Keys)
       AccessError: it was not sealed to these keys.
       IntegrityError: missing or damaged sealed bytes, or another plaintext than the signer promised.
     """
-    plaintext = open_sealed(store.get(manifest.find(digest).sealed), keys)
-    _check_plaintext(digest, plaintext)
-    return plaintext
+    return b"".join(open_pieces(store, manifest, digest, keys))
 
 
-def _check_plaintext(digest: str, plaintext: bytes) -> None:
-    if (found := digest_of(plaintext)) != digest:
-        raise IntegrityError(f"artefact {digest}", f"the plaintext has the digest {found}; refuse it")
+def open_pieces(store: Store, manifest: SealManifest, digest: str, keys: Keys) -> Iterator[bytes]:
+    """Opens a sealed artefact piece by piece; arguments and errors are those of `open_artefact`.
+
+    Yields:
+      Its plaintext, at most `PIECE` bytes at a time. Only after the last one is it known to be the right one.
+    """
+    found = manifest.find(digest)
+    digests: list[bytes] = []
+    for number, address in enumerate(found.sealed, 1):
+        piece = open_sealed(store.get(address), keys)
+        expected = PIECE if number < len(found.sealed) else found.size - PIECE * (number - 1)
+        if len(piece) != expected:
+            raise IntegrityError(
+                f"artefact {digest}", f"piece {number} has {len(piece)} bytes, its manifest states {expected}"
+            )
+        digests += hashing.chunk_digests(piece)
+        yield piece
+    if (opened := hashing.root(digests).hex()) != digest:
+        raise IntegrityError(f"artefact {digest}", f"the plaintext has the digest {opened}; refuse it")
+
+
+def _sealed_pieces(artefact: Artefact) -> Iterator[bytes]:
+    recipients = sorted({public.receiving for public in artefact.recipients})
+    return (seal(piece, recipients) for piece in artefact.pieces())
+
+
+def _put(store: Store, blobs: Iterable[bytes]) -> list[str]:
+    """Keeps blobs, some at a time; the next one is sealed while they are written. Returns their digests."""
+    digests: list[str] = []
+    waiting: list[bytes] = []
+    for blob in threads.ahead(blobs):
+        waiting.append(blob)
+        if sum(map(len, waiting)) >= _PUT_AT_ONCE:
+            digests += store.put_many(waiting)
+            waiting = []
+    return digests + store.put_many(waiting)
 
 
 class SealDirectory:
@@ -132,8 +193,8 @@ class SealDirectory:
         """
         manifests = [self.read(round, signers) for round in self.rounds()]
         for manifest in manifests:
-            for entry in manifest.seals:
-                store.get(entry.sealed)
+            for address in (address for entry in manifest.seals for address in entry.sealed):
+                store.get(address)
         return manifests
 
     def path(self, round: int) -> Path:

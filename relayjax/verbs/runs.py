@@ -136,6 +136,9 @@ def _value(values: flags.FlagValues, arguments: list[str]) -> None:
 def _define_open(values: flags.FlagValues, _: Sequence[str]) -> None:
     string(values, "key", None, "the key to open the head with, DIRECTORY/NAME, such as runs/digits/keys/p0")
     string(values, "out", None, "write the weights to this .npz or .safetensors file")
+    string(
+        values, "checkpoint", None, "save them as an Orbax checkpoint in this new directory, for any sharding"
+    )
     string(values, "sign", None, "EC private key, PEM: sign that file by OpenSSF Model Signing")
 
 
@@ -146,8 +149,15 @@ def _open(values: flags.FlagValues, arguments: list[str]) -> None:
         raise ConfigError("--out=FILE is needed with --sign: what to sign")
     from relayjax.console import print_weights
 
-    sign = signer(Path(values.sign)) if values.sign else None
-    print_weights(backend.open_head(workdir(arguments), keys_of(values.key)), values.out, Console())
+    sign, keys = signer(Path(values.sign)) if values.sign else None, keys_of(values.key)
+    print_weights(backend.open_head(workdir(arguments), keys), values.out, Console())
+    if values.checkpoint:
+        version = backend.save_head(workdir(arguments), keys, values.checkpoint)
+        Console().print(
+            f"version {version.number} saved as an Orbax checkpoint in {values.checkpoint}",
+            soft_wrap=True,
+            markup=False,
+        )
     if sign:
         Console().print(f"signed in {sign(Path(values.out))}", soft_wrap=True, markup=False)
 

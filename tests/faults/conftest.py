@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from faults.relays import Undisturbed, small
+from faults.relays import Undisturbed, other, small
+from faults.tally import Tally
 
 
 @pytest.fixture(scope="session")
@@ -24,3 +25,15 @@ def memory_backed() -> Iterator[Path]:
 def undisturbed(compiled_once: None, memory_backed: Path) -> Undisturbed:
     """The small relay, played to its end with nothing in its way."""
     return Undisturbed.of(small(), memory_backed / "undisturbed")
+
+
+@pytest.fixture(scope="session")
+def other_undisturbed(compiled_once: None, memory_backed: Path) -> Undisturbed:
+    """Another one, of another config."""
+    return Undisturbed.of(other(), memory_backed / "other-undisturbed")
+
+
+@pytest.fixture(scope="session")
+def tally() -> Tally:
+    """Counts what the full suite has tried."""
+    return Tally.here()

@@ -5,19 +5,21 @@ flushed one; of every directory the names that programs see, the flushed ones, a
 power cut keeps what was flushed, and of the rest what its fate says.
 
 `SimulatedDisk` puts it under RelayJAX's file layer: each operation is done to real files, for programs to
-read, and to the memory. What lies in a `scratch` directory is not remembered: nobody may need it after its
-process.
+read, and to the memory.
 """
 
 from __future__ import annotations
 
 import errno
+import json
 import os
 import random
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from blake3 import blake3
 
 from relayjax.filesystem import Filesystem
 
@@ -128,6 +130,14 @@ class Memory:
             else:
                 path.mkdir()
 
+    def digest(self) -> str:
+        """Hash over all that programs see."""
+        hasher = blake3()
+        for parts, node in self.walk():
+            content = node.seen if isinstance(node, File) else b""
+            hasher.update(json.dumps([parts, isinstance(node, File), len(content)]).encode()).update(content)
+        return hasher.hexdigest()
+
     def walk(self) -> Iterator[tuple[Parts, File | Folder]]:
         """All files and folders that programs see, folders before what they hold."""
         left: list[tuple[Parts, File | Folder]] = [((), self.root)]
@@ -186,7 +196,7 @@ class SimulatedDisk(Filesystem):
     """A disk with a memory below a real directory.
 
     Attributes:
-      done: all operations so far that succeeded, what lies in `scratch` left out.
+      done: all operations so far that succeeded.
       count: number of all operations so far, tried ones too.
       fault: what is to go wrong.
     """
@@ -284,9 +294,7 @@ class SimulatedDisk(Filesystem):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def _remember(self, name: str, path: Path, data: bytes = b"", target: str = "") -> None:
-        parts = path.relative_to(self.root).parts
-        if "scratch" not in parts:
-            self.done.append(Operation(name, parts, data, target))
+        self.done.append(Operation(name, path.relative_to(self.root).parts, data, target))
 
 
 def _put(names: dict[str, File | Folder], change: dict[str, File | Folder | None]) -> None:

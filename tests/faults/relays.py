@@ -35,6 +35,14 @@ SMALL = {
 }
 """Chain and braid rounds, each with and without a model checkpoint."""
 
+OTHER = SMALL | {
+    "relay.participants": "4",
+    "relay.codec": "lossless",
+    "relay.braid_rounds": "2,4",
+    "relay.checkpoint_every": "1",
+}
+"""Begins with a chain round, and has another codec and a model checkpoint of every version."""
+
 PARTS = 8
 
 in_parts = pytest.mark.parametrize("part", range(PARTS), ids=lambda part: f"part{part}")
@@ -46,6 +54,12 @@ thousand runs were twice seen to die in native code, with a damaged heap; why is
 def small(rounds: int = 4) -> Config:
     """The config of a small relay of so many rounds."""
     return config.resolve("digits", SMALL | {"relay.rounds": str(rounds)}, seed=7)
+
+
+@functools.cache
+def other() -> Config:
+    """The config of another small relay."""
+    return config.resolve("digits", OTHER, seed=8)
 
 
 @dataclass(frozen=True)

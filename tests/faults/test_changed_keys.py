@@ -37,7 +37,7 @@ def tried(undisturbed: Undisturbed, memory_backed: Path, part: slice) -> int:
         members.rotate(old)
         done = len(disk.done)
     cases = list(crashes(disk.done, first=len(before) + 1))[part]
-    for n, fate in cases:
+    for n, fate, _ in cases:
         check(undisturbed, disk.done, n, fate, memory_backed / "crashed", acknowledged=n >= done)
     return len(cases)
 

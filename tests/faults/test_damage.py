@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from faults.relays import PARTS, Undisturbed, in_parts
+from faults.tally import Tally
 
 from relayjax import backend
 from relayjax.errors import RelayError
@@ -79,7 +80,7 @@ def test_damage_is_refused_or_harmless(runs: list[Whole], memory_backed: Path):
 @pytest.mark.slow
 @pytest.mark.faults
 @in_parts
-def test_any_damage_is_refused_or_harmless(runs: list[Whole], memory_backed: Path, part: int):
+def test_any_damage_is_refused_or_harmless(runs: list[Whole], memory_backed: Path, tally: Tally, part: int):
     flips = tried = refused = 0
     for whole in runs:
         cases = list(damages(whole.directory, 44))[part::PARTS]
@@ -87,6 +88,7 @@ def test_any_damage_is_refused_or_harmless(runs: list[Whole], memory_backed: Pat
         flips += sum(damage.kind == "flip" for damage in cases)
         tried, refused = tried + counts[0], refused + counts[1]
     others = tried - flips
+    tally.add(flips=flips, others=others)
     print(f"\n{flips} flipped bits, {others} files cut short or lost; {refused} refused, the rest harmless")
     assert flips > 2_000 // PARTS
 

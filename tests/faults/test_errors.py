@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from faults.disk import Fault, Memory, SimulatedDisk
 from faults.relays import PARTS, Undisturbed, acknowledged_by, in_parts, play, small
+from faults.tally import Tally
 
 from relayjax import backend, files
 from relayjax.errors import DiskError, RelayError, WorkdirError
@@ -27,9 +28,12 @@ def test_a_run_goes_on_after_an_error(undisturbed: Undisturbed, memory_backed: P
 @pytest.mark.slow
 @pytest.mark.faults
 @in_parts
-def test_a_run_goes_on_after_any_error(undisturbed: Undisturbed, memory_backed: Path, part: int):
+def test_a_run_goes_on_after_any_error(
+    undisturbed: Undisturbed, memory_backed: Path, tally: Tally, part: int
+):
     cases = list(errors(undisturbed))[part::PARTS]
     refused, harmless = goes_on(undisturbed, cases, memory_backed / "failing")
+    tally.add(errors=refused + harmless)
     print(f"\n{refused + harmless} errors of the disk, {refused} of which ended the run")
     assert refused > 400 // PARTS and harmless > 0
 

@@ -41,7 +41,7 @@ def watch(event, arguments):
         return
     if any(name.endswith(os.path.join("relayjax", "filesystem.py")) for name in files_of_callers()):
         through += 1
-    elif not path.startswith(os.path.join(directory, "scratch", "")):  # Orbax's own, gone with the process
+    else:
         elsewhere.append(f"{event} {path}")
 
 sys.addaudithook(watch)

@@ -49,9 +49,12 @@ def test_nothing_is_overwritten_and_no_password_is_none(locked: Path) -> None:
 def test_what_holds_no_keys_is_refused(locked: Path, tmp_path: Path) -> None:
     with pytest.raises(WorkdirError, match="can't read"):
         load_locked(tmp_path, "ada", PASSWORD)
-    for data in (b"", b"x" * 99, locked.read_bytes()[:-1]):
+    (tmp_path / "ada.keys.age").write_bytes(locked.read_bytes()[:-1])
+    with pytest.raises(AccessError):
+        load_locked(tmp_path, "ada", PASSWORD)
+    for data in (b"", b"x" * 99, pyrage.encrypt(KEYS.encode(), [KEYS.receiving.to_public()])):
         (tmp_path / "ada.keys.age").write_bytes(data)
-        with pytest.raises(AccessError):
+        with pytest.raises(FormatError, match="not keys behind a password"):
             load_locked(tmp_path, "ada", PASSWORD)
     (tmp_path / "ada.keys.age").write_bytes(bytes(1 << 17))
     with pytest.raises(FormatError, match="too long"):
@@ -63,3 +66,12 @@ def test_keys_as_text_are_read_whole_or_not_at_all(cut: int) -> None:
     assert Keys.decode("ada", KEYS.encode(), "here").public == KEYS.public
     with pytest.raises(FormatError, match="here: not the keys"):
         Keys.decode("ada", KEYS.encode()[:cut], "here")
+
+
+@pytest.mark.parametrize("work", [b"22", b"64", b"999"])
+def test_a_password_may_not_cost_all_memory(locked: Path, work: bytes) -> None:
+    """Every step of the work factor doubles what scrypt takes; 23 are 8 GiB."""
+    head, stanza, rest = locked.read_bytes().split(b"\n", 2)
+    locked.write_bytes(b"\n".join([head, b" ".join([*stanza.split(b" ")[:3], work]), rest]))
+    with pytest.raises(FormatError, match="not keys behind a password"):
+        load_locked(locked.parent, "ada", PASSWORD)

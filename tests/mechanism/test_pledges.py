@@ -139,6 +139,14 @@ def test_a_pledge_to_a_score_binds_to_no_value(player):
     assert not set(now.appraisals.values()) & set(now.pledges.values())
 
 
+def test_a_pledge_to_a_score_shown_again_is_no_pledge_to_a_value(player):
+    """Whoever orders the records has it, signed, and could keep its author from reporting any value."""
+    play = player(BRAID, RULES).until(Phase.APPRAISAL)
+    old = next(said for said in play.said if isinstance(said, Pledge) and said.author == "v1")
+    refused(play.state, old, "a value has another")
+    apply(play.state, dataclasses.replace(old, commitment="ab" * 32))
+
+
 @pytest.mark.parametrize("rules", [RULES, DeRelayLRules()])
 def test_a_round_keeps_its_pledges(player, rules):
     schedule = dataclasses.replace(BRAID, participants=8, braid_rounds=(1,) if rules is RULES else ())

@@ -23,17 +23,17 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from relayjax import canonical
 from relayjax.errors import ConfigError, ExchangeError, FormatError, IntegrityError
+from relayjax.hashing import digest
 from relayjax.peers import http_server
 from relayjax.peers.exchange import Exchange, FolderExchange, put
 from relayjax.peers.http_exchange import HttpExchange
 from relayjax.peers.http_gate import Awaited, Gate, RefusedError, sender_of
 from relayjax.peers.http_server import RelayServer
 from relayjax.peers.http_serving import serving, tls_context
-from relayjax.store.base import digest_of
 
 DELTA = "handover/00001-delta-p0.age"
 RECORD = b'{"some": "envelope"}'
-NAME = f"inbox/{digest_of(RECORD)}.json"
+NAME = f"inbox/{digest(RECORD)}.json"
 
 
 @dataclass
@@ -147,10 +147,10 @@ def test_what_lies_there_is_not_moved_again(site: Site, monkeypatch: pytest.Monk
         ("handover/00001-parent-0.age", b"", HTTPStatus.FORBIDDEN),
         ("handover/00001-candidate-p0.age", b"", HTTPStatus.FORBIDDEN),
         ("ledger/checkpoint", b"", HTTPStatus.FORBIDDEN),
-        (f"inbox/{digest_of(RECORD)}.why", RECORD, HTTPStatus.FORBIDDEN),
+        (f"inbox/{digest(RECORD)}.why", RECORD, HTTPStatus.FORBIDDEN),
         (f"inbox/../{NAME}", RECORD, HTTPStatus.FORBIDDEN),
         (f"inbox/%2e%2e/{NAME}", RECORD, HTTPStatus.FORBIDDEN),
-        (f"inbox/{digest_of(RECORD).upper()}.json", RECORD, HTTPStatus.FORBIDDEN),
+        (f"inbox/{digest(RECORD).upper()}.json", RECORD, HTTPStatus.FORBIDDEN),
         ("inbox/", RECORD, HTTPStatus.NOT_FOUND),
         ("lock", b"", HTTPStatus.NOT_FOUND),
         ("", b"", HTTPStatus.NOT_FOUND),
@@ -288,7 +288,7 @@ def test_bodies_are_held_up_to_a_limit_and_one_of_any_size(tmp_path: Path) -> No
 def test_a_full_inbox_takes_no_more(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("relayjax.peers.http_gate._IN_INBOX", 2)
     for data in (b"1", b"2"):
-        site.exchange().offer(f"inbox/{digest_of(data)}.json", data)
+        site.exchange().offer(f"inbox/{digest(data)}.json", data)
     with pytest.raises(ExchangeError, match="the inbox is full"):
         site.exchange().offer(NAME, RECORD)
     assert len(site.files()) == 2

@@ -7,19 +7,18 @@ import os
 import pytest
 from peers.town import Town, play
 
-from relayjax import canonical, records
+from relayjax import canonical, hashing, records
 from relayjax.errors import FormatError
 from relayjax.identity import Keys, sign
 from relayjax.mechanism.state import Phase
 from relayjax.peers.exchange import FolderExchange
 from relayjax.peers.voice import encode
 from relayjax.records import Bid, Close, Deposit, Join, Record
-from relayjax.store.base import digest_of
 
 
 def put(town: Town, data: bytes, name: str | None = None) -> str:
     """Puts bytes into the inbox, under their digest unless another name is given; returns the name."""
-    name = name or f"{digest_of(data)}.json"
+    name = name or f"{hashing.digest(data)}.json"
     (town.folder / "inbox" / name).write_bytes(data)
     return name
 

@@ -45,7 +45,9 @@ def test_who_never_commits_is_left_behind_once_and_awaited_again_when_heard_of(t
     play(town, orderer, others, until=lambda: orderer.state.round.number == 3)  # no clock has moved
     play(town, orderer, others, until=lambda: orderer.state.round.phase is Phase.DEPOSIT)
     assert set(orderer.state.round.pairs) == {"p0", "p2"}
-    assert Voice(town.exchange, town.home("p1").keys()).say(Bid("p1", 3, 1_000_000)) is None  # too late
+    assert (
+        Voice(town.exchange, town.home("p1").keys()).say(Bid("p1", 3, 1_000_000), orderer.state) is None
+    )  # too late
     play(town, orderer, others, until=lambda: orderer.state.round.number == 4)
     for _ in range(3):
         orderer.act()
@@ -114,6 +116,15 @@ def test_a_delta_that_leads_elsewhere_is_refused_with_the_reason(town: Town):
 def test_what_others_write_over_is_handed_over_again(town: Town):
     town.begin(rounds=1)
     orderer, members = town.orderer(), town.members()
+    play(town, orderer, members, until=lambda: orderer.state.round.phase is Phase.COMMIT)
+    (parent,) = (town.folder / "handover").glob("*-parent-*")
+    parent.write_bytes(b"x" * (1 << 20))
+    for _ in range(3):
+        for member in members:
+            member.step()
+        orderer.act()
+    assert not orderer.state.round.commitments
+    town.now += town.patience / 5
     play(town, orderer, members, until=lambda: orderer.state.round.phase is Phase.REVEAL)
     for member in members:
         member.step()
@@ -123,7 +134,14 @@ def test_what_others_write_over_is_handed_over_again(town: Town):
         path.write_bytes(b"x" * 70_000)
     orderer.act()
     assert not orderer.state.round.submissions
+    play(town, orderer, members, until=lambda: orderer.state.round.phase is Phase.TESTING)
+    for path in (town.folder / "handover").glob("*-candidate-*"):
+        path.unlink()
+    members[-1].step()
+    town.now += town.patience / 5
     rest_of(town, orderer, members, rounds=1)
+    (settled,) = orderer._chronicle.history.rounds
+    assert len(settled.facts.submissions) == 3 and len(settled.facts.scores) == 2
 
 
 def test_a_submission_of_impossible_size_is_refused_before_anything_is_fetched(town: Town):
@@ -135,9 +153,9 @@ def test_a_submission_of_impossible_size_is_refused_before_anything_is_fetched(t
     assert isinstance(turn, Turn)
     huge = Submit("p0", 1, turn.delta, state.schedule.codec, 10**12, turn.salt, turn.parent, turn.child)
     voice = Voice(town.exchange, home.keys())
-    assert voice.say(huge) is None
+    assert voice.say(huge, orderer.state) is None
     orderer.act()
-    assert "has at most" in str(voice.say(huge))
+    assert "has at most" in str(voice.say(huge, orderer.state))
     rest_of(town, orderer, members, rounds=1)
 
 

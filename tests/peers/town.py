@@ -12,7 +12,6 @@ from relayjax.config import Config
 from relayjax.learning.placement import Shard
 from relayjax.mechanism.state import State
 from relayjax.peers.exchange import FolderExchange
-from relayjax.peers.folder import Folder
 from relayjax.peers.follower import Follower
 from relayjax.peers.founding import found
 from relayjax.peers.home import Home
@@ -23,6 +22,7 @@ from relayjax.peers.participant import Participant
 from relayjax.peers.workshop import Workshop
 from relayjax.relay.testing import Validator
 from relayjax.relay.training import Trainer
+from relayjax.workdir import Workdir
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Town:
     def begin(self, rounds: int = 4, join_all: bool = True) -> None:
         """Founds the relay, and has everybody hand in a registration."""
         config = settings.override(self.tools.config, {"relay.rounds": str(rounds)})
-        found(config, Folder(self.folder, self.home("v0").scratch), self.home("v0"), "v0")
+        found(config, Workdir(self.folder), self.home("v0"), "v0")
         if join_all:
             for name in (*self.participants, *self.maintainers):
                 self.join(name)
@@ -96,7 +96,7 @@ class Town:
     def orderer(self, *, begin: bool = False) -> Orderer:
         """The orderer, its lock held until the test ends or `close` is called."""
         home, tools = self.home("v0"), self.tools
-        folder = Folder(self.folder, home.scratch)
+        folder = Workdir(self.folder)
         self.stack.enter_context(folder.locked())
         return Orderer(
             home,

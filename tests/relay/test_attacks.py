@@ -127,13 +127,19 @@ class Cheating(Trainer):
     siblings: dict[str, np.ndarray] = field(default_factory=dict)
 
     def encode(
-        self, name: str, parent: Version, theta: np.ndarray, trained: np.ndarray, loss: float
+        self,
+        name: str,
+        parent: Version,
+        theta: np.ndarray,
+        trained: np.ndarray,
+        loss: float,
+        residual: np.ndarray | None,
     ) -> Candidate | str:
         self.siblings[name] = trained - theta
         if name == ATTACKER:
             braid = self.run.state.round.number in BRAIDS
             trained = theta + self.attack(self._seen(theta)) if braid else theta
-        return super().encode(name, parent, theta, trained, loss)
+        return super().encode(name, parent, theta, trained, loss, residual)
 
     def _seen(self, theta: np.ndarray) -> Seen:
         number = self.run.state.round.number

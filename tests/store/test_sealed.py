@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import json
 import random
+from dataclasses import replace
 
 import pytest
 
 from relayjax import canonical
 from relayjax.errors import AccessError, ConfigError, FormatError, IntegrityError
+from relayjax.hashing import digest as digest_of
 from relayjax.identity import Keys, sign
 from relayjax.store import (
     Artefact,
     LocalStore,
     Seal,
     SealDirectory,
-    digest_of,
     open_artefact,
+    open_pieces,
     seal_round,
     verify_manifest,
 )
-from relayjax.store.manifest import MANIFEST_TYPE, SealManifest, sign_manifest
+from relayjax.store.manifest import MANIFEST_TYPE, PIECE, SealManifest, sign_manifest
 
 ALICE, BOB, CAROL = (Keys.derive(name, b"test") for name in ("alice", "bob", "carol"))
 SIGNERS = {keys.name: keys.public for keys in (ALICE, BOB)}
@@ -50,7 +52,7 @@ def test_recipients_open_every_artefact_and_others_none(store, seals):
     for digest, (kind, plaintext) in ARTEFACTS.items():
         seal = manifest.find(digest)
         assert (seal.kind, seal.size, seal.recipients) == (kind, len(plaintext), ("alice", "bob"))
-        assert plaintext not in store.get(seal.sealed)
+        assert plaintext not in store.get(seal.sealed[0])
         for keys in (ALICE, BOB):
             assert open_artefact(store, manifest, digest, keys) == plaintext
         with pytest.raises(AccessError):
@@ -81,6 +83,45 @@ def test_equal_artefacts_are_sealed_once_to_the_recipients_of_both(store):
     assert seal.recipients == ("alice", "bob")
 
 
+def test_a_large_artefact_is_sealed_in_pieces_and_its_buffers_are_not_joined(store):
+    rng = random.Random(0)
+    buffers = [rng.randbytes(300), memoryview(rng.randbytes(PIECE)), b"", bytearray(rng.randbytes(2 * PIECE))]
+    artefact = Artefact("model", buffers, [ALICE.public])
+    plaintext = b"".join(buffers)
+    assert [len(piece) for piece in artefact.pieces()] == [PIECE] * 3 + [300]
+    assert b"".join(artefact.pieces()) == plaintext
+    data = seal_round(store, ROUND, [artefact, *artefacts(BOB)], ALICE)
+    manifest = verify_manifest(data, SIGNERS, ROUND, "file")
+    digest = digest_of(plaintext)
+    found = manifest.find(digest)
+    assert found.size == len(plaintext) and len(set(found.sealed)) == 4
+    assert open_artefact(store, manifest, digest, ALICE) == plaintext
+    for other, (_, small) in ARTEFACTS.items():
+        assert open_artefact(store, manifest, other, BOB) == small
+
+    first, second, *rest = found.sealed
+    lies = (
+        (replace(found, sealed=(second, first, *rest)), "has the digest"),
+        (replace(found, sealed=(rest[-1], second, *rest)), "piece 1 has 300 bytes"),
+        (replace(found, size=found.size - 1), "piece 4 has 300 bytes"),
+    )
+    for lie, problem in lies:
+        with pytest.raises(IntegrityError, match=problem):
+            open_artefact(store, SealManifest(ROUND, (lie,)), digest, ALICE)
+    opened = open_pieces(store, manifest, digest, ALICE)
+    assert next(opened) == plaintext[:PIECE]
+    store.delete(second)
+    with pytest.raises(IntegrityError, match="missing"):
+        next(opened)
+
+
+def test_an_empty_artefact_is_one_piece(store):
+    manifest = verify_manifest(
+        seal_round(store, ROUND, [Artefact("delta", b"", [ALICE.public])], ALICE), SIGNERS, ROUND, "file"
+    )
+    assert open_artefact(store, manifest, digest_of(b""), ALICE) == b""
+
+
 def test_a_signer_who_lies_about_the_plaintext_is_found_out(store):
     other = seal_round(store, ROUND, [Artefact("model", MODEL, [BOB.public])], ALICE)
     (honest,) = verify_manifest(other, SIGNERS, ROUND, "other").seals
@@ -91,7 +132,7 @@ def test_a_signer_who_lies_about_the_plaintext_is_found_out(store):
 
 def test_any_flipped_bit_of_manifest_or_artefact_is_found_and_its_file_named(store, seals):
     manifest = seals.read(ROUND, SIGNERS)
-    paths = [seals.path(ROUND), *(store.path(seal.sealed) for seal in manifest.seals)]
+    paths = [seals.path(ROUND), *(store.path(seal.sealed[0]) for seal in manifest.seals)]
     assert seals.verify(store, SIGNERS) == [manifest]
     rng = random.Random(0)
     for path in paths:
@@ -108,10 +149,10 @@ def test_any_flipped_bit_of_manifest_or_artefact_is_found_and_its_file_named(sto
 
 def test_missing_files_are_named(store, seals):
     (seal, _) = seals.read(ROUND, SIGNERS).seals
-    store.delete(seal.sealed)
+    store.delete(seal.sealed[0])
     with pytest.raises(IntegrityError) as caught:
         seals.verify(store, SIGNERS)
-    assert caught.value.where == str(store.path(seal.sealed))
+    assert caught.value.where == str(store.path(seal.sealed[0]))
     with pytest.raises(IntegrityError) as caught:
         seals.read(ROUND + 1, SIGNERS)
     assert caught.value.where == str(seals.path(ROUND + 1))
@@ -138,14 +179,25 @@ def test_unexpected_files_among_the_manifests_are_named(seals, name):
     assert caught.value.where == str(seals.directory / name)
 
 
-VALID = {"artefact": "a" * 64, "kind": "delta", "size": 1, "sealed": "b" * 64, "recipients": ["alice", "bob"]}
+VALID = {
+    "artefact": "a" * 64,
+    "kind": "delta",
+    "size": 1,
+    "sealed": ["b" * 64],
+    "recipients": ["alice", "bob"],
+}
 
 
 @pytest.mark.parametrize(
     "wrong",
     [
         {"artefact": "A" * 64},
-        {"sealed": "../../etc/passwd"},
+        {"sealed": "b" * 64},
+        {"sealed": ["../../etc/passwd"]},
+        {"sealed": [1]},
+        {"sealed": []},
+        {"sealed": ["b" * 64, "c" * 64]},
+        {"size": PIECE + 1},
         {"kind": "other"},
         {"size": -1},
         {"size": True},
@@ -165,7 +217,7 @@ def test_signed_nonsense_is_refused(wrong):
 
 
 def test_seals_are_sorted_and_unique():
-    seal = Seal("a" * 64, "delta", 1, "b" * 64, ("alice",))
+    seal = Seal("a" * 64, "delta", 1, ("b" * 64,), ("alice",))
     with pytest.raises(FormatError, match="sorted"):
         SealManifest(ROUND, (seal, seal))
     manifest = SealManifest(ROUND, (seal,))

@@ -99,8 +99,8 @@ class Gate:
         """
         if _RECORD.fullmatch(path):
             return canonical.SIZE_LIMIT
-        if not re.fullmatch(handover.FOLDER + r"/[0-9]{5,15}-delta-[a-z0-9_-]{1,64}\.age", path):
-            raise RefusedError(HTTPStatus.FORBIDDEN, "only inbox/ and deltas in handover/ can be put")
+        if not path.startswith(f"{handover.FOLDER}/"):
+            raise RefusedError(HTTPStatus.FORBIDDEN, "only records and deltas can be put")
         awaited = self._awaited()
         if path not in awaited.paths:
             raise RefusedError(HTTPStatus.CONFLICT, "the present round does not wait for it now")

@@ -22,14 +22,14 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from relayjax import canonical
-from relayjax.errors import ConfigError, ExchangeError, FormatError, IntegrityError
+from relayjax.errors import ConfigError, ExchangeError, FormatError, IntegrityError, WorkdirError
 from relayjax.hashing import digest
 from relayjax.peers import http_server
 from relayjax.peers.exchange import Exchange, FolderExchange, put
 from relayjax.peers.http_exchange import HttpExchange
 from relayjax.peers.http_gate import Awaited, Gate, RefusedError, sender_of
 from relayjax.peers.http_server import RelayServer
-from relayjax.peers.http_serving import serving, tls_context
+from relayjax.peers.http_serving import Served, serving, tls_context
 
 DELTA = "handover/00001-delta-p0.age"
 RECORD = b'{"some": "envelope"}'
@@ -144,8 +144,8 @@ def test_what_lies_there_is_not_moved_again(site: Site, monkeypatch: pytest.Monk
         (DELTA, b"x" * 400_000, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
         ("handover/00002-delta-p0.age", b"", HTTPStatus.CONFLICT),
         ("handover/00001-delta-p1.age", b"", HTTPStatus.CONFLICT),
-        ("handover/00001-parent-0.age", b"", HTTPStatus.FORBIDDEN),
-        ("handover/00001-candidate-p0.age", b"", HTTPStatus.FORBIDDEN),
+        ("handover/00001-parent-0.age", b"", HTTPStatus.CONFLICT),
+        ("handover/00001-candidate-p0.age", b"", HTTPStatus.CONFLICT),
         ("ledger/checkpoint", b"", HTTPStatus.FORBIDDEN),
         (f"inbox/{digest(RECORD)}.why", RECORD, HTTPStatus.FORBIDDEN),
         (f"inbox/../{NAME}", RECORD, HTTPStatus.FORBIDDEN),
@@ -372,6 +372,26 @@ def test_what_was_cut_is_joined_only_if_it_is_the_same_file() -> None:
     ):
         with lying(CUT, second) as url:
             assert HttpExchange(url, pause=0.01).fetch("ledger/checkpoint", 10) == found
+
+
+def test_where_a_folder_can_be_served(tmp_path: Path) -> None:
+    told: list[str] = []
+
+    def opened(served: Served) -> RelayServer:
+        return served.open(tmp_path, lambda: Awaited(frozenset(), 0), told.append)
+
+    with opened(Served("127.0.0.1:0")) as server:
+        port = server.server_address[1]
+        assert told == [f"serving    http://127.0.0.1:{port}"]
+        with pytest.raises(WorkdirError, match="another address"):
+            opened(Served(f"127.0.0.1:{port}"))
+    for wrong in (
+        Served("nowhere"),
+        Served("127.0.0.1:0", certificate="cert.pem"),
+        Served("127.0.0.1:0", "x", "y"),
+    ):
+        with pytest.raises(ConfigError):
+            opened(wrong)
 
 
 def self_signed(directory: Path) -> tuple[Path, Path]:

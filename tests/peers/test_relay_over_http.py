@@ -15,16 +15,18 @@ from threading import Lock, Thread
 
 import pytest
 from peers.town import Member, Tools, Town
+from rich.console import Console
 
 from relayjax import backend
-from relayjax.errors import ExchangeError, IntegrityError
+from relayjax.errors import ConfigError, ExchangeError, IntegrityError
 from relayjax.peers.copying import copy
 from relayjax.peers.follower import Follower
 from relayjax.peers.http_exchange import HttpExchange
 from relayjax.peers.http_gate import Awaited
 from relayjax.peers.http_server import RelayServer
-from relayjax.peers.http_serving import serving
+from relayjax.peers.http_serving import Served, serving
 from relayjax.peers.orderer import Orderer
+from relayjax.peers_console import maintain
 
 FAULTS = ("drop", "late", "cut", "flip", *["none"] * 12)
 
@@ -196,3 +198,12 @@ def test_a_download_goes_on_where_it_was_cut(tmp_path: Path) -> None:
     with serving(server), line_to(server.server_address[1], ("cut", "cut", "none")) as (line, port):
         assert reached(port, attempts=12).fetch("store/x", len(data)) == data
     assert line.done["cut"] > 5  # head and body are pieces of their own
+
+
+def test_who_orders_needs_the_folder_and_only_who_orders_serves(town: Town) -> None:
+    town.begin(rounds=1)
+    rest = (None, 1.0, False, 0.1)
+    with pytest.raises(ConfigError, match="give the folder"):
+        maintain("http://127.0.0.1:1", town.home("v0").path, *rest, None, Console())
+    with pytest.raises(ConfigError, match="does not order"):
+        maintain(str(town.folder), town.home("v1").path, *rest, Served("127.0.0.1:0"), Console())

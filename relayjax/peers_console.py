@@ -289,7 +289,7 @@ def _status(follower: Follower, origin: str, log_key: str, believed: bool, name:
         f"relay      {origin}",
         f"log key    {log_key}{', as the log says itself' if believed else ''}",
         _where(state),
-        f"awaited    {waiting or 'nobody' if not state.finished else 'nobody'}",
+        f"awaited    {waiting or 'nobody'}",
         f"head       version {head.number}, {head.digest}",
         f"ledger     {follower.size} entries, root {follower.root.hex()}",
     ]

@@ -8,6 +8,7 @@
     │   └── SplitViewError a log that shows its history in two ways, or less of it than before
     ├── ProtocolError      a record that the rules do not allow in the present state
     ├── AccessError        sealed bytes and no key among those given that opens them
+    ├── ExchangeError      whoever serves a relay can't be reached now, or does not take what is offered
     ├── DiskError          the disk is full, broken, read-only or does not let us
     └── WorkdirError       a run directory that is locked, belongs to another run, or is no run
 
@@ -68,6 +69,20 @@ class IncentiveError(RelayError):
 
 class AccessError(RelayError):
     """None of the keys at hand opens these sealed bytes."""
+
+
+class ExchangeError(RelayError):
+    """Whoever serves a relay can't be reached now, or does not take what is offered; try again later.
+
+    Attributes:
+      where: the address.
+      problem: what went wrong.
+    """
+
+    def __init__(self, where: str, problem: str, remedy: str):
+        super().__init__(f"{where}: {problem}; {remedy}")
+        self.where = where
+        self.problem = problem
 
 
 class DiskError(RelayError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,19 +12,33 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from relayjax.errors import ConfigError, DiskError, IntegrityError, SplitViewError
+from relayjax.errors import (
+    ConfigError,
+    DiskError,
+    ExchangeError,
+    IntegrityError,
+    SplitViewError,
+)
 from relayjax.history import History
 from relayjax.mechanism.rules import COIN
 from relayjax.mechanism.rulesets import mechanism
 from relayjax.mechanism.state import Role, State
+from relayjax.peers.exchange import Exchange, FolderExchange
+from relayjax.peers.http_exchange import SCHEMES, HttpExchange
 
 if TYPE_CHECKING:
     from relayjax.config import Config
     from relayjax.peers.follower import Follower
     from relayjax.peers.home import Home
+    from relayjax.peers.http_serving import Served
 
 Act = Callable[[History], str | None]
 """Does what the history asks for; returns what is to be told."""
+
+
+def _exchange(place: str) -> Exchange:
+    """Where members meet: an address, else a folder."""
+    return HttpExchange(place) if place.startswith(SCHEMES) else FolderExchange(Path(place))
 
 
 def found(config: Config, folder: Path, home: Path, name: str, console: Console) -> None:
@@ -41,9 +55,8 @@ def found(config: Config, folder: Path, home: Path, name: str, console: Console)
     _say(console, f"next       relayjax maintain {folder} --home={home}")
 
 
-def join(folder: Path, home: Path, name: str, role: str, log_key: str | None, console: Console) -> None:
+def join(place: str, home: Path, name: str, role: str, log_key: str | None, console: Console) -> None:
     """Registers with a relay and says what to do next."""
-    from relayjax.peers.exchange import FolderExchange
     from relayjax.peers.home import Home
     from relayjax.peers.joining import join
 
@@ -51,7 +64,7 @@ def join(folder: Path, home: Path, name: str, role: str, log_key: str | None, co
         raise ConfigError(f"--role={role}: choose participant or maintainer")
     own = Home(home)
     known = own.exists
-    refused = join(FolderExchange(folder), own, name, role, log_key)
+    refused = join(_exchange(place), own, name, role, log_key)
     if refused:
         raise ConfigError(f"{name} was not let in: {refused}")
     member = own.membership()
@@ -60,17 +73,16 @@ def join(folder: Path, home: Path, name: str, role: str, log_key: str | None, co
     if log_key is None and not known:
         _say(console, "           believed at first sight: compare it with what the founder says")
     verb = "work" if role == Role.PARTICIPANT.value else "maintain"
-    _say(console, f"next       relayjax {verb} {folder} --home={home}")
+    _say(console, f"next       relayjax {verb} {place} --home={home}")
 
 
 def work(
-    folder: Path, home: Path, shard: int | None, config: Config | None, poll: float, console: Console
+    place: str, home: Path, shard: int | None, config: Config | None, poll: float, console: Console
 ) -> None:
     """A participant's loop until the relay is finished."""
-    from relayjax.peers.exchange import FolderExchange
     from relayjax.peers.home import Home
 
-    own, exchange = Home(home), FolderExchange(folder)
+    own, exchange = Home(home), _exchange(place)
     if own.membership().role != Role.PARTICIPANT.value:
         raise ConfigError(f"{home}: {own.membership().name} is no participant; use `relayjax maintain`")
 
@@ -87,24 +99,24 @@ def work(
         return lambda history: participant.act(history.state)
 
     with own.locked():
-        _loop(folder, own, start, poll, console)
+        _loop(place, own, start, poll, console)
 
 
 def maintain(
-    folder: Path,
+    place: str,
     home: Path,
     config: Config | None,
     patience: float,
     begin: bool,
     poll: float,
+    served: Served | None,
     console: Console,
 ) -> None:
     """A maintainer's loop until the relay is finished; the founder's orders the records, too."""
-    from relayjax.peers.exchange import FolderExchange
     from relayjax.peers.home import Home
     from relayjax.peers.joining import follow
 
-    own, exchange = Home(home), FolderExchange(folder)
+    own, exchange = Home(home), _exchange(place)
     keys = own.keys()
     if own.membership().role != Role.MAINTAINER.value:
         raise ConfigError(f"{home}: {keys.name} is no maintainer; use `relayjax work`")
@@ -119,13 +131,17 @@ def maintain(
 
     with own.locked():
         if own.membership().log_key != keys.public.signing:
-            _loop(folder, own, start, poll, console)
+            if served:
+                raise ConfigError(f"--serve: {keys.name} does not order the records; who founded serves")
+            _loop(place, own, start, poll, console)
             return
+        if isinstance(exchange, HttpExchange):
+            raise ConfigError(f"{place}: {keys.name} orders the records; give the folder itself")
         follower = follow(exchange, own)
         follower.poll()
-        _order(folder, own, follower.chronicle.history, config, patience, begin, poll, console)
+        _order(Path(place), own, follower.chronicle.history, config, patience, begin, poll, served, console)
         follower.poll()
-        _finish(follower, folder, own, console)
+        _finish(follower, place, own, console)
 
 
 def _order(
@@ -136,12 +152,17 @@ def _order(
     patience: float,
     begin: bool,
     poll: float,
+    served: Served | None,
     console: Console,
 ) -> None:
+    from relayjax.pack import ModelVersion
+    from relayjax.peers.http_gate import Awaited
+    from relayjax.peers.http_serving import serving
     from relayjax.peers.orderer import Orderer
     from relayjax.peers.workshop import Workshop
     from relayjax.workdir import Workdir
 
+    tell = lambda line: _say(console, line)  # noqa: E731
     place, workshop = Workdir(folder), Workshop.of(history, config)
     validator = workshop.validator()
     with ExitStack() as stack:
@@ -155,20 +176,29 @@ def _order(
             patience=patience,
             clock=time.monotonic,
             begin=begin,
-            tell=lambda line: _say(console, line),
+            tell=tell,
         )
         _say(console, _where(orderer.state))
+        server = None
+        if served:
+            size = ModelVersion(0, history.genesis.weights, history.genesis.layout).size
+            limit = workshop.codec.max_size(size)
+            awaited = lambda: Awaited.of(orderer.state, limit)  # noqa: E731
+            server = stack.enter_context(serving(served.open(folder, awaited, tell)))
         while not orderer.state.finished:
             if not orderer.act():
                 time.sleep(poll)
+        if server:
+            _say(console, f"finished   serving on until nobody asks for {patience:g} s")
+            while time.monotonic() - server.asked < patience:
+                time.sleep(poll)
 
 
-def _loop(folder: Path, home: Home, start: Callable[[History], Act], poll: float, console: Console) -> None:
+def _loop(place: str, home: Home, start: Callable[[History], Act], poll: float, console: Console) -> None:
     """Follows the log and acts on it until the relay is finished."""
-    from relayjax.peers.exchange import FolderExchange
     from relayjax.peers.joining import follow, join
 
-    exchange, member = FolderExchange(folder), home.membership()
+    exchange, member = _exchange(place), home.membership()
     follower, act, told, settled = follow(exchange, home), None, "", -1
     while True:
         line, grown = None, False
@@ -188,11 +218,15 @@ def _loop(folder: Path, home: Home, start: Callable[[History], Act], poll: float
                     _say(console, _where(state, member.name))
                 line = act(follower.chronicle.history)
                 if state.finished:
-                    _finish(follower, folder, home, console)
+                    _finish(follower, place, home, console)
                     return
         except SplitViewError:
             raise
-        except (DiskError, IntegrityError) as error:  # others may have done that, or may put it right
+        except (
+            DiskError,
+            ExchangeError,
+            IntegrityError,
+        ) as error:  # others may have done that, or may put it right
             line = str(error)
         if line and line != told:
             _say(console, line)
@@ -201,14 +235,13 @@ def _loop(folder: Path, home: Home, start: Callable[[History], Act], poll: float
             time.sleep(poll)
 
 
-def status(folder: Path, home: Path | None, watch: bool, console: Console) -> None:
+def status(place: str, home: Path | None, watch: bool, console: Console) -> None:
     """Says how far a relay has come, once or until it is finished."""
-    from relayjax.peers.exchange import FolderExchange
     from relayjax.peers.follower import Follower
     from relayjax.peers.home import Home
     from relayjax.peers.joining import introduced
 
-    exchange, name, believed = FolderExchange(folder), None, home is None
+    exchange, name, believed = _exchange(place), None, home is None
     if home is None:
         origin, log_key = introduced(exchange)
     else:
@@ -223,8 +256,25 @@ def status(folder: Path, home: Path | None, watch: bool, console: Console) -> No
     with Live(lines(), console=console, auto_refresh=False) as live:
         while not follower.chronicle.history.state.finished:
             time.sleep(1.0)
-            follower.poll()
+            with suppress(ExchangeError):
+                follower.poll()
             live.update(lines(), refresh=True)
+
+
+def copy(place: str, folder: Path, log_key: str | None, console: Console) -> None:
+    """Fetches a relay into a folder of one's own and says how to verify it."""
+    from relayjax.peers.copying import copy
+    from relayjax.peers.follower import Follower
+    from relayjax.peers.joining import introduced
+
+    exchange = _exchange(place)
+    origin, claimed = introduced(exchange)
+    pinned = log_key or claimed
+    follower = Follower(exchange, origin, pinned)
+    copy(exchange, follower, origin, pinned, folder)
+    _say(console, f"ledger     {follower.size} entries, root {follower.root.hex()}")
+    _say(console, f"log key    {pinned}{'' if log_key else ', as the log says itself'}")
+    _say(console, f"check      relayjax verify {folder} --log_key={pinned}")
 
 
 def _status(follower: Follower, origin: str, log_key: str, believed: bool, name: str | None) -> list[str]:
@@ -263,14 +313,17 @@ def _where(state: State, name: str | None = None) -> str:
     return f"round      {state.round.number} of {state.schedule.rounds} ({topology}), {phase}{own}"
 
 
-def _finish(follower: Follower, folder: Path, home: Home, console: Console) -> None:
+def _finish(follower: Follower, place: str, home: Home, console: Console) -> None:
     name, state = home.membership().name, follower.chronicle.history.state
     _say(console, _where(state))
     for line in _own(state, name):
         _say(console, line)
     _say(console, f"ledger     {follower.size} entries, root {follower.root.hex()}")
-    key = f"--key={home.path / 'keys' / name}"
-    _say(console, f"check      relayjax verify {folder} --log_key={home.membership().log_key} {key}")
+    pinned, key = f"--log_key={home.membership().log_key}", f"--key={home.path / 'keys' / name}"
+    if place.startswith(SCHEMES):
+        _say(console, f"copy       relayjax copy {place} COPY {pinned}")
+        place = "COPY"
+    _say(console, f"check      relayjax verify {place} {pinned} {key}")
 
 
 def _say(console: Console, line: str) -> None:

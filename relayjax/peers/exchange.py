@@ -37,6 +37,7 @@ class Exchange(Protocol):
           IntegrityError: it is longer.
           FormatError: the path leads out of the exchange.
           DiskError: it can't be read.
+          ExchangeError: who serves it can't be reached now; trying again may help.
         """
         ...
 
@@ -46,6 +47,7 @@ class Exchange(Protocol):
         Raises:
           FormatError: the path leads out of the exchange.
           DiskError: it can't be written.
+          ExchangeError: who serves it can't be reached now, or does not take it.
         """
         ...
 
@@ -58,7 +60,7 @@ class FolderExchange:
         self.folder = folder
 
     def fetch(self, path: str, limit: int) -> bytes | None:
-        file = self._file(path)
+        file = self.locate(path)
         if not is_regular(file):
             return None
         try:
@@ -72,19 +74,30 @@ class FolderExchange:
         return data
 
     def offer(self, path: str, data: bytes) -> None:
-        files.write_atomic(self._file(path), data)
+        files.write_atomic(self.locate(path), data)
 
-    def _file(self, path: str) -> Path:
-        """Where a path leads; links that others may have put in the way do not lead out of the folder."""
-        parts = path.split("/")
-        if not all(map(_PART.fullmatch, parts)):
-            raise FormatError(
-                f"path {path[:80]!r}: names of letters, digits, dots, - and _ parted by slashes"
-            )
-        file = self.folder.joinpath(*parts)
+    def locate(self, path: str) -> Path:
+        """Where a path leads; links that others may have put in the way do not lead out of the folder.
+
+        Raises:
+          FormatError: the path is none, or leads out.
+        """
+        file = self.folder.joinpath(*parts_of(path))
         if not file.parent.resolve().is_relative_to(self.folder.resolve()):
             raise FormatError(f"{file.parent}: leads out of {self.folder}; remove what was put there")
         return file
+
+
+def parts_of(path: str) -> list[str]:
+    """The names that a path consists of.
+
+    Raises:
+      FormatError: one of them is none that an exchange has.
+    """
+    parts = path.split("/")
+    if not all(map(_PART.fullmatch, parts)):
+        raise FormatError(f"path {path[:80]!r}: names of letters, digits, dots, - and _ parted by slashes")
+    return parts
 
 
 def put(exchange: Exchange, path: str, data: bytes) -> None:

@@ -1,4 +1,4 @@
-"""Verbs of a relay whose members are processes of their own and meet in a folder."""
+"""Verbs of a relay whose members are processes of their own and meet in a folder, or at an address."""
 
 from __future__ import annotations
 
@@ -36,6 +36,12 @@ def _home(values: flags.FlagValues) -> Path:
     return Path(values.home)
 
 
+def _place(arguments: list[str]) -> str:
+    if len(arguments) != 1:
+        raise ConfigError("give exactly one FOLDER, or the address where it is served")
+    return arguments[0]
+
+
 def _define_found(values: flags.FlagValues, arguments: Sequence[str]) -> None:
     _define_home(values)
     string(values, "config", "digits", "config file, FILE[:VARIANT], or the name of one of RelayJAX's own")
@@ -65,7 +71,7 @@ def _join(values: flags.FlagValues, arguments: list[str]) -> None:
 
     if not values.name:
         raise ConfigError("--name=NAME is needed: what others call you")
-    join(workdir(arguments), _home(values), values.name, values.role, values.log_key, Console())
+    join(_place(arguments), _home(values), values.name, values.role, values.log_key, Console())
 
 
 def _define_work(values: flags.FlagValues, _: Sequence[str]) -> None:
@@ -77,7 +83,7 @@ def _work(values: flags.FlagValues, arguments: list[str]) -> None:
     from relayjax.peers_console import work
 
     chosen = config_of(values.config)
-    work(workdir(arguments), _home(values), values.shard, chosen, values.poll, Console())
+    work(_place(arguments), _home(values), values.shard, chosen, values.poll, Console())
 
 
 def _define_maintain(values: flags.FlagValues, _: Sequence[str]) -> None:
@@ -86,13 +92,22 @@ def _define_maintain(values: flags.FlagValues, _: Sequence[str]) -> None:
         "patience", 60.0, "seconds a phase waits for those who stay away", 0.0, flag_values=values
     )
     flags.DEFINE_boolean("begin", False, "do not wait until every place is taken", flag_values=values)
+    string(values, "serve", None, "HOST:PORT to serve the folder at, for members elsewhere; who founded only")
+    string(values, "tls_cert", None, "with --serve: certificate chain for https (PEM)")
+    string(values, "tls_key", None, "with --serve: its private key (PEM)")
 
 
 def _maintain(values: flags.FlagValues, arguments: list[str]) -> None:
+    from relayjax.peers.http_serving import Served
     from relayjax.peers_console import maintain
 
-    folder, home, chosen = workdir(arguments), _home(values), config_of(values.config)
-    maintain(folder, home, chosen, values.patience, values.begin, values.poll, Console())
+    place, home, chosen = _place(arguments), _home(values), config_of(values.config)
+    served = None
+    if values.serve:
+        served = Served(values.serve, values.tls_cert, values.tls_key)
+    elif values.tls_cert or values.tls_key:
+        raise ConfigError("--tls_cert and --tls_key go with --serve=HOST:PORT")
+    maintain(place, home, chosen, values.patience, values.begin, values.poll, served, Console())
 
 
 def _define_status(values: flags.FlagValues, _: Sequence[str]) -> None:
@@ -104,13 +119,28 @@ def _status(values: flags.FlagValues, arguments: list[str]) -> None:
     from relayjax.peers_console import status
 
     home = Path(values.home) if values.home else None
-    status(workdir(arguments), home, values.watch, Console())
+    status(_place(arguments), home, values.watch, Console())
+
+
+def _define_copy(values: flags.FlagValues, _: Sequence[str]) -> None:
+    string(values, "log_key", None, "the log's public key (64 hex digits), as known from the founder")
+
+
+def _copy(values: flags.FlagValues, arguments: list[str]) -> None:
+    from relayjax.peers_console import copy
+
+    if len(arguments) != 2:
+        raise ConfigError("give the relay's address, or its FOLDER, and the FOLDER of the copy")
+    copy(arguments[0], Path(arguments[1]), values.log_key, Console())
 
 
 VERBS = {
     "found": Verb(_found, _define_found, "FOLDER", "begin a relay of separate members in a shared folder"),
-    "join": Verb(_join, _define_join, "FOLDER", "make keys and register with a relay"),
-    "work": Verb(_work, _define_work, "FOLDER", "take part: bid, train on your own data, commit, reveal"),
-    "maintain": Verb(_maintain, _define_maintain, "FOLDER", "score, value; order the records if you founded"),
-    "status": Verb(_status, _define_status, "FOLDER", "say how far a relay is, and who is awaited"),
+    "join": Verb(_join, _define_join, "FOLDER|URL", "make keys and register with a relay"),
+    "work": Verb(_work, _define_work, "FOLDER|URL", "take part: bid, train on your own data, commit, reveal"),
+    "maintain": Verb(
+        _maintain, _define_maintain, "FOLDER|URL", "score, value; order the records if you founded"
+    ),
+    "copy": Verb(_copy, _define_copy, "URL FOLDER", "fetch a relay as far as it is, to verify it here"),
+    "status": Verb(_status, _define_status, "FOLDER|URL", "say how far a relay is, and who is awaited"),
 }

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from peers.site import Site, served
 from peers.town import Tools, Town
 
 from relayjax import codec
@@ -31,3 +32,9 @@ def town(tools: Tools, tmp_path: Path) -> Iterator[Town]:
     town = Town(tmp_path, tools)
     yield town
     town.close()
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    with served(tmp_path / "relay") as site:
+        yield site

@@ -1,0 +1,95 @@
+"""Fetching a whole relay, so that it can be verified, audited or served where it was only reached before.
+
+What is there already is not fetched again, so a copy that was cut short goes on, and one of yesterday grows.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from relayjax import files, hashing
+from relayjax.errors import FormatError, IntegrityError
+from relayjax.identity import PublicKeys
+from relayjax.ledger.checkpoint import verify_checkpoint
+from relayjax.ledger.note import SIZE_LIMIT as NOTE_LIMIT
+from relayjax.ledger.tiles import ENTRY_LIMIT, WIDTH, paths_of, tiles_of
+from relayjax.mechanism.state import State
+from relayjax.pack import ModelVersion
+from relayjax.peers.exchange import Exchange
+from relayjax.peers.follower import CHECKPOINT, Follower
+from relayjax.peers.handover import sealed_limit
+from relayjax.store.local import LocalStore
+from relayjax.store.manifest import PIECE, SIZE_LIMIT, verify_manifest
+
+_ATTEMPTS = 5
+"""Looks at a log that grows meanwhile."""
+
+
+def copy(exchange: Exchange, follower: Follower, origin: str, log_key: str, folder: Path) -> None:
+    """Fetches log, seals and artefacts; the checkpoint comes last, so a part of a copy is none.
+
+    Args:
+      exchange: of the relay.
+      follower: of its log; verifies what it says.
+      origin, log_key: of the log.
+      folder: of the copy.
+
+    Raises:
+      IntegrityError: something is missing, or not what was signed.
+      ExchangeError: nobody can be reached.
+      DiskError: the disk refused.
+    """
+    note = _newest(exchange, follower, origin, log_key)
+    history = follower.chronicle.history
+    genesis = ModelVersion(0, history.genesis.weights, history.genesis.layout)
+    store = LocalStore(folder / "store")
+    _keep(exchange, store, genesis.weights, 4 * genesis.size)
+    for settled in history.rounds:
+        _copy_round(exchange, store, folder, history.state, settled.number)
+    for path in sorted(paths_of(tiles_of(follower.size))):
+        target = folder / "ledger" / path
+        if not target.exists():
+            files.write_atomic(target, _fetched(exchange, f"ledger/{path}", WIDTH * ENTRY_LIMIT))
+    files.write_atomic(folder / CHECKPOINT, note)
+
+
+def _newest(exchange: Exchange, follower: Follower, origin: str, log_key: str) -> bytes:
+    """The signed checkpoint of exactly the entries that were followed."""
+    for _ in range(_ATTEMPTS):
+        follower.poll()
+        note = _fetched(exchange, CHECKPOINT, NOTE_LIMIT)
+        try:
+            checkpoint = verify_checkpoint(note, origin, log_key, CHECKPOINT)
+        except FormatError as error:
+            raise IntegrityError(CHECKPOINT, str(error)) from error
+        if (checkpoint.size, checkpoint.root) == (follower.size, follower.root):
+            return note
+    raise IntegrityError(CHECKPOINT, "does not fit the entries, or the log grows all the time; try again")
+
+
+def _copy_round(exchange: Exchange, store: LocalStore, folder: Path, state: State, round: int) -> None:
+    path = f"seals/{round:05d}.json"
+    data = _fetched(exchange, path, SIZE_LIMIT)
+    signing, receiving = state.members[state.orderer].settled_with(round)
+    signers = {state.orderer: PublicKeys(state.orderer, signing, receiving)}
+    for seal in verify_manifest(data, signers, round, path).seals:
+        for piece in seal.sealed:
+            _keep(exchange, store, piece, sealed_limit(min(seal.size, PIECE)))
+    files.write_atomic(folder / path, data)
+
+
+def _keep(exchange: Exchange, store: LocalStore, digest: str, limit: int) -> None:
+    if store.has(digest):
+        return
+    path = f"store/{digest[:2]}/{digest[2:]}"
+    data = _fetched(exchange, path, limit)
+    if hashing.digest(data) != digest:
+        raise IntegrityError(path, "not what its name says; fetch it again")
+    store.put(data)
+
+
+def _fetched(exchange: Exchange, path: str, limit: int) -> bytes:
+    data = exchange.fetch(path, limit)
+    if data is None:
+        raise IntegrityError(path, "is missing; ask the ordering maintainer for it")
+    return data

@@ -1,0 +1,242 @@
+"""An exchange whose folder somebody serves over HTTP; see `http_server.py`.
+
+The server and the line to it are trusted with nothing: what arrives is held against signatures and digests
+by whoever asked. Here only time and memory are guarded: a download has a limit before the first byte is read,
+one that breaks off is taken up where it ended, and a server that only drips is given up.
+
+References:
+  RFC 9110, sections 8.8.3 (ETag), 13.1 (If-None-Match, If-Range) and 14 (Range).
+"""
+
+from __future__ import annotations
+
+import http.client
+import io
+import re
+import ssl
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+from relayjax.errors import ConfigError, ExchangeError, IntegrityError
+from relayjax.peers.exchange import parts_of
+
+T = TypeVar("T")
+
+SCHEMES = ("http://", "https://")
+_CHUNK = 1 << 18
+_GRACE, _SLOWEST = 30.0, 1 << 14
+"""Seconds that a download may take anyway, and the bytes a second that it must bring from then on."""
+
+_ANSWER_LIMIT = 1 << 16
+_KEPT = 4
+"""Offered files remembered, so that looking whether they still lie there does not move them again."""
+
+_LENGTH = re.compile(r"[0-9]{1,18}")
+_PARTIAL = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})")
+_STRONG = re.compile(r'"[\x21\x23-\x7e]{1,128}"')
+_TRY_AGAIN = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS}
+_TRY_AGAIN |= {HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE}
+
+
+class _CutError(Exception):
+    """The line failed; what has arrived before stands."""
+
+
+@dataclass
+class _Download:
+    """What has arrived of a file; `tag` is the entity tag that the rest must have, too."""
+
+    body: io.BytesIO
+    tag: str = ""
+
+    @property
+    def size(self) -> int:
+        return self.body.tell()
+
+    def restart(self) -> None:
+        self.body.seek(0)
+        self.body.truncate()
+        self.tag = ""
+
+
+class HttpExchange:
+    """An exchange at an address, over one connection at a time; not to be shared between threads."""
+
+    def __init__(self, url: str, *, timeout: float = 10.0, attempts: int = 5, pause: float = 0.1):
+        """Connects to nothing yet.
+
+        Args:
+          url: of the folder, such as `https://relay.example/digits`.
+          timeout: seconds without a byte after which a connection is given up.
+          attempts: failures in a row, without a byte gained, after which an operation is given up.
+          pause: seconds before the second repetition; the first is immediate, each later one waits twice
+            as long as the one before.
+
+        Raises:
+          ConfigError: the address is none.
+        """
+        try:
+            parts = urlsplit(url)
+            host, port = parts.hostname, parts.port
+        except ValueError:
+            parts = host = port = None
+        if parts is None or not host or not url.startswith(SCHEMES) or parts.query or parts.fragment:
+            raise ConfigError(f"{url!r}: give an address such as https://relay.example:8200")
+        if parts.username is not None:
+            raise ConfigError(f"{host}: no names or passwords in an address; a relay's records are signed")
+        self.url = url.rstrip("/")
+        self._prefix = parts.path.rstrip("/")
+        self._attempts, self._pause = attempts, pause
+        self._connection = (
+            http.client.HTTPConnection(host, port, timeout=timeout, blocksize=_CHUNK)
+            if parts.scheme == "http"
+            else http.client.HTTPSConnection(
+                host, port, timeout=timeout, blocksize=_CHUNK, context=ssl.create_default_context()
+            )
+        )
+        self._kept: OrderedDict[str, tuple[str, bytes]] = OrderedDict()
+
+    def fetch(self, path: str, limit: int) -> bytes | None:
+        parts_of(path)
+        download, begun = _Download(io.BytesIO()), time.monotonic()
+        kept = self._kept.get(path)
+        if kept is not None and len(kept[1]) > limit:
+            kept = None
+        return self._persist(path, lambda: self._fetch_on(path, limit, download, begun, kept), download)
+
+    def offer(self, path: str, data: bytes) -> None:
+        parts_of(path)
+        self._kept.pop(path, None)
+        tag = self._persist(path, lambda: self._send(path, data))
+        if _STRONG.fullmatch(tag):
+            self._kept[path] = tag, data
+            while len(self._kept) > _KEPT:
+                self._kept.popitem(last=False)
+
+    def _persist(self, path: str, step: Callable[[], T], download: _Download | None = None) -> T:
+        """Repeats a step while the line fails; new bytes renew the patience."""
+        failures, held = 0, 0
+        while True:
+            try:
+                return step()
+            except (_CutError, OSError, http.client.HTTPException) as error:
+                self._connection.close()
+                now = download.size if download else 0
+                failures, held = (1 if now > held else failures + 1), now
+                if failures >= self._attempts or isinstance(error, ssl.SSLCertVerificationError):
+                    problem = _shown(str(error)) or type(error).__name__
+                    remedy = "see whether it is the right address and is served, or wait"
+                    raise ExchangeError(f"{self.url}/{path}", problem, remedy) from error
+                if failures > 1:
+                    time.sleep(self._pause * 2 ** (failures - 2))
+            except BaseException:
+                self._connection.close()
+                raise
+
+    def _fetch_on(
+        self, path: str, limit: int, download: _Download, begun: float, kept: tuple[str, bytes] | None
+    ) -> bytes | None:
+        """Asks for what is missing of a file and reads it.
+
+        Raises:
+          _CutError: some of it is still missing.
+          IntegrityError: it is longer than its limit.
+          ExchangeError: the server does not give it.
+        """
+        headers: dict[str, str] = {}
+        if download.size and download.tag:
+            headers = {"Range": f"bytes={download.size}-", "If-Range": download.tag}
+        else:
+            download.restart()
+            if kept is not None:
+                headers = {"If-None-Match": kept[0]}
+        response = self._ask("GET", path, headers)
+        status = response.status
+        if status == HTTPStatus.NOT_MODIFIED and kept is not None and not download.size:
+            self._read_answer(response)
+            return kept[1]
+        if status == HTTPStatus.NOT_FOUND:
+            self._read_answer(response)
+            return None
+        if status == HTTPStatus.PARTIAL_CONTENT and download.size:
+            match = _PARTIAL.fullmatch(response.headers.get("Content-Range", ""))
+            if not match or int(match[1]) != download.size or int(match[2]) + 1 != int(match[3]):
+                raise _CutError("answers with another part than was asked for")
+            total = int(match[3])
+        elif status == HTTPStatus.OK:
+            length = response.headers.get("Content-Length", "")
+            if not _LENGTH.fullmatch(length):
+                raise _CutError("does not state the length of what it sends")
+            download.restart()
+            total = int(length)
+            tag = response.headers.get("ETag", "")
+            download.tag = tag if _STRONG.fullmatch(tag) else ""
+        else:
+            if status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:  # it has become shorter
+                download.restart()
+            raise self._unexpected(path, response)
+        if total > limit:
+            raise IntegrityError(
+                f"{self.url}/{path}", f"more than the {limit} bytes it may have; it is left unread"
+            )
+        self._receive(response, download, total, path, begun)
+        return download.body.getvalue()
+
+    def _receive(
+        self, response: http.client.HTTPResponse, download: _Download, total: int, path: str, begun: float
+    ) -> None:
+        while download.size < total:
+            part = response.read1(min(_CHUNK, total - download.size))
+            if not part:
+                raise _CutError(f"breaks off after {download.size} of {total} bytes")
+            download.body.write(part)
+            if time.monotonic() - begun > _GRACE + download.size / _SLOWEST:
+                raise ExchangeError(
+                    f"{self.url}/{path}", "sends too slowly", "try again when the line is better"
+                )
+        self._read_answer(response)  # nothing is left; the connection can be used again
+
+    def _send(self, path: str, data: bytes) -> str:
+        """Puts a file; returns its entity tag."""
+        headers = {"Content-Length": str(len(data)), "Content-Type": "application/octet-stream"}
+        response = self._ask("PUT", path, headers, io.BytesIO(data))
+        if response.status not in (HTTPStatus.OK, HTTPStatus.CREATED, HTTPStatus.NO_CONTENT):
+            raise self._unexpected(path, response)
+        self._read_answer(response)
+        return response.headers.get("ETag", "")
+
+    def _ask(
+        self, method: str, path: str, headers: Mapping[str, str], body: io.BytesIO | None = None
+    ) -> http.client.HTTPResponse:
+        headers = {"Accept-Encoding": "identity", **headers}
+        with suppress(
+            BrokenPipeError, ConnectionResetError
+        ):  # refused before all was sent: the answer says why
+            self._connection.request(method, f"{self._prefix}/{path}", body, headers)
+        return self._connection.getresponse()
+
+    def _unexpected(self, path: str, response: http.client.HTTPResponse) -> Exception:
+        """The error that a status means: of the line for what may pass, else of the exchange."""
+        reason = self._read_answer(response).decode("ascii", "replace")
+        problem = f"{response.status} {_shown(reason)}"
+        if response.status >= HTTPStatus.INTERNAL_SERVER_ERROR or response.status in _TRY_AGAIN:
+            return _CutError(problem)
+        return ExchangeError(f"{self.url}/{path}", problem, "see whether it is the right address, or wait")
+
+    def _read_answer(self, response: http.client.HTTPResponse) -> bytes:
+        """Reads the short body of an answer; a long one is left unread, with its connection."""
+        answer = response.read(_ANSWER_LIMIT)
+        if not response.isclosed():
+            self._connection.close()
+        return answer
+
+
+def _shown(text: str) -> str:
+    """As much of what a stranger says as can be printed."""
+    return "".join(c if c.isprintable() else "?" for c in text.strip()[:200])

@@ -1,0 +1,174 @@
+"""What strangers may put into a folder that is served over HTTP, how often, and how much at once.
+
+inbox/DIGEST.json               of the size that a record may have, under the BLAKE3 digest of its bytes
+handover/ROUND-delta-NAME.age   while the present round waits for it, of the size that a delta may have
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http import HTTPStatus
+from ipaddress import ip_address
+from itertools import islice
+from pathlib import Path
+from threading import Lock
+
+from relayjax import canonical, hashing
+from relayjax.mechanism.state import Phase, State
+from relayjax.peers import handover
+from relayjax.peers.inbox import FOLDER
+
+_RECORD = re.compile(FOLDER + r"/([0-9a-f]{64})\.json")
+_IN_INBOX = 8_192
+"""Files that may lie in the inbox before no more are taken."""
+
+_BURST, _RATE = 200.0, 20.0
+"""Requests that one sender may make at once, and those a second that it may make on and on."""
+
+_MEBIBYTE = 1 << 20
+_SENDERS = 4_096
+_AT_ONCE = 1 << 30
+"""Bytes of bodies held at once, unless a single one has more."""
+
+
+class RefusedError(Exception):
+    """A request that is answered with an error.
+
+    Attributes:
+      status: of the answer.
+    """
+
+    def __init__(self, status: HTTPStatus, reason: str):
+        super().__init__(reason)
+        self.status = status
+
+
+@dataclass(frozen=True)
+class Awaited:
+    """What the present round waits for by way of the folder.
+
+    Attributes:
+      paths: of the deltas to be handed over.
+      limit: bytes that each may have, sealed.
+    """
+
+    paths: frozenset[str]
+    limit: int
+
+    @classmethod
+    def of(cls, state: State, delta_limit: int) -> Awaited:
+        """What a state waits for.
+
+        Args:
+          state: the agreed one.
+          delta_limit: bytes that an encoded delta may have.
+        """
+        now, paths = state.round, frozenset[str]()
+        if now.phase is Phase.REVEAL and not state.finished:
+            left = [name for name in now.commitments if name not in now.submissions]
+            paths = frozenset(handover.delta(now.number, name) for name in left)
+        return cls(paths, handover.sealed_limit(delta_limit))
+
+
+class Gate:
+    """Decides on what is offered; may be asked from several threads."""
+
+    def __init__(self, folder: Path, awaited: Callable[[], Awaited], clock: Callable[[], float]):
+        """Has let nothing in yet.
+
+        Args:
+          folder: that is served.
+          awaited: what may be handed over now; called from several threads.
+          clock: seconds, never backwards.
+        """
+        self._inbox, self._awaited, self._clock = folder / FOLDER, awaited, clock
+        self._lock = Lock()
+        self._senders: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        self._held = 0
+
+    def limit(self, path: str) -> int:
+        """Bytes that a file may have which is put under a path.
+
+        Raises:
+          RefusedError: nothing may be put there, or not now.
+        """
+        if _RECORD.fullmatch(path):
+            return canonical.SIZE_LIMIT
+        if not path.startswith(f"{handover.FOLDER}/"):
+            raise RefusedError(HTTPStatus.FORBIDDEN, "only records and deltas can be put")
+        awaited = self._awaited()
+        if path not in awaited.paths:
+            raise RefusedError(HTTPStatus.CONFLICT, "the present round does not wait for it now")
+        return awaited.limit
+
+    def pass_by(self, sender: str, size: int) -> None:
+        """Counts a request against its sender: one, and one for each mebibyte.
+
+        Raises:
+          RefusedError: it has made too many.
+        """
+        cost, now = 1.0 + size / _MEBIBYTE, self._clock()
+        with self._lock:
+            credit, since = self._senders.pop(sender, (_BURST, now))
+            credit = min(_BURST, credit + _RATE * (now - since))
+            allowed = credit >= min(cost, _BURST)  # a delta of any size passes a sender that has rested
+            self._senders[sender] = (credit - cost if allowed else credit), now
+            while len(self._senders) > _SENDERS:
+                self._senders.popitem(last=False)
+        if not allowed:
+            raise RefusedError(HTTPStatus.TOO_MANY_REQUESTS, "too much from your address; wait a little")
+
+    @contextmanager
+    def holding(self, size: int) -> Iterator[None]:
+        """Has room for a body while it is read and written.
+
+        Raises:
+          RefusedError: there is none at present.
+        """
+        with self._lock:
+            if self._held and self._held + size > _AT_ONCE:
+                raise RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, "others are sending; try again")
+            self._held += size
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._held -= size
+
+    def check(self, path: str, data: bytes) -> None:
+        """Looks at what was sent before it is written.
+
+        Raises:
+          RefusedError: it is not what its name says, is not awaited any more, or the inbox is full.
+        """
+        if match := _RECORD.fullmatch(path):
+            if hashing.digest(data) != match[1]:
+                raise RefusedError(HTTPStatus.UNPROCESSABLE_ENTITY, "its name is not the digest of its bytes")
+            if _count(self._inbox, _IN_INBOX) >= _IN_INBOX:
+                raise RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, "the inbox is full; try again")
+        else:
+            self.limit(path)  # the round may have gone on meanwhile
+
+
+def sender_of(address: str) -> str:
+    """Who is counted as one sender: an IPv4 address, or the /64 network that one subscriber of IPv6 has."""
+    try:
+        found = ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if found.version == 4 or found.ipv4_mapped:
+        return str(found.ipv4_mapped if found.version == 6 else found)
+    return found.packed[:8].hex()
+
+
+def _count(directory: Path, enough: int) -> int:
+    try:
+        with os.scandir(directory) as entries:
+            return sum(1 for _ in islice(entries, enough))
+    except FileNotFoundError:
+        return 0

@@ -64,7 +64,7 @@ class FolderExchange:
         if not is_regular(file):
             return None
         try:
-            data = files.read(file, limit + 1)
+            data = files.read(file, max(limit, 0) + 1)
         except DiskError:
             if not file.exists():  # removed in between
                 return None

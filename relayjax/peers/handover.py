@@ -16,7 +16,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from relayjax import hashing
-from relayjax.errors import AccessError, IntegrityError
+from relayjax.errors import AccessError, DiskError, IntegrityError
 from relayjax.identity import Keys, open_sealed, seal
 from relayjax.mechanism.state import State
 from relayjax.peers.exchange import Exchange
@@ -68,7 +68,7 @@ def take(exchange: Exchange, path: str, keys: Keys, expected: str, limit: int) -
     try:
         sealed = exchange.fetch(path, sealed_limit(limit))
         plaintext = None if sealed is None else open_sealed(sealed, keys)
-    except (AccessError, IntegrityError):
+    except (AccessError, IntegrityError, DiskError):
         return None
     return plaintext if plaintext is not None and hashing.digest(plaintext) == expected else None
 

@@ -1,12 +1,15 @@
 """The ordering maintainer's end of the inbox: signed envelopes from anybody, one a file.
 
 A file is looked at only if it is a plain one of a size that a record can have, and its name is its digest;
-whatever else lies there is removed. Removing is the last step: a file stays until its record is durable.
+whatever other files lie there are removed, directories left alone.
+
+Removing is the last step: a file stays until its record is durable.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,14 +56,19 @@ class Inbox:
           refused: is told the name of a file that was removed, and why.
         """
         names = sorted(path.name for path in self._directory.iterdir()) if self._directory.is_dir() else []
-        candidates = [name for name in names if not (name.startswith(".") or name.endswith(".why"))]
+        candidates = [
+            name
+            for name in names
+            if not (name.startswith(".") or name.endswith(".why") or _is_directory(self._directory / name))
+        ]
         for name in candidates[:_AT_ONCE]:
             path = self._directory / name
             try:
                 letter = _read(path)
             except FormatError as error:
-                files.remove_tree(path)
                 refused(name[:80], str(error))
+                with suppress(DiskError):  # another user's
+                    files.remove(path)
                 continue
             except DiskError:  # removed in between
                 continue
@@ -80,7 +88,13 @@ class Inbox:
         """Removes the reasons given so far."""
         if self._directory.is_dir():
             for path in sorted(self._directory.glob("*.why")):
-                files.remove_tree(path)
+                if is_regular(path):
+                    with suppress(DiskError):  # another user's
+                        files.remove(path)
+
+
+def _is_directory(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink()
 
 
 def _read(path: Path) -> Letter:

@@ -24,7 +24,7 @@ from relayjax.mechanism.transitions import expected_draw, expected_match, expect
 from relayjax.peers import handover
 from relayjax.peers.awaiting import awaited, missing_members, moment
 from relayjax.peers.chronicle import Chronicle
-from relayjax.peers.exchange import FolderExchange, put
+from relayjax.peers.exchange import FolderExchange, is_regular, put
 from relayjax.peers.home import Home
 from relayjax.peers.inbox import Inbox, Letter
 from relayjax.peers.validating import Validating
@@ -131,7 +131,7 @@ class Orderer:
     def _take(self, letter: Letter) -> None:
         """Adds a letter's record, refuses it, or leaves it where it is until what it speaks of is there."""
         if letter.digest in self._logged:  # a kill came before it was removed, or it was handed in again
-            self._inbox.remove(letter)
+            self._dispose(letter)
             return
         who = letter.envelope.signer
         try:
@@ -141,11 +141,11 @@ class Orderer:
             self._transcript.hear(letter.envelope)
         except ProtocolError as error:  # the signature holds
             self._hear_of(records.decode(letter.envelope.payload))
-            self._inbox.refuse(letter, f"{moment(self.state)}: {error}")
             self._tell(f"refused: {error}")
+            self._dispose(letter, f"{moment(self.state)}: {error}")
         except (FormatError, IntegrityError) as error:
-            self._inbox.remove(letter)
             self._tell(f"refused, and not by {who} for all one knows: {error}")
+            self._dispose(letter)
         else:
             self._hear_of(record)
             self._chronicle.add(record, self.state)
@@ -165,7 +165,7 @@ class Orderer:
         """
         limit = self._codec.max_size(self._size)
         name, number = submission.author, submission.round
-        if submission.size > limit:
+        if not 0 <= submission.size <= limit:
             raise ProtocolError(f"submit of {name}: {submission.size} bytes, a delta has at most {limit}")
         path = handover.delta(number, name)
         payload = handover.take(self._exchange, path, self._keys, submission.delta, submission.size)
@@ -213,7 +213,10 @@ class Orderer:
             return
         self._looked = now
         for path, sealed in self._on_the_way.items():
-            put(self._exchange, path, sealed)
+            try:
+                put(self._exchange, path, sealed)
+            except DiskError as error:  # others may have put something in the way; the next look tries again
+                self._tell(str(error))
 
     def _sealed(self, state: State) -> dict[str, bytes]:
         """What the present phase needs, sealed to those who need it, by path."""
@@ -289,17 +292,28 @@ class Orderer:
     def _sweep_handover(self, before: int) -> None:
         """Removes what was on its way in earlier rounds; the last one's may still be wanted."""
         for file in sorted((self._folder.path / handover.FOLDER).glob("*")):
-            if (round := handover.round_of(file.name)) is not None and round < before:
-                files.remove_tree(file)
+            if (round := handover.round_of(file.name)) is None or round >= before or not is_regular(file):
+                continue
+            try:
+                files.remove(file)
+            except DiskError as error:  # another user's
+                self._tell(str(error))
 
     def _commit(self) -> None:
         self._transcript.commit(self._keys)
         taken, self._taken = self._taken, []
         for letter in taken:
-            try:
+            self._dispose(letter)
+
+    def _dispose(self, letter: Letter, reason: str = "") -> None:
+        """Removes a letter, and says why; if that is not possible it is known by its digest from then on."""
+        try:
+            if reason:
+                self._inbox.refuse(letter, reason)
+            else:
                 self._inbox.remove(letter)
-            except DiskError as error:  # it is known by its digest when it is seen again
-                self._tell(str(error))
+        except DiskError as error:
+            self._tell(str(error))
 
     def _settled_delta(self, state: State, submission: Submit) -> bytes:
         held = self._payloads.get(submission.author)  # of the round that is about to be sealed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from relayjax import canonical, hashing, records
+from relayjax.errors import IntegrityError
 from relayjax.identity import Envelope, Keys, sign
 from relayjax.mechanism.state import State
 from relayjax.peers.awaiting import moment
@@ -31,7 +32,10 @@ class Voice:
         """
         data = encode(sign(records.encode(record), self._keys))
         name = hashing.digest(data)
-        reason = (self._exchange.fetch(f"inbox/{name}.why", WHY_LIMIT) or b"").decode(errors="replace")
+        try:
+            reason = (self._exchange.fetch(f"inbox/{name}.why", WHY_LIMIT) or b"").decode(errors="replace")
+        except IntegrityError:  # too long to be the orderer's
+            reason = ""
         if reason.startswith(f"{moment(state)}: "):
             return reason
         put(self._exchange, f"inbox/{name}.json", data)

@@ -144,6 +144,17 @@ def test_what_others_write_over_is_handed_over_again(town: Town):
     assert len(settled.facts.submissions) == 3 and len(settled.facts.scores) == 2
 
 
+def test_directories_in_the_way_stop_nobody_but_who_needs_the_file(town: Town):
+    town.begin(rounds=1)
+    orderer, members = town.orderer(), town.members()
+    (town.folder / "handover" / "00001-candidate-p1.age").mkdir()
+    play(town, orderer, members, until=lambda: orderer.state.round.phase is Phase.TESTING)
+    assert any("candidate-p1" in line for line in town.told)
+    (town.folder / "handover" / "00001-candidate-p1.age").rmdir()
+    town.now += town.patience / 5
+    rest_of(town, orderer, members, rounds=1)
+
+
 def test_a_submission_of_impossible_size_is_refused_before_anything_is_fetched(town: Town):
     town.begin(rounds=1)
     orderer, members = town.orderer(), town.members()
@@ -151,11 +162,12 @@ def test_a_submission_of_impossible_size_is_refused_before_anything_is_fetched(t
     home, state = town.home("p0"), orderer.state
     turn, _ = home.turn(1) or (None, b"")
     assert isinstance(turn, Turn)
-    huge = Submit("p0", 1, turn.delta, state.schedule.codec, 10**12, turn.salt, turn.parent, turn.child)
     voice = Voice(town.exchange, home.keys())
-    assert voice.say(huge, orderer.state) is None
-    orderer.act()
-    assert "has at most" in str(voice.say(huge, orderer.state))
+    for size in (10**12, -(10**12)):
+        odd = Submit("p0", 1, turn.delta, state.schedule.codec, size, turn.salt, turn.parent, turn.child)
+        assert voice.say(odd, orderer.state) is None
+        orderer.act()
+        assert "has at most" in str(voice.say(odd, orderer.state))
     rest_of(town, orderer, members, rounds=1)
 
 

@@ -26,7 +26,7 @@ LAYERS = (
     ("incentives", "relay", "report", "simulation"),
     ("rescore",),
     ("appraisal", "membership", "peers", "retraining", "run"),
-    ("agreement", "backend"),
+    ("agreement", "backend", "peers_view"),
     (
         "audit_console",
         "console",

@@ -116,7 +116,7 @@ def _define_status(values: flags.FlagValues, _: Sequence[str]) -> None:
 
 
 def _status(values: flags.FlagValues, arguments: list[str]) -> None:
-    from relayjax.peers_console import status
+    from relayjax.peers_view import status
 
     home = Path(values.home) if values.home else None
     status(_place(arguments), home, values.watch, Console())
@@ -127,7 +127,7 @@ def _define_copy(values: flags.FlagValues, _: Sequence[str]) -> None:
 
 
 def _copy(values: flags.FlagValues, arguments: list[str]) -> None:
-    from relayjax.peers_console import copy
+    from relayjax.peers_view import copy
 
     if len(arguments) != 2:
         raise ConfigError("give the relay's address, or its FOLDER, and the FOLDER of the copy")

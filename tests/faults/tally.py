@@ -38,8 +38,11 @@ class Tally:
           tried: how often, by what.
         """
         if self.file:
-            with self.file.open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"disks": sorted(set(disks)), **tried}) + "\n")
+            line = json.dumps({"disks": sorted(set(disks)), **tried}) + "\n"
+            with self.file.open(
+                "a", len(line) + 1, encoding="utf-8"
+            ) as file:  # at once: others write, too
+                file.write(line)
 
 
 def main(file: Path) -> int:

@@ -39,9 +39,7 @@ class Tally:
         """
         if self.file:
             line = json.dumps({"disks": sorted(set(disks)), **tried}) + "\n"
-            with self.file.open(
-                "a", len(line) + 1, encoding="utf-8"
-            ) as file:  # at once: others write, too
+            with self.file.open("a", len(line) + 1, encoding="utf-8") as file:  # at once: others write, too
                 file.write(line)
 
 

@@ -60,9 +60,7 @@ class _Download:
         return self.body.tell()
 
     def restart(self) -> None:
-        self.body.seek(0)
-        self.body.truncate()
-        self.tag = ""
+        self.body, self.tag = io.BytesIO(), ""
 
 
 class HttpExchange:

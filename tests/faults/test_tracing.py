@@ -49,7 +49,7 @@ for _ in range(2):
     with backend.open_run(small(), directory) as run:
         run.step()
         run.step()
-assert through > 150, through
+assert through > 100, through  # that the hook sees them at all
 assert not elsewhere, elsewhere
 """
 

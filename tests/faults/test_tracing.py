@@ -45,11 +45,11 @@ def watch(event, arguments):
         elsewhere.append(f"{event} {path}")
 
 sys.addaudithook(watch)
-for _ in range(2):
-    with backend.open_run(small(), directory) as run:
+for _ in range(4):
+    with backend.open_run(small(rounds=8), directory) as run:
         run.step()
         run.step()
-assert through > 100, through  # that the hook sees them at all
+assert through > 150, through
 assert not elsewhere, elsewhere
 """
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import orbax.checkpoint as ocp
 import pytest
+from two_processes import together
 
 from relayjax import files, handoff
 from relayjax.errors import DiskError, IntegrityError, RelayError, WorkdirError
@@ -316,19 +316,5 @@ assert watching.read_bytes <= 2 * size + 2 * CHUNK < 4 * size, watching.read_byt
 
 
 def test_two_hosts_save_and_restore_their_own_parts(tmp_path: Path):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    environment = os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}
-    both = [
-        subprocess.Popen(
-            [sys.executable, "-c", HOSTS, str(tmp_path), port, str(rank)],
-            env=environment,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in (0, 1)
-    ]
-    said = [process.communicate(timeout=600)[1] for process in both]
-    assert [process.returncode for process in both] == [0, 0], "\n".join(said)
+    together(HOSTS, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["head"]

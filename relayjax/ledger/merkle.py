@@ -66,6 +66,11 @@ class Tree:
             if height == len(self.levels):
                 self.levels.append([])
 
+    def truncate(self, size: int) -> None:
+        """Takes back the leaves from a number on, and the subtrees that end with them."""
+        for height, level in enumerate(self.levels):
+            del level[size >> height :]
+
     def root(self, size: int | None = None) -> bytes:
         """Returns the root hash, now or when the tree had `size` leaves."""
         return tree_root(self._size(size), self._node)

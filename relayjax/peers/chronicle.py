@@ -21,6 +21,7 @@ class Chronicle:
         self._genesis: Genesis | None = past.genesis if past else None
         self._rounds: list[SettledRound] = list(past.rounds) if past else []
         self._records: list[Record] = list(past.records) if past else []
+        self._history = past
 
     def add(self, record: Record, state: State) -> None:
         """Takes the next record and the state after it."""
@@ -29,7 +30,7 @@ class Chronicle:
         if isinstance(record, Settle) and self.state is not None:
             self._rounds.append(SettledRound.of(self.state, record, state))
         self._records.append(record)
-        self.state = state
+        self.state, self._history = state, None
 
     @property
     def settled(self) -> int:
@@ -38,11 +39,14 @@ class Chronicle:
 
     @property
     def history(self) -> History:
-        """All of it.
+        """All of it; put together once after each record, for members look far more often than one comes.
 
         Raises:
           IntegrityError: there is no genesis yet.
         """
         if self._genesis is None or self.state is None:
             raise IntegrityError("ledger", "it has no entries yet; ask who founds the relay")
-        return History(self._genesis, tuple(self._rounds), self.state, tuple(self._records))
+        if self._history is None:
+            rounds, records = tuple(self._rounds), tuple(self._records)
+            self._history = History(self._genesis, rounds, self.state, records)
+        return self._history

@@ -75,11 +75,14 @@ class Follower:
             raise IntegrityError(CHECKPOINT, str(error)) from error
         try:
             entries = self._new_entries(note, checkpoint)
+            steps = list(replay(entries, self.size, self._prev, self.chronicle.state))
         except _NotThereError:
+            self._tree.truncate(self.size)
             return False
-        steps = list(replay(entries, self.size, self._prev, self.chronicle.state))
-        for entry, step in zip(entries, steps, strict=True):
-            self._tree.append(leaf_hash(entry))
+        except BaseException:
+            self._tree.truncate(self.size)
+            raise
+        for step in steps:
             self.chronicle.add(step.record, step.state)
         self.size = checkpoint.size
         self._prev = digest(entries[-1]) if entries else self._prev
@@ -89,15 +92,13 @@ class Follower:
         return bool(entries)
 
     def _new_entries(self, note: bytes, checkpoint: Checkpoint) -> list[bytes]:
-        """The entries that a verified checkpoint adds; whatever contradicts an earlier one is refused."""
+        """The entries that a verified checkpoint adds, added to the tree; what contradicts it is refused."""
         if self._note is not None and (not self.size or checkpoint.size <= self.size):
             self._compare(note, checkpoint)
         entries = self._read(checkpoint.size)
-        trial = Tree()
-        trial.levels = [list(level) for level in self._tree.levels]
         for entry in entries:
-            trial.append(leaf_hash(entry))
-        if trial.root() != checkpoint.root:
+            self._tree.append(leaf_hash(entry))
+        if self._tree.root() != checkpoint.root:
             self._compare(note, checkpoint)
             raise IntegrityError("ledger", "its entries are not those that were signed; ask for them again")
         return entries

@@ -135,10 +135,10 @@ class Orderer:
             return
         who = letter.envelope.signer
         try:
-            record, _ = admit(letter.envelope, self.state, who)
+            record, state = admit(letter.envelope, self.state, who)
             if isinstance(record, Submit) and not self._check_handed(record):
                 return
-            self._transcript.hear(letter.envelope)
+            self._transcript.add(letter.envelope, state)
         except ProtocolError as error:  # the signature holds
             self._hear_of(records.decode(letter.envelope.payload))
             self._tell(f"refused: {error}")

@@ -16,7 +16,6 @@ from relayjax.mechanism.apply import apply, start
 from relayjax.mechanism.membership import signer
 from relayjax.mechanism.state import State
 from relayjax.records import Genesis, Record
-from relayjax.replay import admit
 
 
 class Transcript:
@@ -55,19 +54,18 @@ class Transcript:
                 f"{needed.signing} must"
             )
         state = start(record) if isinstance(record, Genesis) else apply(self.state, record, payload)
-        self._add(sign(payload, keys), state)
+        self.add(sign(payload, keys), state)
 
-    def hear(self, envelope: Envelope) -> Record:
-        """Adds a record that its author has signed elsewhere; returns it.
+    def add(self, envelope: Envelope, state: State) -> None:
+        """Adds a record that `replay.admit` has let in.
+
+        Args:
+          envelope: the signed record.
+          state: the agreed state after it.
 
         Raises:
-          FormatError, IntegrityError, ProtocolError: see `admit`; nothing is added.
+          FormatError: it is too long for the log; nothing is added.
         """
-        record, state = admit(envelope, self.state, f"record of {envelope.signer}")
-        self._add(envelope, state)
-        return record
-
-    def _add(self, envelope: Envelope, state: State) -> None:
         entry = Entry(self._size, self._prev, envelope).encode()
         check_entry(entry)
         self._pending.append(entry)

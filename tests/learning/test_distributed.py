@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
+from two_processes import together
 
 from relayjax.errors import DataError
 from relayjax.learning.distributed import replicate, spread, to_host
@@ -73,21 +70,7 @@ for wrong, said in (
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What two processes have computed together."""
     folder = tmp_path_factory.mktemp("processes")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    environment = os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}
-    both = [
-        subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, str(folder), port, str(rank)],
-            env=environment,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in (0, 1)
-    ]
-    said = [process.communicate(timeout=600)[1] for process in both]
-    assert [process.returncode for process in both] == [0, 0], "\n".join(said)
+    together(PROGRAM, folder)
     return folder
 
 

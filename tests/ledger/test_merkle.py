@@ -72,6 +72,17 @@ def test_proofs_of_larger_sizes_equal_the_recursion(size: int) -> None:
         assert tree.prove_consistency(at + 1) == _subproof(at + 1, data, True)
 
 
+@pytest.mark.parametrize("size", range(34))
+def test_leaves_can_be_taken_back(size: int) -> None:
+    tree = Tree([leaf_hash(entry) for entry in ENTRIES[:33]])
+    tree.truncate(size)
+    kept = ENTRIES[: min(size, 33)]
+    assert tree.size == len(kept) and tree.root() == _mth(kept)
+    for entry in (other := [b"other %d" % i for i in range(9)]):
+        tree.append(leaf_hash(entry))
+    assert tree.root() == _mth(kept + other)
+
+
 def test_known_roots() -> None:
     assert EMPTY_ROOT.hex() == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
     assert leaf_hash(b"").hex() == "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d"

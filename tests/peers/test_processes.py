@@ -2,32 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+from peers.processes import ENVIRONMENT, command, relayjax, wait_until
 
 from relayjax.errors import RelayError
 from relayjax.peers.exchange import FolderExchange
 from relayjax.peers.home import Home
-from relayjax.peers.joining import follow
-
-ENVIRONMENT = {**os.environ, "JAX_PLATFORMS": "cpu"}
-
-
-def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "relayjax", *arguments]
-
-
-def relayjax(*arguments: str) -> str:
-    """Runs a command to its end and returns what it prints."""
-    done = subprocess.run(command(*arguments), capture_output=True, text=True, env=ENVIRONMENT, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 def test_joining_and_looking_need_no_accelerator(tmp_path: Path):
@@ -47,19 +32,6 @@ def test_joining_and_looking_need_no_accelerator(tmp_path: Path):
     assert done.returncode == 0, done.stderr
     assert "2 more participants and 0 more maintainers to join" in done.stdout
     assert f"log key    {key}, as the log says itself" in done.stdout
-
-
-def wait_until(relay: Path, home: Path, round: int, seconds: float) -> None:
-    """Waits until a round has begun, as a follower sees it."""
-    follower = follow(FolderExchange(relay), Home(home))
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        follower.poll()
-        state = follower.chronicle.state
-        if state is not None and state.round.number >= round:
-            return
-        time.sleep(0.2)
-    raise AssertionError(f"round {round} has not begun after {seconds} s")
 
 
 @pytest.mark.slow
@@ -82,7 +54,7 @@ def test_four_participants_and_three_maintainers_as_processes(tmp_path: Path):
     running = {name: start(name) for name in homes}
     try:
         for round, name in ((2, "p1"), (4, "v2"), (6, "v0")):
-            wait_until(relay, homes["p0"], round, 600)
+            wait_until(FolderExchange(relay), homes["p0"], round, 600)
             running[name].send_signal(signal.SIGKILL)
             running[name].wait()
             running[name] = start(name)

@@ -2,36 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 import subprocess
-import sys
 import time
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from peers.processes import ENVIRONMENT, command, relayjax, wait_until
 
-from relayjax.errors import ExchangeError
-from relayjax.peers.home import Home
 from relayjax.peers.http_exchange import HttpExchange
-from relayjax.peers.joining import follow
 
-ENVIRONMENT = {**os.environ, "JAX_PLATFORMS": "cpu"}
 SMALL = ("--config=digits:smoke", "--config.relay.participants=2", "--config.relay.validators=2")
 SMALL += ("--config.relay.rounds=4", "--config.relay.braid_rounds=2")
-
-
-def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "relayjax", *arguments]
-
-
-def relayjax(*arguments: str) -> str:
-    """Runs a command to its end and returns what it prints."""
-    done = subprocess.run(command(*arguments), capture_output=True, text=True, env=ENVIRONMENT, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 def wait_for(log: Path, pattern: str, process: subprocess.Popen[bytes]) -> str:
@@ -42,19 +25,6 @@ def wait_for(log: Path, pattern: str, process: subprocess.Popen[bytes]) -> str:
         assert process.poll() is None, log.read_text()
         time.sleep(0.1)
     raise AssertionError(log.read_text())
-
-
-def wait_until(url: str, home: Path, round: int) -> None:
-    """Waits until a round has begun, as a follower sees it."""
-    follower = follow(HttpExchange(url), Home(home))
-    for _ in range(6_000):
-        with suppress(ExchangeError):
-            follower.poll()
-        state = follower.chronicle.state
-        if state is not None and state.round.number >= round:
-            return
-        time.sleep(0.1)
-    raise AssertionError(f"round {round} has not begun")
 
 
 @pytest.mark.slow
@@ -85,7 +55,7 @@ def test_a_relay_of_processes_over_http(tmp_path: Path) -> None:
             relayjax("join", url, f"--home={homes[name]}", *pinned)
             start(name)
         for round, name in ((2, "p0"), (3, "v0")):
-            wait_until(url, homes["p0"], round)
+            wait_until(HttpExchange(url), homes["p0"], round)
             running[name].send_signal(signal.SIGKILL)
             running[name].wait()
             start(name)

@@ -22,11 +22,13 @@ from relayjax.errors import IntegrityError
 from relayjax.identity import Keys
 from relayjax.ledger.log import Log
 from relayjax.ledger.tiles import decode_bundle
+from relayjax.pack import decode_pack
 from relayjax.records import Genesis, Score
 from relayjax.relay.testing import Validator
 from relayjax.relay.training import Candidate, Trainer
 from relayjax.store.manifest import Seal, SealManifest, sign_manifest
 from relayjax.store.sealed import Artefact, seal_round
+from relayjax.weights import as_bytes
 from relayjax.workdir import Workdir
 
 pytestmark = pytest.mark.usefixtures("compiled_once")
@@ -259,6 +261,24 @@ def test_a_model_checkpoint_with_other_weights_is_refused(tiny_copy: Path):
     assert str(archive.store.path(new.sealed[0])) in refused(tiny_copy).where
     with pytest.raises(IntegrityError, match="model checkpoint of version 8"):
         backend.open_head(tiny_copy, orderer(tiny_copy))
+
+
+def test_weights_are_nowhere_in_the_clear(tiny_snapshots: list[Path]):
+    """But for the genesis, which shares with later versions what never moves."""
+    looked = 0
+    for snapshot in tiny_snapshots:
+        archive, past = Archive(Workdir(snapshot)), backend.read_history(snapshot)
+        if (newest := archive.newest_model(past)) is None:
+            continue
+        opened = archive.open_model(newest, orderer(snapshot))
+        weights = as_bytes(decode_pack(opened, newest.version)).tobytes()
+        parts = [weights[at : at + 32] for at in range(0, len(weights) - 32, 256)]
+        genesis = archive.store.path(past.genesis.weights)
+        for path in sorted(path for path in snapshot.rglob("*") if path.is_file() and path != genesis):
+            content = path.read_bytes()
+            assert not any(part in content for part in parts if any(part)), path
+            looked += 1
+    assert looked > 50
 
 
 def test_the_log_key_says_whose_log_it_is(tiny_run: Path, tiny_config: Callable[..., Config], tmp_path: Path):

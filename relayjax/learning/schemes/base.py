@@ -110,13 +110,17 @@ class Setup:
         Returns:
           The baton that others get to see, float32 [P + C].
         """
-        key = jax.random.fold_in(jax.random.key(self.seed + 1), number)
-        delta, _ = self.leg(theta, self.shards[participant], key, start, self.legs)
-        child = pushed(theta + np.asarray(delta), self.momentum.push(participant, theta, start))
+        child = self.trained(theta, participant, number, start)
         if self.codec is not None:
             child = self.codec.apply(self.codec.encode(theta, child), theta)
         self.turn(participant, child)
         return child
+
+    def trained(self, theta: np.ndarray, participant: int, number: int, start: int) -> np.ndarray:
+        """The same as the participant itself has it, before any codec."""
+        key = jax.random.fold_in(jax.random.key(self.seed + 1), number)
+        delta, _ = self.leg(theta, self.shards[participant], key, start, self.legs)
+        return pushed(theta + np.asarray(delta), self.momentum.push(participant, theta, start))
 
     def outcome(self, theta: np.ndarray, legs: int, moved: int) -> Outcome:
         """The end: `moved` counts batons."""

@@ -80,8 +80,8 @@ class Run:
         """Plays one round, which is durable on return.
 
         Args:
-          overlap: return while the round is still being written, so that the next one can train meanwhile.
-            Its events come when it is durable; `flush` waits for that. A round that is not durable when the
+          overlap: return while the round is still being written and the next leg, where it can be foreseen, is
+            trained. Its events come when it is durable; `flush` waits for that. A round that is not durable when the
             process dies is played again, as if it had not been begun.
 
         Raises:
@@ -89,7 +89,7 @@ class Run:
         """
         if self.finished:
             raise WorkdirError(f"all rounds are settled ({len(self.state.versions) - 1} versions)")
-        self._relay.step()
+        self._relay.step(ahead=overlap)
         if not overlap:
             self.flush()
 

@@ -92,6 +92,10 @@ class Conduct:
         turn = Turn(name, braid, parent, train, self._siblings, self._memory, strength, rng)
         return deviation.hand_in(turn)
 
+    def trains(self, round: int, name: str) -> bool:
+        """Whether a member hands in what honest training makes of the version that it receives."""
+        return self._of(round, name).hand_in is HONEST.hand_in
+
     def reveals(self, round: int, name: str) -> bool:
         """Whether a member shows what it committed to."""
         return self._of(round, name).reveals

@@ -13,6 +13,7 @@ from relayjax.learning.relay_momentum import RelayMomentum
 from relayjax.learning.task import Batch
 from relayjax.mechanism.base import Mechanism
 from relayjax.mechanism.state import State
+from relayjax.relay.ahead import Ahead
 from relayjax.relay.conduct import Conduct
 from relayjax.relay.events import Event
 from relayjax.relay.members import Members
@@ -46,6 +47,7 @@ class Crew:
       residuals: what each participant's payloads have left out.
       rotation: which validation examples a test uses.
       novelties: the deltas accepted so far, while a braid round is still to come.
+      ahead: trains the next leg before its round begins.
       writer: makes settled rounds durable.
       notify: called with every event.
     """
@@ -68,6 +70,7 @@ class Crew:
     residuals: Residuals
     rotation: Rotation
     novelties: Novelties
+    ahead: Ahead
     writer: Writer
     notify: Callable[[Event], None]
 

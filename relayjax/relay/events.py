@@ -39,11 +39,13 @@ class Trained(Event):
     Attributes:
       loss: its mean training loss in nats.
       size: bytes of the encoded delta.
+      ahead: whether the leg began before its round did.
     """
 
     trainer: str
     loss: float
     size: int
+    ahead: bool = False
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,8 @@ class Settled(Event):
       head: number of the newest version.
       loss: its validation loss; None when nothing was scored.
       metrics: its figures on the test set, such as accuracy.
-      seconds: time of this round by stage.
+      seconds: time of this round by stage; stages of several threads may run side by side.
+      idle: seconds between the end of one leg's training and the beginning of the next one's, added up.
     """
 
     topology: str
@@ -71,6 +74,7 @@ class Settled(Event):
     loss: float | None
     metrics: dict[str, float] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
+    idle: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ from relayjax.measured import NATS, head_loss
 from relayjax.mechanism.rulesets import mechanism
 from relayjax.mechanism.state import State
 from relayjax.records import Genesis, Join
+from relayjax.relay.ahead import Ahead
 from relayjax.relay.conduct import Conduct
 from relayjax.relay.crew import Crew
 from relayjax.relay.events import Event, Settled
@@ -121,15 +122,18 @@ class Relay:
             raise WorkdirError(f"{self.workdir.path}: nothing survived the last round; the relay has no head")
         return self._heads[self.state.head.number]
 
-    def step(self) -> None:
+    def step(self, *, ahead: bool = False) -> None:
         """Plays one round while the one before is being written; `flush` makes it durable.
+
+        Args:
+          ahead: begin to train the next one's first leg as soon as it is foreseen.
 
         Raises:
           WorkdirError: an earlier round was cut short by an error, so memory and disk may differ.
         """
         self._check_whole()
         self._torn = True
-        self._heads = play(self._crew, self._heads)
+        self._heads = play(self._crew, self._heads, ahead=ahead)
         self._torn = False
 
     def flush(self) -> None:
@@ -140,7 +144,8 @@ class Relay:
         self._torn = False
 
     def close(self) -> None:
-        """Lets what is being written come to its end; what was not is lost, as by a kill."""
+        """Lets what is being written or trained come to its end; what was not written is lost, as by a kill."""
+        self._crew.ahead.close()
         self._crew.writer.close()
 
     def _check_whole(self) -> None:
@@ -251,6 +256,7 @@ class Relay:
             residuals=self._residuals,
             rotation=self._rotation,
             novelties=self._novelties,
+            ahead=Ahead(enabled=mesh is None, early=jax.default_backend() == "cpu"),
             writer=Writer(),
             notify=self._settled,
         )

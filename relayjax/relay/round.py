@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -18,32 +16,30 @@ import numpy as np
 from relayjax.archive import Artefact, delta_recipients, model_due, model_recipients
 from relayjax.history import SettledRound
 from relayjax.identity import PublicKeys
-from relayjax.learning.relay_momentum import pushed
 from relayjax.lineage import merged
 from relayjax.measured import NATS, head_loss, legs_of, valuations_of
-from relayjax.mechanism.phases import trains
 from relayjax.mechanism.state import Phase, State, Topology
 from relayjax.mechanism.transitions import expected_draw, expected_match, expected_settlement
 from relayjax.merging import MERGES
 from relayjax.pack import ModelVersion, encode_pack
 from relayjax.records import Bid, Close, Deposit, Pledge, Score, Value, report_commitment
 from relayjax.relay.crew import Crew
-from relayjax.relay.events import HandedOff, Matched, Settled, Trained
+from relayjax.relay.events import HandedOff, Matched, Settled
+from relayjax.relay.foresight import bids
+from relayjax.relay.legs import Heads, foresee, foresee_acceptance, train
 from relayjax.relay.members import salt
 from relayjax.relay.testing import Candidates
 from relayjax.relay.training import Candidate
 from relayjax.replay import public_keys
 
-Heads = Mapping[int, np.ndarray]
-"""Weights of the versions that a round starts from, by number."""
 
-
-def play(crew: Crew, heads: Heads) -> Heads:
+def play(crew: Crew, heads: Heads, *, ahead: bool) -> Heads:
     """Plays one round and begins to make it durable; the writer announces it when it is.
 
     Args:
       crew: who plays.
       heads: weights of the present heads.
+      ahead: begin to train the next round's first leg as soon as it is foreseen.
 
     Returns:
       Weights of the next round's heads.
@@ -51,13 +47,17 @@ def play(crew: Crew, heads: Heads) -> Heads:
     with crew.clock.stage("ledger"):
         _auction(crew)
         _deposit(crew)
-    candidates = _train(crew, heads)
+    candidates = train(crew, heads)
+    if ahead:
+        foresee_acceptance(crew, candidates)
     with crew.clock.stage("ledger"):
         candidates = _commit_and_reveal(crew, candidates)
     drawn = _test(crew, heads, candidates)
     composed = _value(crew, heads, candidates, drawn)
     settled = _settle(crew)
     following = _following(crew, heads, candidates, composed, settled)
+    if ahead:
+        foresee(crew, following)
     if settled.number < max(crew.state.schedule.valued, default=0):
         for name in _owners(crew, settled):
             delta = crew.codec.decode(candidates[name].payload, heads[settled.facts.pairs[name]])
@@ -75,11 +75,8 @@ def play(crew: Crew, heads: Heads) -> Heads:
 
 
 def _auction(crew: Crew) -> None:
-    for name in crew.rules.bidders(crew.state):
-        honest = crew.rules.suggested_bid(crew.state, name)
-        amount = crew.conduct.bid(crew.state.round.number, name, crew.state.balances[name], honest)
-        if amount is not None:
-            crew.transcript.say(crew.members.by_name[name], Bid(name, crew.state.round.number, amount))
+    for name, amount in bids(crew, crew.state).items():
+        crew.transcript.say(crew.members.by_name[name], Bid(name, crew.state.round.number, amount))
     crew.transcript.say(crew.members.orderer, expected_match(crew.state))
     topology = crew.rules.topology(crew.state).value
     crew.notify(Matched(crew.state.round.number, topology, tuple(crew.state.round.pairs)))
@@ -98,40 +95,6 @@ def _close(crew: Crew, phase: Phase) -> None:
     number, orderer = crew.state.round.number, crew.members.orderer
     if crew.state.round.phase is phase:
         crew.transcript.say(orderer, Close(orderer.name, number, phase.name.lower()))
-
-
-def _train(crew: Crew, heads: Heads) -> dict[str, Candidate]:
-    """Every matched participant trains; whoever diverges has nothing to commit to.
-
-    What one has trained is encoded and hashed while the next one trains.
-    """
-    state = crew.state
-    schedule, number = state.schedule, state.round.number
-    place = (schedule.legs_before(number), schedule.legs)
-    key = jax.random.fold_in(jax.random.key(crew.seed), number)
-    order = {name: index for index, name in enumerate(sorted(crew.shards))}
-    braid = crew.rules.topology(state) is Topology.BRAID
-    with ThreadPoolExecutor(1, "relayjax-encoder") as encoder:
-        outcomes = {}
-        for name in crew.conduct.order(name for name in state.round.pairs if trains(state, name)):
-            version = state.round.pairs[name]
-            parent, theta = state.versions[version], heads[version]
-            train = partial(_train_honestly, crew, name, jax.random.fold_in(key, order[name]), place)
-            trained, loss = crew.conduct.hand_in(number, name, braid, theta, train)
-            residual = crew.residuals.of(name)
-            outcomes[name] = encoder.submit(crew.trainer.encode, name, parent, theta, trained, loss, residual)
-    found = {name: outcome.result() for name, outcome in outcomes.items()}
-    candidates = {name: outcome for name, outcome in found.items() if isinstance(outcome, Candidate)}
-    for name, candidate in candidates.items():
-        crew.notify(Trained(number, name, candidate.loss, len(candidate.payload)))
-    return candidates
-
-
-def _train_honestly(
-    crew: Crew, name: str, key: jax.Array, place: tuple[int, int], theta: np.ndarray
-) -> tuple[np.ndarray, float]:
-    trained, loss = crew.trainer.train(theta, crew.shards[name], key, place)
-    return pushed(trained, crew.momentum.push(name, theta, place[0])), loss
 
 
 def _commit_and_reveal(crew: Crew, candidates: Mapping[str, Candidate]) -> dict[str, Candidate]:
@@ -317,6 +280,7 @@ def _observed(crew: Crew, state: State, settled: SettledRound, heads: Heads) -> 
     with crew.clock.stage("observe"):
         theta = heads.get(settled.head)
         metrics = {} if theta is None else crew.evaluator.metrics(theta, crew.test)
+    seconds, idle = crew.clock.lap()
     return Settled(
         round=settled.number,
         topology=settled.topology.value,
@@ -327,5 +291,6 @@ def _observed(crew: Crew, state: State, settled: SettledRound, heads: Heads) -> 
         head=settled.head,
         loss=None if loss is None else loss * NATS,
         metrics=metrics,
-        seconds=crew.clock.lap(),
+        seconds=seconds,
+        idle=idle,
     )

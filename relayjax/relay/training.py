@@ -5,7 +5,9 @@ P: parameters.
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -63,6 +65,21 @@ class Candidate:
         )
 
 
+class Outcome(NamedTuple):
+    """What training made of a version.
+
+    Attributes:
+      theta: the trained weights, float32 [P].
+      loss: mean training loss in nats.
+      begin, end: when it was trained, by `time.perf_counter`, seconds.
+    """
+
+    theta: np.ndarray
+    loss: float
+    begin: float
+    end: float
+
+
 @dataclass(frozen=True)
 class Trainer:
     """What every participant runs on its own machine.
@@ -91,9 +108,21 @@ class Trainer:
         Returns:
           The trained weights, float32 [P], and the mean training loss in nats.
         """
-        with self.clock.stage("train"):
-            delta, loss = jax.block_until_ready(self.leg(theta, shard, key, *place))
-            return theta + np.asarray(delta), float(loss)
+        return self.count(self.outcome(theta, shard, key, place))
+
+    def outcome(
+        self, theta: np.ndarray, shard: Shard, key: jax.Array, place: tuple[int, int]
+    ) -> Outcome:
+        """Trains as `train` does, but does not count it: nobody may need what is trained ahead."""
+        begin = time.perf_counter()
+        delta, loss = jax.block_until_ready(self.leg(theta, shard, key, *place))
+        trained, mean = theta + np.asarray(delta), float(loss)
+        return Outcome(trained, mean, begin, time.perf_counter())
+
+    def count(self, outcome: Outcome) -> tuple[np.ndarray, float]:
+        """Counts a training whose result is used; returns that."""
+        self.clock.train(outcome.begin, outcome.end)
+        return outcome.theta, outcome.loss
 
     def encode(
         self,

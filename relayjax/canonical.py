@@ -103,15 +103,20 @@ def _is_simple(obj: Any) -> bool:
         return True
     if kind is int:
         return -_LARGEST <= obj <= _LARGEST
-    if isinstance(obj, dict):
-        simple = [_is_simple(value) for value in obj.values()]
-        return kind is dict and all(simple) and all(type(key) is str and key.isascii() for key in obj)
-    if isinstance(obj, list | tuple):
-        simple = [_is_simple(value) for value in obj]
-        return kind in (list, tuple) and all(simple)
     if isinstance(obj, float):
         raise ValueError(f"{obj!r} is a float")
-    return False
+    if isinstance(obj, dict):
+        values, simple = obj.values(), kind is dict and all(type(k) is str and k.isascii() for k in obj)
+    elif isinstance(obj, list | tuple):
+        values, simple = obj, kind is list or kind is tuple
+    else:
+        return False
+    for value in values:  # to the end, for there may be a float
+        leaf = type(value)
+        if leaf is str or (leaf is int and -_LARGEST <= value <= _LARGEST):
+            continue  # most are such, and a call for each would take most of the time
+        simple = _is_simple(value) and simple
+    return simple
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -80,9 +80,9 @@ class Run:
         """Plays one round, which is durable on return.
 
         Args:
-          overlap: return while the round is still being written and the next leg, where it can be foreseen, is
-            trained. Its events come when it is durable; `flush` waits for that. A round that is not durable when the
-            process dies is played again, as if it had not been begun.
+          overlap: return while the round is still being written, and while the next leg, where it can be
+            foreseen, is trained already. Its events come when it is durable; `flush` waits for that. A round
+            that is not durable when the process dies is played again, as if it had not been begun.
 
         Raises:
           WorkdirError: the run is finished.

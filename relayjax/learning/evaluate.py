@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import Partial
 
@@ -55,7 +54,7 @@ class Evaluator:
           data: the examples on the device.
           indices: which of them, int32 [E]; one compilation per E.
         """
-        return self._losses(data, jnp.asarray(indices), theta)
+        return self._losses(data, indices, theta)
 
     def mean_loss(self, theta: Array, data: Batch, indices: Array) -> float:
         """Mean loss of the drawn examples in nats, averaged in float64."""
@@ -64,7 +63,7 @@ class Evaluator:
     def metrics(self, theta: Array, data: Batch) -> dict[str, float]:
         """Mean of each of the task's metrics over all examples, in float64."""
         # From the host, because in a compiled loop XLA's convolutions take many times as long on a CPU.
-        count, theta = examples(data), jnp.asarray(theta)
+        count, theta = examples(data), jax.device_put(theta)
         chunks = [jax.device_get(self._metrics(data, drawn, theta)) for drawn in _chunks(count)]
         return {
             name: float(np.mean(np.concatenate([chunk[name] for chunk in chunks])[:count], dtype=np.float64))
@@ -78,7 +77,7 @@ class Evaluator:
         it can be passed into another jitted function without compiling it anew for the next draw. Where the
         task's losses are `FirstLayerLosses`, it offers the first layer as a step of its own.
         """
-        drawn = self._draw(data, jnp.asarray(indices))
+        drawn = self._draw(data, indices)
         if self._steps is None:
             return Partial(self._losses_of, drawn)
         linear, after = self._steps

@@ -59,7 +59,7 @@ def encode(record: Record) -> bytes:
       FormatError: a field has no canonical form (a float, an integer beyond ±(2⁵³ − 1)), or the record is
         too long.
     """
-    fields = {f.name: _plain(getattr(record, f.name)) for f in dataclasses.fields(record)}
+    fields = {name: getattr(record, name) for name in _kinds(type(record))}
     payload = canonical.encode({"kind": record.KIND, **fields})
     if len(payload) > SIZE_LIMIT:
         raise FormatError(
@@ -90,12 +90,6 @@ def _kinds(cls: type[Record]) -> dict[str, Any]:
     """The annotation of every field; resolving them takes longer than all else in `decode`."""
     hints = typing.get_type_hints(cls)
     return {field.name: hints[field.name] for field in dataclasses.fields(cls)}
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, tuple):
-        return [_plain(item) for item in value]
-    return value
 
 
 def _typed(value: Any, kind: Any, where: str) -> Any:

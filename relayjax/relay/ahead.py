@@ -1,9 +1,9 @@
 """The next leg, trained ahead: while a round is tested and settled, and the next one is auctioned.
 
-What a leg makes of its parent follows from the round, from whose leg it is, and from the parent. So it can be
-trained as soon as these are foreseen, in a thread of its own (XLA lets Python go on meanwhile). The round that
-it was foreseen for takes it if all three are what was foreseen; if not, it is dropped, and the leg is trained
-as if nothing had been. The ledger is the same either way.
+What a leg makes of its parent follows from the round, from whose leg it is, and from the parent. So it can
+be trained as soon as these are foreseen, in a thread of its own (XLA lets Python go on meanwhile). The round
+that it was foreseen for takes it if all three are what was foreseen; if not, it is dropped, and the leg is
+trained as if nothing had been. The ledger is the same either way.
 
 P: numbers handed on.
 """
@@ -49,7 +49,7 @@ class Ahead:
         """Nothing is begun yet.
 
         Args:
-          enabled: not so where several devices train together: they must all be given their work in one order.
+          enabled: not so where several devices train together: all must be given their work in one order.
           early: not so where a device does what it is given in order: a test would wait for the leg.
         """
         self.early = early

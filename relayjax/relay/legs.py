@@ -1,4 +1,4 @@
-"""The legs of a round: every participant that was matched trains, and the leg after them may begin already."""
+"""The legs of a round: whoever was matched trains, and the leg that comes next is begun."""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from blake3 import blake3
@@ -97,7 +98,7 @@ class Members:
             (self.observer, Role.OBSERVER),
         ]
 
-    @property
+    @cached_property
     def by_name(self) -> dict[str, Keys]:
         """Everybody's keys by name."""
         everybody = (*self.participants, *self.validators, self.observer)

@@ -144,7 +144,7 @@ class Relay:
         self._torn = False
 
     def close(self) -> None:
-        """Lets what is being written or trained come to its end; what was not written is lost, as by a kill."""
+        """Lets what is being written or trained end; what was not written is lost, as by a kill."""
         self._crew.ahead.close()
         self._crew.writer.close()
 
@@ -282,8 +282,7 @@ class Relay:
         """Keeps a round's figures beside the log, then tells the listener."""
         if isinstance(event, Settled):
             kept = ("round", "topology", "head", "loss", "metrics", "seconds")
-            fields = dataclasses.asdict(event)
-            self.workdir.append_metrics({name: fields[name] for name in kept})
+            self.workdir.append_metrics({name: getattr(event, name) for name in kept})
         self._notify(event)
 
 

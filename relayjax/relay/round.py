@@ -9,8 +9,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from relayjax.archive import Artefact, delta_recipients, model_due, model_recipients
@@ -18,7 +16,7 @@ from relayjax.history import SettledRound
 from relayjax.identity import PublicKeys
 from relayjax.lineage import merged
 from relayjax.measured import NATS, head_loss, legs_of, valuations_of
-from relayjax.mechanism.state import Phase, State, Topology
+from relayjax.mechanism.state import Phase, State
 from relayjax.mechanism.transitions import expected_draw, expected_match, expected_settlement
 from relayjax.merging import MERGES
 from relayjax.pack import ModelVersion, encode_pack
@@ -111,15 +109,15 @@ def _commit_and_reveal(crew: Crew, candidates: Mapping[str, Candidate]) -> dict[
     return revealed
 
 
-def _test(crew: Crew, heads: Heads, candidates: Mapping[str, Candidate]) -> jax.Array:
+def _test(crew: Crew, heads: Heads, candidates: Mapping[str, Candidate]) -> np.ndarray:
     """Draws the test and has every maintainer score; returns the drawn indices, int32 [E]."""
     state = crew.state
     if state.round.phase is not Phase.TESTING:
-        return jnp.zeros(0, jnp.int32)
+        return np.zeros(0, np.int32)
     with crew.clock.stage("ledger"):
         crew.transcript.say(crew.members.orderer, expected_draw(state))
     tested = state.schedule.tested(state.round.number)
-    drawn = jnp.asarray(crew.rotation.draw(crew.state.round.seed, tested))
+    drawn = crew.rotation.draw(crew.state.round.seed, tested)
     with crew.clock.stage("score"):
         handed = {
             name: (candidate.child, crew.codec.decode(candidate.payload, heads[state.round.pairs[name]]))
@@ -132,7 +130,7 @@ def _test(crew: Crew, heads: Heads, candidates: Mapping[str, Candidate]) -> jax.
 
 
 def _value(
-    crew: Crew, heads: Heads, candidates: Mapping[str, Candidate], drawn: jax.Array
+    crew: Crew, heads: Heads, candidates: Mapping[str, Candidate], drawn: np.ndarray
 ) -> np.ndarray | None:
     """In a braid round, composes the accepted deltas and has every maintainer value them."""
     state = crew.state
@@ -220,6 +218,7 @@ def _keep(
     """Has the writer seal the round's artefacts, hand the head on when due, and append the records."""
     state, orderer, records = crew.state, crew.members.orderer, crew.transcript.take()
     packs: list[int] = []
+    seen: list[Mapping[str, float]] = []
 
     def write() -> None:
         payloads = {name: candidate.payload for name, candidate in candidates.items()}
@@ -233,11 +232,14 @@ def _keep(
             crew.residuals.write(settled.number, left_out)
         with crew.clock.stage("ledger"):
             crew.transcript.log.append(records, crew.members.log)
+        with crew.clock.stage("observe"):
+            theta = heads.get(settled.head)
+            seen.append({} if theta is None else crew.evaluator.metrics(theta, crew.test))
 
     def announce() -> None:
         for size in packs:
             crew.notify(HandedOff(settled.number, state.head.number, size))
-        crew.notify(_observed(crew, state, settled, heads))
+        crew.notify(_observed(crew, state, settled, seen[0]))
 
     crew.writer.submit(write, announce)
 
@@ -274,12 +276,9 @@ def _public(state: State, names: set[str]) -> list[PublicKeys]:
     return [public_keys(state.members[name]) for name in sorted(names)]
 
 
-def _observed(crew: Crew, state: State, settled: SettledRound, heads: Heads) -> Settled:
+def _observed(crew: Crew, state: State, settled: SettledRound, metrics: Mapping[str, float]) -> Settled:
     """What listeners are told of a settled round, with the figures that only the experimenter sees."""
     legs, loss = legs_of(state, settled), head_loss(state, settled)
-    with crew.clock.stage("observe"):
-        theta = heads.get(settled.head)
-        metrics = {} if theta is None else crew.evaluator.metrics(theta, crew.test)
     seconds, idle = crew.clock.lap()
     return Settled(
         round=settled.number,
@@ -290,7 +289,7 @@ def _observed(crew: Crew, state: State, settled: SettledRound, heads: Heads) -> 
         values=tuple((valuation.trainer, valuation.value * NATS) for valuation in valuations_of(settled)),
         head=settled.head,
         loss=None if loss is None else loss * NATS,
-        metrics=metrics,
+        metrics=dict(metrics),
         seconds=seconds,
         idle=idle,
     )

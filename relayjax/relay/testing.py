@@ -16,7 +16,7 @@ from blake3 import blake3
 
 from relayjax.errors import ConfigError
 from relayjax.history import History
-from relayjax.learning.evaluate import Evaluator
+from relayjax.learning.evaluate import Array, Evaluator
 from relayjax.learning.task import Batch
 from relayjax.mechanism.rules import Schedule
 from relayjax.mechanism.state import Round, Topology
@@ -203,7 +203,7 @@ class Validator:
     nodes: int
     budget: int
 
-    def score(self, candidates: Candidates, drawn: jax.Array, known: Novelties) -> Score:
+    def score(self, candidates: Candidates, drawn: Array, known: Novelties) -> Score:
         """Measures every parent and candidate of a round; whose report it becomes is for others to fill in.
 
         Args:
@@ -224,7 +224,7 @@ class Validator:
             echoes=self._echoes(known, candidates.deltas) if braid else (),
         )
 
-    def _slopes(self, candidates: Candidates, drawn: jax.Array) -> tuple[Pairs, Pairs]:
+    def _slopes(self, candidates: Candidates, drawn: Array) -> tuple[Pairs, Pairs]:
         """Slopes along the deltas, and what chance would make of them; neither where parents differ."""
         trainers = sorted(candidates.deltas)
         if candidates.topology is Topology.TREE or not trainers:
@@ -239,13 +239,13 @@ class Validator:
         found = known.compare([self._parameters(delta) for delta in deltas.values()])
         return tuple(sorted((t, round(1e6 * one.echo)) for t, one in zip(deltas, found, strict=True)))
 
-    def _losses(self, thetas: Mapping[str, np.ndarray], drawn: jax.Array) -> Pairs:
+    def _losses(self, thetas: Mapping[str, np.ndarray], drawn: Array) -> Pairs:
         return tuple(sorted((trainer, self._loss(theta, drawn)) for trainer, theta in thetas.items()))
 
     def value(
         self,
         round: int,
-        drawn: jax.Array,
+        drawn: Array,
         base: np.ndarray,
         deltas: Mapping[str, np.ndarray],
         weights: np.ndarray,
@@ -289,7 +289,7 @@ class Validator:
         """What is valued: not what a baton carries behind its parameters."""
         return baton[: self.evaluator.size]
 
-    def _loss(self, theta: np.ndarray, drawn: jax.Array) -> int:
+    def _loss(self, theta: np.ndarray, drawn: Array) -> int:
         loss = self.evaluator.mean_loss(theta, self.validation, drawn)
         return min(fixed_point([loss])[0], WORST) if math.isfinite(loss) else WORST
 

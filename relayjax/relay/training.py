@@ -110,9 +110,7 @@ class Trainer:
         """
         return self.count(self.outcome(theta, shard, key, place))
 
-    def outcome(
-        self, theta: np.ndarray, shard: Shard, key: jax.Array, place: tuple[int, int]
-    ) -> Outcome:
+    def outcome(self, theta: np.ndarray, shard: Shard, key: jax.Array, place: tuple[int, int]) -> Outcome:
         """Trains as `train` does, but does not count it: nobody may need what is trained ahead."""
         begin = time.perf_counter()
         delta, loss = jax.block_until_ready(self.leg(theta, shard, key, *place))

@@ -63,14 +63,15 @@ def slopes(losses: Callable[[jax.Array], jax.Array], base: np.ndarray, deltas: n
       base: parameters, float32 [P].
       deltas: float32 [K, P].
     """
-    gradient = np.asarray(_gradient(losses, jnp.asarray(base)), np.float64)
+    gradient = np.asarray(_gradient(losses, base), np.float64)
     rises = np.array([np.multiply(delta, gradient).sum() for delta in deltas])
     lengths = np.linalg.norm(np.asarray(deltas, np.float64), axis=1)
-    return Slopes(rises, lengths * np.linalg.norm(gradient) / np.sqrt(base.size))
+    norm = np.sqrt(np.square(gradient).sum())  # BLAS would wake its threads for it, and wait for them
+    return Slopes(rises, lengths * norm / np.sqrt(base.size))
 
 
 @jax.jit
-def _gradient(losses: Callable[[jax.Array], jax.Array], base: jax.Array) -> jax.Array:
+def _gradient(losses: Callable[[jax.Array], jax.Array], base: np.ndarray) -> jax.Array:
     """Of the mean loss, float32 [P]."""
     return jax.grad(lambda theta: losses(theta).mean())(base)
 

@@ -96,7 +96,7 @@ def _play_all(run: backend.Run) -> None:
     before = signal.signal(signal.SIGINT, stop)
     try:
         while not run.finished:
-            run.step(overlap=True)
+            run.step(overlap=True, ahead=True)
             if stopping:
                 run.flush()
                 raise KeyboardInterrupt

@@ -76,20 +76,22 @@ class Run:
         """The ledger's Merkle root, hexadecimal."""
         return self._relay.log.root.hex()
 
-    def step(self, *, overlap: bool = False) -> None:
+    def step(self, *, overlap: bool = False, ahead: bool = False) -> None:
         """Plays one round, which is durable on return.
 
         Args:
-          overlap: return while the round is still being written, and while the next leg, where it can be
-            foreseen, is trained already. Its events come when it is durable; `flush` waits for that. A round
-            that is not durable when the process dies is played again, as if it had not been begun.
+          overlap: return while the round is still being written, so that the next one can train meanwhile.
+            Its events come when it is durable; `flush` waits for that. A round that is not durable when the
+            process dies is played again, as if it had not been begun.
+          ahead: train the next leg, where it can be foreseen, while this round is tested and settled, and
+            beyond the return. Whoever stops then has trained a leg for nothing, and `close` waits for it.
 
         Raises:
           WorkdirError: the run is finished.
         """
         if self.finished:
             raise WorkdirError(f"all rounds are settled ({len(self.state.versions) - 1} versions)")
-        self._relay.step(ahead=overlap)
+        self._relay.step(ahead=ahead)
         if not overlap:
             self.flush()
 
@@ -98,9 +100,9 @@ class Run:
         self._relay.flush()
 
     def run(self) -> None:
-        """Plays all remaining rounds, each trained while the one before is written."""
+        """Plays all remaining rounds, each trained while the one before is tested, settled and written."""
         while not self.finished:
-            self.step(overlap=True)
+            self.step(overlap=True, ahead=True)
         self.flush()
 
     def compare(self) -> Baselines:

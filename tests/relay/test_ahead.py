@@ -34,7 +34,7 @@ def played(config: Config, directory: Path, *, overlap: bool) -> tuple[str, list
     with backend.open_run(config, directory) as run:
         run.subscribe(events.append)
         while not run.finished:
-            run.step(overlap=overlap)
+            run.step(overlap=overlap, ahead=overlap)
         run.flush()
         return run.root, events
 
@@ -131,7 +131,7 @@ def test_a_run_that_is_cut_short_goes_on_as_if_nothing_had_been_begun(
     for rounds in (1, 2, 3):
         with pytest.raises(KeyboardInterrupt), backend.open_run(tiny_config(), directory) as run:
             for _ in range(rounds):
-                run.step(overlap=True)
+                run.step(overlap=True, ahead=True)
             raise KeyboardInterrupt
     root, _ = played(tiny_config(), directory, overlap=True)
     assert root == backend.verify(tiny_run).audit.root

@@ -20,6 +20,7 @@ import argparse
 import os
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,7 +65,9 @@ def large(rounds: int, tokens: int) -> Config:
     return Config(task=task, leg=leg, relay=relay, rules=RelayJAXRules(tolerance=10**12))
 
 
-def play(config: Config, stretch: int, under: str | None) -> tuple[list[Gap], int, int]:
+def play(
+    config: Config, stretch: int, under: str | None, listen: Callable[[Event], None]
+) -> tuple[list[Gap], int, int]:
     """Plays a relay in a new folder; every other stretch of so many rounds does not train ahead.
 
     Returns:
@@ -78,6 +81,7 @@ def play(config: Config, stretch: int, under: str | None) -> tuple[list[Gap], in
         backend.open_run(config, Path(folder) / "run") as run,
     ):
         run.subscribe(told.append)
+        run.subscribe(listen)
         while not run.finished:
             number, begin = run.state.round.number, time.perf_counter()
             modes[number] = (number - 1) // stretch % 2 == 0
@@ -138,12 +142,20 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=256, help="of a step of the large relay, 64 or more")
     parser.add_argument("--under", help="where the run is written, such as /dev/shm to leave the disk out")
     arguments, console = parser.parse_args(), Console(width=130)
+
+    def listen(event: Event) -> None:
+        if isinstance(event, Settled) and arguments.relay == "large":
+            train, load = event.seconds["train"], os.getloadavg()[0]
+            console.print(
+                f"after round {event.round}: trained {train:.1f} s, idle {event.idle:.2f} s; load {load:.1f}"
+            )
+
     before = os.getloadavg()[0]
     if arguments.relay == "large":
         config, stretch = large(arguments.rounds, arguments.tokens), max(1, arguments.rounds // 2)
     else:
         config, stretch = resolve("digits", {}, 0), 5
-    console.print(table(*play(config, stretch, arguments.under)))
+    console.print(table(*play(config, stretch, arguments.under, listen)))
     console.print(f"{os.cpu_count()} cores; load {before:.1f} before, {os.getloadavg()[0]:.1f} after")
 
 

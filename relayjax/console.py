@@ -43,6 +43,7 @@ class RunView:
 
     def __init__(self, rounds: int, done: int, console: Console):
         self.seconds: Counter[str] = Counter()
+        self.idle = 0.0
         self._every = max(1, rounds // 20)
         self._console = console
         self.progress = bar("round", console, "{task.fields[trainer]}", "{task.fields[figures]}")
@@ -57,6 +58,7 @@ class RunView:
             who = trainers[0] if len(trainers) == 1 else f"{event.topology} of {len(trainers)}"
             figures = _figures(event.loss, event.rises, event.metrics)
             self.seconds.update(event.seconds)
+            self.idle += event.idle
             self.progress.update(self._task, completed=event.round, trainer=who, figures=figures)
             if not self._console.is_terminal and event.round % self._every == 0:
                 refused = f", refused: {', '.join(event.refused)}" if event.refused else ""
@@ -79,7 +81,7 @@ def play(config: Config, path: Path, console: Console, *, with_report: bool, bas
     workdir = Workdir(path)
     print_result(workdir, console)
     if view.seconds:
-        console.print(_split(view.seconds), soft_wrap=True)
+        console.print(_split(view.seconds, view.idle), soft_wrap=True)
     if with_report:
         console.print(f"report: {write_report(workdir)}", soft_wrap=True, markup=False)
 
@@ -197,14 +199,15 @@ def _figures(loss: float | None, rises: tuple[tuple[str, float], ...], metrics: 
     return f"loss {loss:.3f}{change}{shown}" if loss is not None else f"nothing to score{shown}"
 
 
-def _split(seconds: Mapping[str, float]) -> str:
-    """Where the time of the legs went."""
+def _split(seconds: Mapping[str, float], idle: float) -> str:
+    """Where the time of the legs went; much of what is not training is done meanwhile."""
     train, protocol = seconds["train"], sum(seconds[stage] for stage in PROTOCOL)
     parts = ", ".join(f"{stage} {seconds[stage]:.1f}" for stage in PROTOCOL)
     share = f"{protocol / train:.2f} of it" if train else "no training"
     return (
         f"time: training {train:.1f} s, everything else of the legs {protocol:.1f} s ({share}: {parts}); "
-        f"valuation {seconds['value']:.1f} s, test set {seconds['observe']:.1f} s"
+        f"valuation {seconds['value']:.1f} s, test set {seconds['observe']:.1f} s; "
+        f"{idle:.1f} s in which nobody trained"
     )
 
 

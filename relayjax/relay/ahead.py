@@ -11,7 +11,7 @@ P: numbers handed on.
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -79,8 +79,8 @@ class Ahead:
         if foreseen.same(plan):
             outcome, self._taken = job.result(), foreseen
             return outcome
-        if not job.cancel():
-            wait([job])  # legs never share a device
+        job.cancel()
+        self._pool.submit(lambda: None).result()  # what runs ends first: legs never share a device
         return None
 
     def took(self, round: int, trainer: str) -> bool:

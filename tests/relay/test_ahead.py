@@ -189,8 +189,11 @@ def test_two_legs_are_never_trained_at_once():
     threading.Timer(0.01, released.set).start()
     found = legs.take(right)
     assert found is not None and (found.theta == 4).all() and most == 1
+    released.clear()
     legs.begin(wrong, slow)
-    assert legs.take(right) is None and not running
+    legs.begin(right, slow)
+    threading.Timer(0.01, released.set).start()
+    assert legs.take(plan(5)) is None and not running
     legs.close()
 
 

@@ -85,8 +85,7 @@ class Relay:
             [keys.name for keys in self._members.validators],
             config.seed,
         )
-        trainers = {keys.name: keys for keys in self._members.participants}
-        self._residuals = Residuals(workdir.residuals, trainers)
+        self._residuals = Residuals(workdir.residuals, {k.name: k for k in self._members.participants})
         self._archive = Archive(workdir)
         self._heads: Heads = {0: genesis}
         self._torn = False
@@ -175,16 +174,16 @@ class Relay:
         orderer = self._members.orderer
         self._members.save(self.workdir.keys)
         self._archive.keep_genesis(theta)
-        transcript = Transcript(Log.create(self.workdir.ledger, self._origin(), orderer), None)
-        self._introduce(transcript, genesis)
-        return transcript
+        return self._introduce(Log.create(self.workdir.ledger, self._origin(), orderer), genesis)
 
-    def _introduce(self, transcript: Transcript, genesis: Genesis) -> None:
+    def _introduce(self, log: Log, genesis: Genesis) -> Transcript:
+        transcript = Transcript(log, None)
         transcript.say(self._members.orderer, genesis)
         for keys, role in self._members.roles:
             public = keys.public
             transcript.say(keys, Join(public.name, role.value, public.signing, public.receiving))
         transcript.commit(self._members.orderer)
+        return transcript
 
     def _resume(self, genesis: Genesis) -> Transcript:
         _, there = introduction(self.workdir.ledger)
@@ -195,9 +194,7 @@ class Relay:
             )
         log = Log.open(self.workdir.ledger, self._origin(), self._members.log.public.signing)
         if there is None:
-            transcript = Transcript(log, None)
-            self._introduce(transcript, genesis)
-            return transcript
+            return self._introduce(log, genesis)
         past = history.read(log.entries())
         self._members = self._members.present(past.state, self.workdir.keys)
         self._archive.sweep(past)

@@ -109,8 +109,8 @@ class Office:
         """
         self._state = state = history.state
         if self._orderer is not None:
-            return self._order(self._orderer)
-        elected = self._succession.elected(state)
+            return self._order(self._orderer, history)
+        elected = self._succession.elected(state, at_once=state.orderer == self._keys.name)
         if elected and elected[0] == self._keys.name:
             return self._take_office(elected[1])
         if state.orderer == self._keys.name and not state.finished and not elected:
@@ -125,14 +125,15 @@ class Office:
     def _maintaining(self, history: History) -> Maintainer:
         return Maintainer(self._home, self._keys, self._exchange, self._validator, self._codec, history)
 
-    def _order(self, orderer: Orderer) -> tuple[bool, str | None]:
+    def _order(self, orderer: Orderer, history: History) -> tuple[bool, str | None]:
+        told = self._succession.act(history) if history.state.seen == orderer.state.seen else None
         elected = None if orderer.outdated else self._succession.elected(orderer.state)
         if orderer.outdated or elected:
             name = elected[0] if elected else "another maintainer"
             self._step_down()
             return True, f"{name} orders the records by the votes of the others; going on as a maintainer"
         try:
-            return orderer.act(), None
+            return orderer.act(), told
         except BaseException:  # what memory and disk agree on is only known when all is opened again
             self._step_down()
             raise

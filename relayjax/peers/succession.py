@@ -10,7 +10,7 @@ Only when more than half complain of the same point of the log, which who is cut
 vote.
 
 Who votes promises to take no part any more in what the old orderer writes: reports need more than half of the
-maintainers, so the old branch, if there is one, settles no round that is tested after the votes. It keeps the
+maintainers, so the old branch, if there is one, makes no version that is tested after the votes. It keeps the
 promise before it votes, until another term begins, or a later round was tested by more than half of the
 maintainers on the log that it follows: these have seen the log grow, so no majority voted at the old point.
 """
@@ -66,31 +66,43 @@ class Succession:
         self._seen, self._since = b"", clock()
 
     def act(self, history: History) -> str | None:
-        """Complains and votes where it is time to; returns what is to be told to who watches."""
+        """Complains and votes where it is time to; returns what is to be told to who watches.
+
+        The orderer itself agrees with others where it cannot go on: they may be bound, and it may need them.
+        """
         state = history.state
         names, quiet = electorate(state), self._quiet(state)
         own = self._keys.name
-        if state.finished or own not in names or (own == state.orderer and not self.elected(state)):
+        if state.finished or own not in names:
             return None
         silent = int(quiet / self._takeover) if self._takeover else len(names)
         if not silent or not self._expects(history):
             return None
         told = None
         for term in _following(state)[:silent]:
+            if own == state.orderer and not self._handed("complaint", state, term):
+                continue
             self._hand_in("complaint", state, term)
             if enough(state, len(self._handed("complaint", state, term))):
                 self._home.keep_promise(Promise(state.term.number, state.round.number))
                 self._hand_in("vote", state, term)
-                told = (
-                    f"{state.orderer} is silent: voted that {ballot(state, names[0], term).successor} orders"
-                )
-        return told or f"{state.orderer} is silent: asked for another to order"
+                told = f"{state.orderer} is silent: voted that {successor(state, term)} orders"
+            else:
+                told = told or f"{state.orderer} is silent: asked for another to order"
+        return told
 
-    def elected(self, state: State) -> tuple[str, list[Envelope]] | None:
-        """Who orders by the votes that were handed in, and these; None while the present orderer does."""
-        if state.finished or self._quiet(state) < self._takeover / _LOOKS:
+    def elected(self, state: State, at_once: bool = False) -> tuple[str, list[Envelope]] | None:
+        """Who orders by the votes that were handed in, and these; None while the present orderer does.
+
+        Of several terms that have enough votes the last one counts: those before had not begun in time.
+
+        Args:
+          state: the newest one known.
+          at_once: look also if the log has only just come so far.
+        """
+        if state.finished or (not at_once and self._quiet(state) < self._takeover / _LOOKS):
             return None
-        for term in _following(state):
+        for term in reversed(_following(state)):
             votes = self._handed("vote", state, term)
             if enough(state, len(votes)):
                 return successor(state, term), votes
@@ -113,6 +125,8 @@ class Succession:
     def _expects(self, history: History) -> bool:
         """Whether the orderer should have said something by now."""
         state = history.state
+        if state.orderer == self._keys.name:
+            return not closable(state) or self.elected(state) is not None
         if self.bound(history) or (closable(state) and not gathers(state)):
             return True
         return self._inbox is not None and any(_admissible(e, state) for e in self._inbox.lying())

@@ -69,7 +69,7 @@ class Republic:
     @property
     def state(self) -> State:
         """The newest that anybody here has followed."""
-        return max((self.people[name].state for name in self.here), key=lambda state: state.round.number)
+        return max((self.people[name] for name in self.here), key=lambda one: one.follower.size).state
 
     @property
     def orderers(self) -> list[str]:

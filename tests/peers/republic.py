@@ -75,8 +75,10 @@ class Republic:
     def orderers(self) -> list[str]:
         return [name for name in self.here if self.people[name].orderer]
 
-    def turn(self) -> None:
+    def turn(self, until: Callable[[], bool] = lambda: False) -> None:
         for name in list(self.here):
+            if until():
+                return
             line = self.people[name].step()
             if line:
                 self.town.told.append(f"{name}: {line}")
@@ -87,7 +89,7 @@ class Republic:
         for _ in range(turns):
             if until():
                 return
-            self.turn()
+            self.turn(until)
             grown = max(self.people[name].follower.size for name in self.here)
             idle, size = (0 if grown > size else idle + 1), grown
             if idle > 2:

@@ -76,7 +76,6 @@ def test_the_successor_vanishes_as_well_before_and_after_it_has_taken_over(relay
     relay.lose(first)
     relay.return_("v0")  # it finds itself voted out, and helps to vote on
     relay.play(lambda: relay.orderers == [second], turns=100)
-    assert relay.state.term.number == 2
     relay.return_(first)
     relay.play(relay.at(2, Phase.COMMIT))
     relay.lose(second)

@@ -23,7 +23,7 @@ from relayjax.mechanism.state import Phase, State
 from relayjax.peers import handover, parcel
 from relayjax.peers.collecting import fetch_head, fetch_piece
 from relayjax.peers.exchange import FolderExchange, is_regular
-from relayjax.peers.parcel import PIECE, Head
+from relayjax.peers.parcel import Head
 from relayjax.peers.sending import Parcel
 from relayjax.weights import as_bytes
 
@@ -140,7 +140,7 @@ class Dispatch:
 
     def _put_steps(self, base_path: str, base: Head, path: str, head: Head, new: memoryview) -> bool:
         """Puts the pieces of a step; returns whether they are smaller than those of the whole."""
-        buffer, size = memoryview(bytearray(min(PIECE, head.size))), 0
+        buffer, size = memoryview(bytearray(min(parcel.PIECE, head.size))), 0
         for number in range(head.pieces):
             span = head.span(number)
             old = buffer[: span.stop - span.start]

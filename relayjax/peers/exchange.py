@@ -1,4 +1,4 @@
-"""How members reach what they share: files by path, each whole or not there; a folder is the first such place.
+"""How members reach what they share: files by path, each whole or not there; a folder is the first.
 
 What is large consists of many files (`parcel.py`, the store), so that none takes much memory.
 

@@ -1,10 +1,11 @@
-"""The version that a trainer holds: kept sealed in its own directory, so that only what is missing is fetched.
+"""The version that a trainer holds, sealed in its own directory, so that only what is missing is fetched.
 
 held/DIGEST/parcel, parcel.0, …    a version of that digest, as the orderer sealed it to the trainer
 
-It is filled piece by piece while a version comes, and goes on where it was cut. The orderer may also offer the
-step from a version that is held here; then that moves, and what it leads to is kept as if it had come whole. Once
-a version is complete the others are removed. Nothing here has to last: a piece that is damaged is fetched again.
+It is filled piece by piece while a version comes, and goes on where it was cut. The orderer may also offer
+the step from a version that is held here; then that moves, and what it leads to is kept as if it had come
+whole. Once a version is complete the others are removed. Nothing here has to last: a piece that is damaged is
+fetched again.
 
 P: parameters and what is carried beside them.
 """

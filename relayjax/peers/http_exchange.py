@@ -3,8 +3,8 @@
 The server and the line to it are trusted with nothing: what arrives is held against signatures and digests
 by whoever asked. Here only time and memory are guarded: a download has a limit before the first byte is read,
 one that breaks off is taken up where it ended, and a server that only drips is given up. Whether a file is
-there already is asked by its digest, in the place of an entity tag; a server that knows no such tags sends the
-file, which is then not read.
+there already is asked by its digest, in the place of an entity tag; a server that knows no such tags sends
+the file, which is then not read.
 
 References:
   RFC 9110, sections 8.8.3 (ETag), 13.1 (If-None-Match, If-Range) and 14 (Range).
@@ -19,7 +19,7 @@ import ssl
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TypeVar
 from urllib.parse import urlsplit
@@ -60,7 +60,7 @@ class _Download:
     """
 
     room: Callable[[int], memoryview]
-    target: memoryview = memoryview(b"")
+    target: memoryview = field(default_factory=lambda: memoryview(b""))
     size: int = 0
     tag: str = ""
 

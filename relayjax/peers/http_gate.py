@@ -165,7 +165,7 @@ class Gate:
         if match := _RECORD.fullmatch(path):
             if hashing.digest(files.read(file)) != match[1]:
                 raise RefusedError(HTTPStatus.UNPROCESSABLE_ENTITY, "its name is not the digest of its bytes")
-            if _count(self._inbox, _IN_INBOX) >= _IN_INBOX:
+            if _count(self._inbox, _IN_INBOX + 1) > _IN_INBOX:  # itself included
                 raise RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, "the inbox is full; try again")
         else:
             self.limit(path)  # the round may have gone on meanwhile

@@ -11,8 +11,9 @@
     {"base": digest of the version that pieces lead on from, or "", "chunks": [digest of each 2²⁰ bytes of the
      artefact, …], "key": 64 hexadecimal digits, "size": bytes of the artefact}
 
-Without a base, piece n holds the bytes from n · 2²⁴ on. With one it holds, encoded as by the lossless codec, the
-step to these bytes from those of the base. Either way every chunk is held against the digest in the ledger.
+Without a base, piece n holds the bytes from n · 2²⁴ on. With one it holds the step to these bytes from those
+of the base, encoded as by the lossless codec. Either way every chunk is held against the digest in the
+ledger.
 
 Only the head goes through the age library, because that encrypts some 0.4 GB/s and keeps all other threads
 waiting meanwhile. A key belongs to one plaintext: sealing the same artefact again gives the same pieces.

@@ -2,29 +2,28 @@
 
 Who was given a version in one of the rounds before, and holds it, also finds the step from it to the parent:
 one lossless difference for whoever holds the same, so that nobody sees a version in between, or whose work is
-in it. It is made where it is smaller than the parent, a piece at a time, from what was handed over then.
+in it. It is made where that is much smaller, a piece at a time, from what was handed over then.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 
 from relayjax import files
-from relayjax.errors import AccessError, DiskError, FormatError, IntegrityError
+from relayjax.errors import DiskError
 from relayjax.history import SettledRound
 from relayjax.identity import Keys
 from relayjax.mechanism.phases import trains
 from relayjax.mechanism.rulesets import mechanism
 from relayjax.mechanism.state import Phase, State
-from relayjax.peers import handover, parcel
-from relayjax.peers.collecting import fetch_head, fetch_piece
+from relayjax.peers import handover
 from relayjax.peers.exchange import FolderExchange, is_regular
 from relayjax.peers.parcel import Head
 from relayjax.peers.sending import Parcel
+from relayjax.peers.stepping import put_step
 from relayjax.weights import as_bytes
 
 _STEPS = 2
@@ -70,11 +69,15 @@ class Dispatch:
         if now.phase is Phase.COMMIT:
             for version in sorted(set(now.pairs.values())):
                 readers = [name for name, v in now.pairs.items() if v == version and trains(state, name)]
-                if readers:
-                    path, to = handover.parent(now.number, version), [*readers, state.orderer]
-                    found = self._add(path, as_bytes(heads[version]), state, to)
-                    for base in _held(readers, rounds) if found.head.pieces else ():
-                        self._make_step(state, base, version, found.head, heads[version], to, tell)
+                if not readers:
+                    continue
+                path, new = handover.parent(now.number, version), as_bytes(heads[version])
+                sent = self._add(path, new, state, [*readers, state.orderer])
+                if sent.head.pieces:
+                    try:  # before the parent itself is there, so that whoever holds another finds it
+                        self._make_steps(state, version, readers, sent.head, new, rounds)
+                    except DiskError as error:
+                        tell(str(error))
         elif now.phase in (Phase.TESTING, Phase.APPRAISAL):
             for name in now.submissions:
                 path = handover.candidate(now.number, name)
@@ -110,47 +113,24 @@ class Dispatch:
         self._parcels.append(sent)
         return sent
 
-    def _make_step(
+    def _make_steps(
         self,
         state: State,
-        base: tuple[int, int],
         version: int,
+        readers: Sequence[str],
         whole: Head,
-        theta: np.ndarray,
-        names: Sequence[str],
-        tell: Tell,
+        new: memoryview,
+        rounds: Sequence[SettledRound],
     ) -> None:
-        """Puts the step to a version where it is smaller; without it the whole is fetched."""
-        digest = state.versions[base[1]].digest
-        path = handover.step(state.round.number, digest, version)
-        there = fetch_head(self._exchange, path, self._keys, whole.size)
-        old = fetch_head(self._exchange, handover.parent(*base), self._keys, whole.size)
-        if digest == whole.digest or old is None or old.head.digest != digest:
-            return
-        if there and (there.head.base, there.head.chunks) == (digest, whole.chunks):
-            return  # made before a restart
-        head = parcel.step_of(whole, digest)
-        with suppress(AccessError, FormatError, IntegrityError):  # somebody has damaged the base
-            try:
-                if self._put_steps(handover.parent(*base), old.head, path, head, as_bytes(theta)):
-                    to = handover.receiving_keys(state, names)
-                    self._exchange.offer(path, head.encode(to))
-            except DiskError as error:
-                tell(str(error))
-
-    def _put_steps(self, base_path: str, base: Head, path: str, head: Head, new: memoryview) -> bool:
-        """Puts the pieces of a step; returns whether they are smaller than those of the whole."""
-        buffer, size = memoryview(bytearray(min(parcel.PIECE, head.size))), 0
-        for number in range(head.pieces):
-            span = head.span(number)
-            old = buffer[: span.stop - span.start]
-            fetch_piece(self._exchange, base_path, base, number, old)
-            sealed = head.seal(number, parcel.encode_step(old, new[span]))
-            size += len(sealed)
-            if size >= span.stop:
-                return False
-            self._exchange.offer(parcel.piece_path(path, number), sealed)
-        return True
+        """Puts the steps to a version from what its readers hold."""
+        now = state.round
+        to = handover.receiving_keys(state, [*readers, state.orderer])
+        for round, number in _held(readers, rounds):
+            base = state.versions[number].digest
+            if base != whole.digest:
+                path = handover.step(now.number, base, version)
+                base_path = handover.parent(round, number)
+                put_step(self._exchange, self._keys, base_path, base, path, whole, new, to)
 
 
 def _held(readers: Sequence[str], rounds: Sequence[SettledRound]) -> Iterator[tuple[int, int]]:

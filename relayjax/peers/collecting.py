@@ -10,7 +10,7 @@ from relayjax.hashing import Buffer
 from relayjax.identity import Keys
 from relayjax.kernels import threads
 from relayjax.peers import parcel
-from relayjax.peers.exchange import Exchange, fetch_into
+from relayjax.peers.exchange import Exchange, fetch_into, room
 from relayjax.peers.parcel import Head
 
 _ATTEMPTS = 3
@@ -68,7 +68,7 @@ def fetch_piece(exchange: Exchange, path: str, head: Head, number: int, place: m
     Raises:
       IntegrityError: it is not there, or not right.
     """
-    buffer = memoryview(bytearray(head.room(number)))
+    buffer = room(head.room(number))
     size = fetch_into(exchange, parcel.piece_path(path, number), buffer)
     head.open(number, buffer[: size or 0], place)
 
@@ -129,8 +129,8 @@ def _arriving(
     exchange: Exchange, path: str, head: Head, numbers: list[int]
 ) -> Iterator[tuple[int, memoryview | None]]:
     """Yields pieces as they come; each one's buffer is used again for the next but one."""
-    room = max(map(head.room, numbers), default=0)
-    buffers = [memoryview(bytearray(room)) for _ in numbers[:2]]
+    most = max(map(head.room, numbers), default=0)
+    buffers = [room(most) for _ in numbers[:2]]
     for turn, number in enumerate(numbers):
         buffer = buffers[turn % 2][: head.room(number)]
         try:

@@ -22,6 +22,8 @@ from pathlib import Path
 from threading import Lock
 from typing import Protocol, runtime_checkable
 
+import numpy as np
+
 from relayjax import files, hashing
 from relayjax.errors import DiskError, FormatError, IntegrityError
 from relayjax.hashing import CHUNK
@@ -173,6 +175,15 @@ def fetch_into(exchange: Exchange, path: str, target: memoryview) -> int | None:
         return None
     target[: len(data)] = data
     return len(data)
+
+
+def room(size: int) -> memoryview:
+    """A buffer of so many bytes whose memory is taken as it is filled, in large pages where there are some.
+
+    Whoever serves a file may state any length and send nothing; and a buffer of small pages costs more than
+    what comes into it.
+    """
+    return np.empty(size, np.uint8).data
 
 
 def holds(exchange: Exchange, path: str, digest: str, size: int) -> bool:

@@ -18,7 +18,7 @@ from relayjax import hashing
 from relayjax.identity import Keys
 from relayjax.mechanism.state import State
 from relayjax.peers.collecting import collect, fetch_head
-from relayjax.peers.exchange import Exchange
+from relayjax.peers.exchange import Exchange, room
 from relayjax.replay import public_keys
 
 FOLDER = "handover"
@@ -76,6 +76,6 @@ def take(exchange: Exchange, path: str, keys: Keys, expected: str, limit: int) -
         return None
     if not found.head.pieces:
         return found.inline if hashing.digest(found.inline) == expected else None
-    buffer = bytearray(found.head.size)
-    missing = collect(exchange, path, found.head, memoryview(buffer), range(found.head.pieces))
+    buffer = room(found.head.size)
+    missing = collect(exchange, path, found.head, buffer, range(found.head.pieces))
     return None if missing else bytes(buffer)

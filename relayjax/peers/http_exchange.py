@@ -24,10 +24,8 @@ from http import HTTPStatus
 from typing import TypeVar
 from urllib.parse import urlsplit
 
-import numpy as np
-
 from relayjax.errors import ConfigError, ExchangeError, IntegrityError
-from relayjax.peers.exchange import parts_of
+from relayjax.peers.exchange import parts_of, room
 
 T = TypeVar("T")
 
@@ -105,7 +103,7 @@ class HttpExchange:
         )
 
     def fetch(self, path: str, limit: int) -> bytes | None:
-        download = _Download(_untouched)
+        download = _Download(room)
         size = self._download(path, limit, download)
         return None if size is None else bytes(download.target[:size])
 
@@ -257,8 +255,3 @@ class HttpExchange:
 def _shown(text: str) -> str:
     """As much of what a stranger says as can be printed."""
     return "".join(c if c.isprintable() else "?" for c in text.strip()[:200])
-
-
-def _untouched(size: int) -> memoryview:
-    """A buffer that takes memory as it is filled: a server may state any length and send nothing."""
-    return np.empty(size, np.uint8).data

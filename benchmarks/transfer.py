@@ -1,14 +1,15 @@
-"""How fast a model moves over HTTP, sealed and verified, beside plain HTTP in the same run; where a relay's time goes.
+"""How fast a model moves over HTTP, sealed and verified, beside plain HTTP; and where a relay's time goes.
 
     python benchmarks/transfer.py                          # 64 MB, and a relay of 10 participants
     python benchmarks/transfer.py --size=400000000 --participants=50 --json=transfer.json
 
 A folder is served over loopback by one process, another one fetches from it. Gigabytes a second: medians of
-calls that take turns, each after a `sync`, ± half the range between quartiles; what is served lies in the page
-cache. Memory: the largest resident set of a call beyond what the process had before it.
+calls that take turns, each after a `sync`, ± half the range between quartiles; what is served lies in the
+page cache. `cpu` is what both processes computed, so it hangs less on what else the machine does. Memory: the
+largest resident set of a call beyond what the process had before it.
 
 plain, to memory        one file, unsealed, by the same server; a loop over a raw socket into the vector
-plain, to a file        the same loop, written a MiB at a time; flushed: and fsync. curl: the tool, if it is there
+plain, to a file        the same loop, written a MiB at a time; flushed: and fsync; curl: by that tool
 sealed, to memory       a parcel: opened, every chunk held against the digest, in the vector
 sealed, held            the same as a trainer does it: it keeps the sealed pieces, not flushed, too
 step, held              the same where it holds the version before: one lossless difference moves
@@ -16,8 +17,9 @@ held already            the same where it has been given this very version befor
 
 Ciphers: what one thread does on pieces of 16 MiB, and two threads together.
 
-A relay of a tiny model (digits, one hidden layer of 8) with many participants in this process over a folder, all
-through the code that separate members run: seconds by phase, and by what they went to.
+A relay of a tiny model (digits, one hidden layer of 8) with many participants in this process over a folder,
+all through the code that separate members run: seconds by phase, and by what they went to; what was compiled
+once is not counted.
 """
 
 from __future__ import annotations
@@ -41,7 +43,7 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-#from moving import relay
+from moving import relay
 from moving.line import TRAINER, Taken, line, prepare
 
 from relayjax import hashing
@@ -50,13 +52,17 @@ from relayjax.store.manifest import PIECE
 WAYS = ("plain, to memory", "plain, to a file", "plain, to a file, flushed", "curl, to a file")
 WAYS += ("sealed, to memory", "sealed, held", "step, held", "held already")
 
+SHARE = "bytes over the parcel's"
+
 
 def moved(size: int, rounds: int, directory: str | None) -> dict[str, dict[str, float]]:
     """Measures all ways on a model of `size` bytes; returns figures by way."""
     taken: dict[str, list[Taken]] = {}
-    with tempfile.TemporaryDirectory(dir=directory) as folder, tempfile.TemporaryDirectory(dir=directory) as own:
-        seconds, share = prepare(Path(folder), size // 4)
-        with line(Path(folder), Path(own), size // 4) as call:
+    with tempfile.TemporaryDirectory(dir=directory) as base:
+        folder, own = Path(base) / "relay", Path(base) / "own"
+        own.mkdir()
+        seconds, share = prepare(folder, size // 4)
+        with line(folder, own, size // 4) as call:
             for number in range(-1, rounds):  # the first one warms up
                 for way in WAYS:
                     if way.startswith("curl") and not _has_curl():
@@ -66,7 +72,7 @@ def moved(size: int, rounds: int, directory: str | None) -> dict[str, dict[str, 
                         taken.setdefault(way, []).append(found)
     figures = {way: _figures(size, calls) for way, calls in taken.items()}
     figures |= {name: {"GB/s": size / time / 1e9} for name, time in seconds.items()}
-    figures["step, held"]["bytes over the parcel's"] = share
+    figures["step, held"][SHARE] = share
     return figures
 
 
@@ -120,16 +126,17 @@ def _has_curl() -> bool:
 
 def show(size: int, figures: dict[str, dict[str, float]], machine: str) -> None:
     """Prints how the model moved."""
-    heads = ("GB/s", "× plain, to memory", "× plain, to a file", "best", "cpu s/GB", "client MiB", "server MiB")
+    columns = ("best", "cpu s/GB", "client MiB", "server MiB")
+    heads = ("GB/s", "× plain, to memory", "× plain, to a file", *columns)
     table = Table("", *heads, title=f"{size / 1e6:g} MB over HTTP on {machine}")
     for way, row in figures.items():
         cells = [f"{row['GB/s']:.3g}" + (f" ± {row['spread']:.2g}" if "spread" in row else "")]
         for other in ("plain, to memory", "plain, to a file"):
             cells.append(f"{row['GB/s'] / figures[other]['GB/s']:.2f}")
-        cells += [f"{row[name]:.3g}" if name in row else "" for name in heads[3:]]
+        cells += [f"{row[name]:.3g}" if name in row else "" for name in columns]
         table.add_row(way, *cells)
     Console(width=150).print(table)
-    print(f"the step has {figures['step, held'][chr(98) + 'ytes over the parcel' + chr(39) + 's']:.2f} of the parcel's bytes")
+    print(f"the step has {figures['step, held'][SHARE]:.2f} of the parcel's bytes")
 
 
 def main() -> None:

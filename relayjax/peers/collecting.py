@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from relayjax.errors import AccessError, DiskError, FormatError, IntegrityError
 from relayjax.hashing import Buffer
-from relayjax.identity import Keys
+from relayjax.identity import Keys, open_sealed
 from relayjax.kernels import threads
 from relayjax.peers import parcel
 from relayjax.peers.exchange import Exchange, fetch_into, room
@@ -51,7 +51,7 @@ def fetch_head(exchange: Exchange, path: str, keys: Keys, size: int) -> Opened |
         sealed = exchange.fetch(path, parcel.head_limit(size))
         if sealed is None:
             return None
-        head, inline = parcel.decode_head(sealed, keys)
+        head, inline = parcel.decode_head(open_sealed(sealed, keys))
     except (AccessError, IntegrityError, FormatError, DiskError):
         return None
     return Opened(head, inline, sealed) if head.size <= size else None

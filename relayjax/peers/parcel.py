@@ -25,7 +25,6 @@ References:
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,7 +36,6 @@ from relayjax import canonical, hashing
 from relayjax.codec.lossless import Lossless
 from relayjax.errors import FormatError, IntegrityError
 from relayjax.hashing import CHUNK, Buffer, is_digest
-from relayjax.identity import Keys, open_sealed, seal
 from relayjax.store.manifest import PIECE
 
 INLINE = CHUNK
@@ -133,8 +131,8 @@ class Head:
         if tuple(found) != self.chunks[first : first + len(found)]:
             raise IntegrityError(f"piece {number}", "holds other bytes than its head says; refuse it")
 
-    def encode(self, recipients: Sequence[str], inline: Buffer = b"") -> bytes:
-        """Seals the head to recipients, with the artefact itself where it has no pieces."""
+    def encode(self, inline: Buffer = b"") -> bytes:
+        """The head before it is sealed, with the artefact itself where it has no pieces."""
         manifest = canonical.encode(
             {
                 "base": self.base,
@@ -143,8 +141,7 @@ class Head:
                 "size": self.size,
             }
         )
-        plaintext = b"".join((_MAGIC, len(manifest).to_bytes(8, "big"), manifest, inline))
-        return seal(plaintext, recipients)
+        return b"".join((_MAGIC, len(manifest).to_bytes(8, "big"), manifest, inline))
 
 
 def head_of(data: Buffer, secret: bytes) -> Head:
@@ -170,15 +167,12 @@ def encode_step(base: Buffer, new: Buffer) -> bytes:
     return _STEPS.encode_once(np.frombuffer(base, "<f4"), np.frombuffer(new, "<f4"))
 
 
-def decode_head(sealed: bytes, keys: Keys) -> tuple[Head, bytes]:
-    """Opens a head; returns it, and the artefact itself where it has no pieces.
+def decode_head(plaintext: bytes) -> tuple[Head, bytes]:
+    """Reads an opened head; returns it, and the artefact itself where it has no pieces.
 
     Raises:
-      AccessError: it was not sealed to these keys.
-      IntegrityError: it is damaged.
       FormatError: who sealed it did not follow the format.
     """
-    plaintext = open_sealed(sealed, keys)
     end = _HEADER + int.from_bytes(plaintext[len(_MAGIC) : _HEADER], "big")
     if plaintext[: len(_MAGIC)] != _MAGIC or not _HEADER < end <= len(plaintext):
         raise FormatError("head of a parcel: not one of format 1; update the older side")

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from relayjax import hashing
 from relayjax.hashing import Buffer
+from relayjax.identity import seal
 from relayjax.peers import parcel
 from relayjax.peers.exchange import Exchange, holds, put
 
@@ -28,7 +29,7 @@ class Parcel:
         """
         self.path, self.head = path, parcel.head_of(data, secret)
         self._data = memoryview(data).cast("B")
-        self._sealed = self.head.encode(recipients, b"" if self.head.pieces else data)
+        self._sealed = seal(self.head.encode(b"" if self.head.pieces else data), recipients)
         self._digests = [""] * self.head.pieces
 
     def put(self, exchange: Exchange) -> None:

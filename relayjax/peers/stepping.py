@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from relayjax.errors import FormatError, IntegrityError
-from relayjax.identity import Keys
+from relayjax.identity import Keys, seal
 from relayjax.peers import parcel
 from relayjax.peers.collecting import fetch_head, fetch_piece
 from relayjax.peers.exchange import Exchange, room
@@ -64,5 +64,5 @@ def put_step(
         if 4 * size > 3 * span.stop:
             return False
         exchange.offer(parcel.piece_path(path, number), sealed)
-    exchange.offer(path, head.encode(recipients))
+    exchange.offer(path, seal(head.encode(), recipients))
     return True

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from relayjax import files, hashing, records
+from relayjax import hashing, records
 from relayjax.archive import Archive, model_due
 from relayjax.authority import open_log
 from relayjax.codec import Codec
@@ -19,14 +19,13 @@ from relayjax.identity import Envelope, Keys
 from relayjax.ledger.disk import read
 from relayjax.ledger.entry import Entry
 from relayjax.ledger.log import Log
-from relayjax.mechanism.phases import trains
-from relayjax.mechanism.rulesets import mechanism
 from relayjax.mechanism.state import Phase, State
 from relayjax.mechanism.transitions import expected_draw, expected_match, expected_settlement
 from relayjax.peers import handover
 from relayjax.peers.awaiting import awaited, closable, gathers, moment
 from relayjax.peers.chronicle import Chronicle
-from relayjax.peers.exchange import FolderExchange, is_regular, put
+from relayjax.peers.dispatch import Dispatch
+from relayjax.peers.exchange import FolderExchange
 from relayjax.peers.home import Home
 from relayjax.peers.inbox import Inbox, Letter
 from relayjax.peers.validating import Validating
@@ -90,6 +89,8 @@ class Orderer:
         self._chronicle = Chronicle(past)
         self._transcript = Transcript(log, past.state)
         self._taken: list[Letter] = []
+        self._prepared: tuple[int, Phase] | None = None
+        self._dispatch = self._dispatching()
         self._renew_keys(past.state)
         for vote in votes:
             if self.state.orderer != keys.name:  # those beyond a majority are about a point that is past
@@ -106,8 +107,6 @@ class Orderer:
         self._absent: set[str] = set()
         self._phase: tuple[int, Phase] | None = None
         self._since = clock()
-        self._prepared: tuple[int, Phase] | None = None
-        self._on_the_way: dict[str, bytes] = {}
         self._looked = self._since
 
     @property
@@ -178,6 +177,10 @@ class Orderer:
         present = state.members[self._keys.name].signing
         if present != self._keys.public.signing:
             self._keys = self._home.keys(present)
+            self._dispatch, self._prepared = self._dispatching(), None
+
+    def _dispatching(self) -> Dispatch:
+        return Dispatch(self._folder.path, self._keys, self._home.secret())
 
     def _hear_of(self, record: Record) -> None:
         """Waits for an author again from now on; what is older than a round may be anybody's repetition."""
@@ -207,7 +210,8 @@ class Orderer:
             raise ProtocolError(f"submit of {name}: its delta is not what it states")
         self._home.keep_handed(number, name, payload)
         self._payloads[name] = payload
-        self._offer_candidate(self.state, name)  # whoever takes over needs it as soon as the log names it
+        self._dispatch.add_candidate(self.state, name, payload)  # who takes over needs what the log names
+        self._dispatch.put(self._tell)
         return True
 
     def _payload(self, submission: Submit) -> bytes | None:
@@ -253,47 +257,21 @@ class Orderer:
         """Hands over what a phase needs, and does so again where others have written over it."""
         number, phase = state.round.number, state.round.phase
         now = self._clock()
-        if self._prepared != (number, phase):
-            self._prepared = number, phase
-            if phase is not Phase.TESTING:  # candidates were sealed when they were admitted
-                self._on_the_way = {}
-        elif now - self._looked < self._patience / _LOOKS:
+        entered = self._prepared != (number, phase)
+        if not entered and now - self._looked < self._patience / _LOOKS:
             return
-        self._looked = now
-        self._seal(state)
-        for path in list(self._on_the_way):
-            self._offer(path)
+        self._prepared, self._looked = (number, phase), now
+        if self._find_payloads(state) or entered:
+            rounds, heads = self._chronicle.history.rounds, self._validating.heads
+            self._dispatch.prepare(state, rounds, heads, self._payloads, self._tell)
+        self._dispatch.put(self._tell)
 
-    def _offer(self, path: str) -> None:
-        try:
-            put(self._exchange, path, self._on_the_way[path])
-        except DiskError as error:  # others may have put something in the way; the next look tries again
-            self._tell(str(error))
-
-    def _offer_candidate(self, state: State, name: str) -> None:
-        """Hands a trainer's delta over to all maintainers."""
-        path, readers = (
-            handover.candidate(state.round.number, name),
-            mechanism(state.rules).maintainers(state),
-        )
-        self._on_the_way[path] = handover.sealed_for(self._payloads[name], state, readers)
-        self._offer(path)
-
-    def _seal(self, state: State) -> None:
-        """Seals what the present phase needs and is not sealed yet, to those who need it."""
-        now = state.round
-        if now.phase is Phase.COMMIT:
-            for version in sorted(set(now.pairs.values())):
-                readers = [name for name, v in now.pairs.items() if v == version and trains(state, name)]
-                path = handover.parent(now.number, version)
-                if readers and path not in self._on_the_way:
-                    plaintext = handover.weights_bytes(self._validating.heads[version])
-                    self._on_the_way[path] = handover.sealed_for(plaintext, state, readers)
-        elif now.phase in (Phase.REVEAL, Phase.TESTING, Phase.APPRAISAL):
-            for name, submission in now.submissions.items():
-                path = handover.candidate(now.number, name)
-                if path not in self._on_the_way and self._payload(submission) is not None:
-                    self._offer_candidate(state, name)
+    def _find_payloads(self, state: State) -> bool:
+        """Looks for deltas of this round that it has not got yet; whether any was found."""
+        known = len(self._payloads)
+        for submission in state.round.submissions.values():
+            self._payload(submission)
+        return len(self._payloads) > known
 
     def _next(self, state: State) -> Record | None:
         """What follows without anybody else, or because patience is at its end."""
@@ -340,19 +318,9 @@ class Orderer:
         self._payloads = {}
         self._home.forget(state.round.number)  # until then a kill would have needed it
         self._inbox.forget()
-        self._sweep_handover(settled.number if not state.finished else settled.number + 1)
+        self._dispatch.sweep(settled.number + state.finished, state.finished, self._tell)
         accepted = ", ".join(settled.settle.accepted) or "nobody"
         self._tell(f"round {settled.number} ({settled.topology.value}): accepted {accepted}")
-
-    def _sweep_handover(self, before: int) -> None:
-        """Removes what was on its way in earlier rounds; the last one's may still be wanted."""
-        for file in sorted((self._folder.path / handover.FOLDER).glob("*")):
-            if (round := handover.round_of(file.name)) is None or round >= before or not is_regular(file):
-                continue
-            try:
-                files.remove(file)
-            except DiskError as error:  # another user's
-                self._tell(str(error))
 
     def _commit(self) -> None:
         self._transcript.commit(self._keys)

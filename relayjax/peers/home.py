@@ -9,6 +9,7 @@ turns/ROUND.json, .delta    what it committed to, kept before the commitment is 
 reports/ROUND-KIND          what it pledged to, likewise
 handed/ROUND-NAME           the orderer's copies of what trainers handed over in the present round
 promise.json                which term a maintainer has voted to end, kept before the vote is handed in
+coming/ROUND-candidate-…     sealed pieces of deltas, until all of one have come
 scratch/                    plaintext model checkpoints on their way
 """
 
@@ -224,7 +225,7 @@ class Home:
 
     def forget(self, before: int) -> None:
         """Removes what was kept for earlier rounds."""
-        for folder in ("turns", "reports", "handed"):
+        for folder in ("turns", "reports", "handed", "coming"):
             for file in sorted((self.path / folder).glob("*")):
                 found = _ROUND.fullmatch(file.name)
                 if found and int(found[1]) < before:

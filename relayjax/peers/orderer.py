@@ -210,7 +210,7 @@ class Orderer:
             raise ProtocolError(f"submit of {name}: its delta is not what it states")
         self._home.keep_handed(number, name, payload)
         self._payloads[name] = payload
-        self._dispatch.add_candidate(self.state, name, payload)  # who takes over needs what the log names
+        self._dispatch.candidate(self.state, name, payload)  # who takes over needs what the log names
         self._dispatch.put(self._tell)
         return True
 
@@ -257,21 +257,27 @@ class Orderer:
         """Hands over what a phase needs, and does so again where others have written over it."""
         number, phase = state.round.number, state.round.phase
         now = self._clock()
-        entered = self._prepared != (number, phase)
-        if not entered and now - self._looked < self._patience / _LOOKS:
+        if self._prepared != (number, phase):
+            self._prepared = number, phase
+            if phase is not Phase.TESTING:  # candidates are on their way since they were admitted
+                self._dispatch.clear()
+            if phase is Phase.COMMIT:
+                rounds, heads = self._chronicle.history.rounds, self._validating.heads
+                self._dispatch.parents(state, rounds, heads, self._tell)
+        elif now - self._looked < self._patience / _LOOKS:
             return
-        self._prepared, self._looked = (number, phase), now
-        if self._find_payloads(state) or entered:
-            rounds, heads = self._chronicle.history.rounds, self._validating.heads
-            self._dispatch.prepare(state, rounds, heads, self._payloads, self._tell)
+        self._looked = now
+        if phase in (Phase.REVEAL, Phase.TESTING, Phase.APPRAISAL):
+            self._hand_candidates_over(state)
         self._dispatch.put(self._tell)
 
-    def _find_payloads(self, state: State) -> bool:
-        """Looks for deltas of this round that it has not got yet; whether any was found."""
-        known = len(self._payloads)
-        for submission in state.round.submissions.values():
-            self._payload(submission)
-        return len(self._payloads) > known
+    def _hand_candidates_over(self, state: State) -> None:
+        """Takes up the deltas that are at hand; after a takeover others may still come."""
+        for name, submission in state.round.submissions.items():
+            if handover.candidate(submission.round, name) not in self._dispatch:
+                payload = self._payload(submission)
+                if payload is not None:
+                    self._dispatch.candidate(state, name, payload)
 
     def _next(self, state: State) -> Record | None:
         """What follows without anybody else, or because patience is at its end."""

@@ -26,10 +26,12 @@ if TYPE_CHECKING:
     from relayjax.config import Config
     from relayjax.peers.follower import Follower
     from relayjax.peers.home import Home
+    from relayjax.peers.http_server import RelayServer
     from relayjax.peers.http_serving import Served
+    from relayjax.peers.office import Waiting
 
-Act = Callable[[History], str | None]
-"""Does what the history asks for; returns what is to be told."""
+Act = Callable[[History], tuple[bool, str | None]]
+"""Does what the history asks for; returns whether the log has grown by it, and what is to be told."""
 
 
 def found(config: Config, folder: Path, home: Path, name: str, console: Console) -> None:
@@ -87,7 +89,7 @@ def work(
             raise ConfigError(f"--shard=K is needed: which of the task's {shards} shards is yours, 0 or more")
         trainer, data = workshop.trainer(shard or 0)
         participant = Participant(own, own.keys(), exchange, trainer, data)
-        return lambda history: participant.act(history.state)
+        return lambda history: (False, participant.act(history.state))
 
     with own.locked():
         _loop(place, own, start, poll, console)
@@ -97,91 +99,50 @@ def maintain(
     place: str,
     home: Path,
     config: Config | None,
-    patience: float,
-    begin: bool,
+    waiting: Waiting,
     poll: float,
     served: Served | None,
     console: Console,
 ) -> None:
-    """A maintainer's loop until the relay is finished; the founder's orders the records, too."""
+    """A maintainer's loop until the relay is finished; it orders the records while the log says so."""
     from relayjax.peers.home import Home
-    from relayjax.peers.joining import follow
 
     own, exchange = Home(home), exchange_at(place)
-    keys = own.keys()
+    name = own.keys().name
     if own.membership().role != Role.MAINTAINER.value:
-        raise ConfigError(f"{home}: {keys.name} is no maintainer; use `relayjax work`")
-
-    def start(history: History) -> Act:
-        from relayjax.peers.maintainer import Maintainer
-        from relayjax.peers.workshop import Workshop
-
-        workshop = Workshop.of(history, config)
-        maintainer = Maintainer(own, keys, exchange, workshop.validator(), workshop.codec, history)
-        return maintainer.act
-
-    with own.locked():
-        if own.membership().log_key != keys.public.signing:
-            if served:
-                raise ConfigError(f"--serve: {keys.name} does not order the records; who founded serves")
-            _loop(place, own, start, poll, console)
-            return
-        if isinstance(exchange, HttpExchange):
-            raise ConfigError(f"{place}: {keys.name} orders the records; give the folder itself")
-        follower = follow(exchange, own)
-        follower.poll()
-        _order(Path(place), own, follower.chronicle.history, config, patience, begin, poll, served, console)
-        follower.poll()
-        _finish(follower, place, own, console)
-
-
-def _order(
-    folder: Path,
-    home: Home,
-    history: History,
-    config: Config | None,
-    patience: float,
-    begin: bool,
-    poll: float,
-    served: Served | None,
-    console: Console,
-) -> None:
-    from relayjax.pack import ModelVersion
-    from relayjax.peers.http_gate import Awaited
-    from relayjax.peers.http_serving import serving
-    from relayjax.peers.orderer import Orderer
-    from relayjax.peers.workshop import Workshop
-    from relayjax.workdir import Workdir
-
-    tell = lambda line: say(console, line)  # noqa: E731
-    place, workshop = Workdir(folder), Workshop.of(history, config)
-    validator = workshop.validator()
-    with ExitStack() as stack:
-        stack.enter_context(place.locked())
-        orderer = Orderer(
-            home,
-            home.keys(),
-            place,
-            validator,
-            workshop.codec,
-            patience=patience,
-            clock=time.monotonic,
-            begin=begin,
-            tell=tell,
-        )
-        say(console, where(orderer.state))
-        server = None
+        raise ConfigError(f"{home}: {name} is no maintainer; use `relayjax work`")
+    if isinstance(exchange, HttpExchange):
+        if own.membership().log_key == own.keys().public.signing:
+            raise ConfigError(f"{place}: {name} founded this relay; give the folder itself")
         if served:
-            size = ModelVersion(0, history.genesis.weights, history.genesis.layout).size
-            limit = workshop.codec.max_size(size)
-            awaited = lambda: Awaited.of(orderer.state, limit)  # noqa: E731
-            server = stack.enter_context(serving(served.open(folder, awaited, tell)))
-        while not orderer.state.finished:
-            if not orderer.act():
-                time.sleep(poll)
+            raise ConfigError(f"--serve: {name} has only reached {place}; serve where the folder is")
+    with own.locked(), ExitStack() as stack:
+        server: RelayServer | None = None
+
+        def start(history: History) -> Act:
+            from relayjax.peers.office import Office
+            from relayjax.peers.workshop import Workshop
+
+            nonlocal server
+            workshop = Workshop.of(history, config)
+            tell = lambda line: say(console, line)  # noqa: E731
+            validator, codec = workshop.validator(), workshop.codec
+            office = stack.enter_context(Office(own, exchange, validator, codec, waiting, tell))
+            if served:
+                limit = codec.max_size(ModelVersion(0, "", history.genesis.layout).size)
+                newest = lambda: office.newest or history.state  # noqa: E731
+                awaited = lambda: Awaited.of(newest(), limit)  # noqa: E731
+                server = stack.enter_context(serving(served.open(Path(place), awaited, tell)))
+            return office.act
+
+        from relayjax.pack import ModelVersion
+        from relayjax.peers.http_gate import Awaited
+        from relayjax.peers.http_serving import serving
+
+        _loop(place, own, start, poll, console)
         if server:
-            say(console, f"finished   serving on until nobody asks for {patience:g} s")
-            while time.monotonic() - server.asked < patience:
+            say(console, f"finished   serving on until nobody asks for {waiting.patience:g} s")
+            while time.monotonic() - server.asked < waiting.patience:
                 time.sleep(poll)
 
 
@@ -207,7 +168,8 @@ def _loop(place: str, home: Home, start: Callable[[History], Act], poll: float, 
                 if follower.chronicle.settled != settled and not state.finished:
                     settled = follower.chronicle.settled
                     say(console, where(state, member.name))
-                line = act(follower.chronicle.history)
+                moved, line = act(follower.chronicle.history)
+                grown = grown or moved
                 if state.finished:
                     _finish(follower, place, home, console)
                     return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,6 +19,9 @@ from relayjax.verbs.flags import (
     string,
     workdir,
 )
+
+_TAKEOVER = 5
+"""Times the patience after which a silent orderer is given up; it closes a phase after one."""
 
 
 def _define_home(values: flags.FlagValues) -> None:
@@ -91,14 +95,23 @@ def _define_maintain(values: flags.FlagValues, _: Sequence[str]) -> None:
     flags.DEFINE_float(
         "patience", 60.0, "seconds a phase waits for those who stay away", 0.0, flag_values=values
     )
+    flags.DEFINE_float(
+        "takeover",
+        None,
+        f"seconds without anything new before you want another to order the records "
+        f"({_TAKEOVER} times the patience by default)",
+        1e-3,
+        flag_values=values,
+    )
     flags.DEFINE_boolean("begin", False, "do not wait until every place is taken", flag_values=values)
-    string(values, "serve", None, "HOST:PORT to serve the folder at, for members elsewhere; who founded only")
+    string(values, "serve", None, "HOST:PORT to serve the folder at, for members elsewhere")
     string(values, "tls_cert", None, "with --serve: certificate chain for https (PEM)")
     string(values, "tls_key", None, "with --serve: its private key (PEM)")
 
 
 def _maintain(values: flags.FlagValues, arguments: list[str]) -> None:
     from relayjax.peers.http_serving import Served
+    from relayjax.peers.office import Waiting
     from relayjax.peers_console import maintain
 
     place, home, chosen = _place(arguments), _home(values), config_of(values.config)
@@ -107,7 +120,9 @@ def _maintain(values: flags.FlagValues, arguments: list[str]) -> None:
         served = Served(values.serve, values.tls_cert, values.tls_key)
     elif values.tls_cert or values.tls_key:
         raise ConfigError("--tls_cert and --tls_key go with --serve=HOST:PORT")
-    maintain(place, home, chosen, values.patience, values.begin, values.poll, served, Console())
+    takeover = values.takeover or max(_TAKEOVER * values.patience, values.poll)
+    waiting = Waiting(values.patience, takeover, time.monotonic, values.begin)
+    maintain(place, home, chosen, waiting, values.poll, served, Console())
 
 
 def _define_status(values: flags.FlagValues, _: Sequence[str]) -> None:

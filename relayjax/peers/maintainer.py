@@ -41,10 +41,9 @@ class Maintainer:
         self._home, self._keys, self._exchange, self._codec = home, keys, exchange, codec
         self._voice = Voice(exchange, keys)
         shelf = Shelf(exchange, keys)
-        self._validating = Validating(
-            keys.name, home, validator, codec, shelf.genesis(history), shelf.open_delta
-        )
-        self._size = shelf.genesis(history).size
+        genesis = shelf.genesis(history)
+        self._validating = Validating(keys.name, home, validator, codec, genesis, shelf.open_delta)
+        self._size = genesis.size
 
     def act(self, history: History) -> str | None:
         """Does what the state asks for now, if anything.

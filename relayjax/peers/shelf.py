@@ -13,15 +13,13 @@ from relayjax.history import History
 from relayjax.identity import Keys
 from relayjax.mechanism.state import State
 from relayjax.pack import ModelVersion
-from relayjax.peers.exchange import Exchange
+from relayjax.peers.exchange import Exchange, fetch_into
 from relayjax.peers.parcel import sealed_limit
 from relayjax.records import Submit
 from relayjax.store.base import Store, check_digest
 from relayjax.store.manifest import PIECE, SIZE_LIMIT, verify_manifest
 from relayjax.store.sealed import open_artefact
-
-_UNKNOWN = 1 << 34
-"""Bytes that an artefact may have whose size nobody has stated."""
+from relayjax.weights import digest, empty
 
 
 class Shelf:
@@ -37,10 +35,13 @@ class Shelf:
           IntegrityError: missing, or other weights than the ledger names.
         """
         version = ModelVersion(0, history.genesis.weights, history.genesis.layout)
-        data = _Fetched(self._exchange).get(version.weights, 4 * version.size)
-        if len(data) != 4 * version.size:
-            raise IntegrityError("genesis weights", f"{len(data)} bytes for {version.size} parameters")
-        return np.frombuffer(data, dtype="<f4").astype(np.float32)
+        theta, path = empty(version.size), _path(version.weights)
+        length = fetch_into(self._exchange, path, theta.data.cast("B"))
+        if length != 4 * version.size or digest(theta) != version.weights:
+            raise IntegrityError(
+                path, "the genesis is missing or damaged; ask the ordering maintainer for it"
+            )
+        return theta.astype(np.float32, copy=False)
 
     def open_delta(self, state: State, submission: Submit) -> bytes:
         """The encoded delta of a settled submission.
@@ -62,13 +63,18 @@ class Shelf:
 class _Fetched:
     """As much of a store as opening an artefact takes: `get`."""
 
-    def __init__(self, exchange: Exchange, limit: int = _UNKNOWN):
+    def __init__(self, exchange: Exchange, limit: int):
         self._exchange, self._limit = exchange, limit
 
     def get(self, digest: str, limit: int | None = None) -> bytes:
-        check_digest(digest)
-        path = f"store/{digest[:2]}/{digest[2:]}"
+        path = _path(digest)
         data = self._exchange.fetch(path, self._limit if limit is None else limit)
         if data is None or hashing.digest(data) != digest:
             raise IntegrityError(path, "missing or damaged; ask the ordering maintainer for it")
         return data
+
+
+def _path(digest: str) -> str:
+    """Path of an artefact at rest."""
+    check_digest(digest)
+    return f"store/{digest[:2]}/{digest[2:]}"

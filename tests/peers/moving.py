@@ -29,8 +29,8 @@ from relayjax.peers.sending import Parcel
 SIZE = 16 * CHUNK
 """Parameters: 64 MiB."""
 
-DELTA = SIZE
-"""Bytes of the delta, as dense ones have: 16 MiB."""
+DELTA = 2 * SIZE
+"""Bytes of the delta: 32 MiB."""
 
 ORDERER, TRAINER = (Keys.derive(name, b"moving") for name in ("v0", "p0"))
 TO = [ORDERER.public.receiving, TRAINER.public.receiving]

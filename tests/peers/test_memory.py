@@ -16,7 +16,7 @@ from relayjax.hashing import CHUNK
 from relayjax.peers import handover, parcel
 from relayjax.peers.exchange import FolderExchange
 
-SLACK = 12 * CHUNK
+SLACK = 24 * CHUNK
 """What buffers, threads and allocators may take beside pieces of a MiB; a second copy of anything is more."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -68,9 +69,9 @@ def join(place: str, home: Path, name: str, role: str, log_key: str | None, cons
 
 
 def work(
-    place: str, home: Path, shard: int | None, config: Config | None, poll: float, console: Console
+    place: str, home: Path, shard: int | None, config: Config | None, poll: float | None, console: Console
 ) -> None:
-    """A participant's loop until the relay is finished."""
+    """A participant's loop until the relay is finished, or a single look if there is no time between two."""
     from relayjax.peers.home import Home
 
     own, exchange = Home(home), exchange_at(place)
@@ -99,11 +100,14 @@ def maintain(
     config: Config | None,
     patience: float,
     begin: bool,
-    poll: float,
+    poll: float | None,
     served: Served | None,
     console: Console,
 ) -> None:
-    """A maintainer's loop until the relay is finished; the founder's orders the records, too."""
+    """A maintainer's loop as for `work`; the founder's orders the records, too.
+
+    A single look leaves nobody behind: those whose letters are carried take longer than any patience.
+    """
     from relayjax.peers.home import Home
     from relayjax.peers.joining import follow
 
@@ -128,6 +132,9 @@ def maintain(
             return
         if isinstance(exchange, HttpExchange):
             raise ConfigError(f"{place}: {keys.name} orders the records; give the folder itself")
+        if served and poll is None:
+            raise ConfigError("--serve goes on and on, --once does not; leave one of them out")
+        patience = patience if poll is not None else math.inf
         follower = follow(exchange, own)
         follower.poll()
         _order(Path(place), own, follower.chronicle.history, config, patience, begin, poll, served, console)
@@ -142,7 +149,7 @@ def _order(
     config: Config | None,
     patience: float,
     begin: bool,
-    poll: float,
+    poll: float | None,
     served: Served | None,
     console: Console,
 ) -> None:
@@ -178,15 +185,19 @@ def _order(
             server = stack.enter_context(serving(served.open(folder, awaited, tell)))
         while not orderer.state.finished:
             if not orderer.act():
+                if poll is None:
+                    return
                 time.sleep(poll)
-        if server:
+        if server and poll is not None:
             say(console, f"finished   serving on until nobody asks for {patience:g} s")
             while time.monotonic() - server.asked < patience:
                 time.sleep(poll)
 
 
-def _loop(place: str, home: Home, start: Callable[[History], Act], poll: float, console: Console) -> None:
-    """Follows the log and acts on it until the relay is finished."""
+def _loop(
+    place: str, home: Home, start: Callable[[History], Act], poll: float | None, console: Console
+) -> None:
+    """Follows the log and acts on it until the relay is finished, or once."""
     from relayjax.peers.joining import follow, join
 
     exchange, member = exchange_at(place), home.membership()
@@ -218,10 +229,15 @@ def _loop(place: str, home: Home, start: Callable[[History], Act], poll: float, 
             ExchangeError,
             IntegrityError,
         ) as error:  # others may have done that, or may put it right
+            if poll is None:
+                raise
             line = str(error)
         if line and line != told:
             say(console, line)
         told = line or told
+        if poll is None:
+            say(console, "looked     once; more is to be done when the log has gone on")
+            return
         if not grown:
             time.sleep(poll)
 

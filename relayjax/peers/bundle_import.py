@@ -1,4 +1,4 @@
-"""Taking a relay in where only bundles come: nothing in them is believed, and the log's checkpoint comes last.
+"""Taking a relay in where only bundles come: nothing in them is believed, and the checkpoint comes last.
 
 A bundle is held against the pinned key and against all that was seen of the log before. Only what the log
 then asks for is taken: tiles follow from its entries, artefacts and their sizes from its seal manifests. So

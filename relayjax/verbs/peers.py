@@ -28,6 +28,7 @@ def _define_loop(values: flags.FlagValues) -> None:
     _define_home(values)
     string(values, "config", None, "config file that has the task, if it is not RelayJAX's own")
     flags.DEFINE_float("poll", 0.2, "seconds between two looks at the folder", 0.01, flag_values=values)
+    flags.DEFINE_boolean("once", False, "do what can be done now, and end", flag_values=values)
 
 
 def _home(values: flags.FlagValues) -> Path:
@@ -83,7 +84,8 @@ def _work(values: flags.FlagValues, arguments: list[str]) -> None:
     from relayjax.peers_console import work
 
     chosen = config_of(values.config)
-    work(_place(arguments), _home(values), values.shard, chosen, values.poll, Console())
+    poll = None if values.once else values.poll
+    work(_place(arguments), _home(values), values.shard, chosen, poll, Console())
 
 
 def _define_maintain(values: flags.FlagValues, _: Sequence[str]) -> None:
@@ -107,7 +109,8 @@ def _maintain(values: flags.FlagValues, arguments: list[str]) -> None:
         served = Served(values.serve, values.tls_cert, values.tls_key)
     elif values.tls_cert or values.tls_key:
         raise ConfigError("--tls_cert and --tls_key go with --serve=HOST:PORT")
-    maintain(place, home, chosen, values.patience, values.begin, values.poll, served, Console())
+    poll = None if values.once else values.poll
+    maintain(place, home, chosen, values.patience, values.begin, poll, served, Console())
 
 
 def _define_status(values: flags.FlagValues, _: Sequence[str]) -> None:

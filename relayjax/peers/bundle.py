@@ -58,7 +58,7 @@ _LAYOUT: dict[Kind, tuple[tuple[re.Pattern[str], int], ...]] = {
         (re.compile(_LOG), WIDTH * ENTRY_LIMIT),
         (re.compile(r"seals/[0-9]{5,15}\.json"), SEALS_LIMIT),
         (re.compile(r"store/[0-9a-f]{2}/[0-9a-f]{62}"), _LARGEST),
-        (re.compile(r"handover/[0-9]{5,15}-(?!delta-)[A-Za-z0-9._-]{1,100}"), _LARGEST),
+        (re.compile(r"handover/[0-9]{5,15}-(?!delta-)[A-Za-z0-9][A-Za-z0-9._-]{0,99}"), _LARGEST),
         (re.compile(r"inbox/[0-9a-f]{64}\.why"), WHY_LIMIT),
     ),
     Kind.LETTERS: (
@@ -113,6 +113,11 @@ class Manifest:
             raise FormatError("bundle: it lists no checkpoint of the log")
         for file in self.files:
             _check(file, self.kind)
+        handed = [file.digest for file in self.files if file.path.startswith("handover/")]
+        if len(handed) > len(
+            set(handed)
+        ):  # sealing is random; and one file could fill a disk under many names
+            raise FormatError("bundle: one file is handed over under two names; refuse it")
         if sum(path.startswith("inbox/") for path in paths) > LETTERS_LIMIT:
             raise FormatError(f"bundle: more than {LETTERS_LIMIT} letters; carry them in several")
         if list(self.held) != sorted(set(self.held)) or not all(map(is_digest, self.held)):

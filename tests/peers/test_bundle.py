@@ -53,12 +53,13 @@ def test_both_ends_have_the_same_relay_and_verify_it(lands: Lands):
 
 
 def test_nothing_but_what_is_missing_moves(lands: Lands):
-    moved = [path for bundle in lands.downs for path in paths(bundle) if path != "ledger/checkpoint"]
+    moved = [tuple(file.items()) for bundle in lands.downs for file in listed(bundle)["files"]]
     assert len(moved) == len(set(moved)), "one file was carried twice"
     whole = lands.base / "whole"
     export(lands.here.folder, whole)
     kept = set(paths(whole)) - {"ledger/checkpoint"}
-    assert {path for path in kept if path.startswith(("store", "seals"))} <= set(moved)
+    carried = {path for bundle in lands.downs for path in paths(bundle)}
+    assert {path for path in kept if path.startswith(("store", "seals"))} <= carried
     assert max(len(paths(bundle)) for bundle in lands.downs[1:]) < len(kept)
 
 
@@ -76,7 +77,7 @@ def test_an_older_bundle_changes_nothing(lands: Lands, tmp_path: Path):
     for bundle in lands.downs[:-1]:
         imported = take(Bundle(bundle), folder)
         assert imported.older is None or imported.older < imported.log.size
-    assert take(Bundle(lands.downs[0]), folder).older == 2
+    assert take(Bundle(lands.downs[0]), folder).older == 1
     assert take(Bundle(lands.downs[-1]), folder).new == 0
     assert contents(folder) == before
 
@@ -85,30 +86,6 @@ def test_a_bundle_that_begins_later_is_refused_in_a_new_folder(lands: Lands, tmp
     with pytest.raises(IntegrityError, match="without --since"):
         take(Bundle(lands.downs[-1]), tmp_path / "new")
     assert "ledger/checkpoint" not in contents(tmp_path / "new")
-
-
-def test_a_copy_without_any_one_file_is_refused_and_gone_on_with(lands: Lands, tmp_path: Path):
-    whole, stick = tmp_path / "whole", tmp_path / "stick"
-    export(lands.here.folder, whole)
-    for number, file in enumerate(listed(whole)["files"]):
-        copied(whole, stick)
-        (stick / file["digest"]).unlink()
-        folder = tmp_path / f"folder{number}"
-        with pytest.raises(IntegrityError, match=f"missing {file['digest']} .{file['path']}"):
-            take(Bundle(stick), folder)
-        assert "ledger/checkpoint" not in contents(folder)
-        shutil.copy(whole / file["digest"], stick)
-        stored = [f for f in listed(whole)["files"] if f["path"].startswith("store/")]
-        if file["path"].startswith("store/"):
-            for other in stored:  # what was taken is not looked at again
-                if other != file:
-                    (stick / other["digest"]).unlink(missing_ok=True)
-            assert take(Bundle(stick), folder).artefacts == 1
-        else:
-            assert take(Bundle(stick), folder).artefacts in (0, len(stored))
-        assert WholeLog.here(folder)[1].root == WholeLog.here(lands.here.folder)[1].root
-        audit(Workdir(folder))
-        shutil.rmtree(stick)
 
 
 def test_all_files_that_are_missing_or_damaged_are_named(lands: Lands, tmp_path: Path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from peers.lands import Lands, contents, copied, file_of, listed, relist
 from peers.town import Tools
 
 from relayjax import hashing
+from relayjax.audit import audit
 from relayjax.errors import FormatError, IntegrityError, SplitViewError, WorkdirError
 from relayjax.identity import Keys, sign
 from relayjax.ledger.checkpoint import Checkpoint, sign_checkpoint
@@ -27,6 +29,7 @@ from relayjax.peers.bundle_log import LogName, WholeLog
 from relayjax.peers.bundle_replica import Replica
 from relayjax.peers.follower import CHECKPOINT
 from relayjax.peers.voice import encode
+from relayjax.workdir import Workdir
 
 
 @pytest.fixture(scope="module")
@@ -130,6 +133,31 @@ def test_what_is_no_plain_file_of_its_digest_is_not_read(lands: Lands, tmp_path:
     with pytest.raises(IntegrityError, match=file.name):
         take(Bundle(stick), tmp_path / "folder")
     assert CHECKPOINT not in contents(tmp_path / "folder")
+
+
+def test_a_copy_without_any_one_file_is_refused_and_gone_on_with(lands: Lands, tmp_path: Path):
+    whole, stick = tmp_path / "whole", tmp_path / "stick"
+    export(lands.here.folder, whole)
+    assert {file["path"].split("/")[0] for file in listed(whole)["files"]} >= {"seals", "store", "handover"}
+    for number, file in enumerate(listed(whole)["files"]):
+        copied(whole, stick)
+        (stick / file["digest"]).unlink()
+        folder = tmp_path / f"folder{number}"
+        with pytest.raises(IntegrityError, match=f"missing {file['digest']} .{file['path']}"):
+            take(Bundle(stick), folder)
+        assert "ledger/checkpoint" not in contents(folder)
+        shutil.copy(whole / file["digest"], stick)
+        stored = [f for f in listed(whole)["files"] if f["path"].startswith("store/")]
+        if file["path"].startswith("store/"):
+            for other in stored:  # what was taken is not looked at again
+                if other != file:
+                    (stick / other["digest"]).unlink(missing_ok=True)
+            assert take(Bundle(stick), folder).artefacts == 1
+        else:
+            take(Bundle(stick), folder)
+        assert WholeLog.here(folder)[1].root == WholeLog.here(lands.here.folder)[1].root
+        audit(Workdir(folder))
+        shutil.rmtree(stick)
 
 
 def test_what_the_log_does_not_ask_for_is_left_on_the_stick(lands: Lands, tmp_path: Path):

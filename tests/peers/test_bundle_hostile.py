@@ -106,6 +106,17 @@ def test_other_lies_in_a_manifest_are_refused(lands: Lands, tmp_path: Path, chan
         Bundle(stick)
 
 
+def test_one_file_does_not_fill_a_disk_under_many_names(lands: Lands, tmp_path: Path):
+    stick = copied(lands.downs[1], tmp_path / "stick")
+    manifest = listed(stick)
+    for version in range(2):
+        path = f"handover/00002-parent-{version}.age"
+        manifest["files"].append({"path": path, "digest": "0" * 64, "size": 9})
+    relist(stick, manifest)
+    with pytest.raises(FormatError, match="under two names"):
+        Bundle(stick)
+
+
 @pytest.mark.parametrize(
     "kind", ["link", "link to nothing", "pipe", "directory", "longer", "flipped", "empty"]
 )

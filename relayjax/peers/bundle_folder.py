@@ -43,6 +43,10 @@ class Bundle:
         """Where its files belong, sorted."""
         return tuple(self._listed)
 
+    def lists(self, path: str) -> bool:
+        """Whether it is to hold a file that belongs there."""
+        return path in self._listed
+
     def fetch(self, path: str, limit: int) -> bytes | None:
         """Returns a file; None if the bundle does not list it.
 

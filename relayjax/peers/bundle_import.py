@@ -173,7 +173,7 @@ class _Import:
         Raises:
           IntegrityError: the bundle does not even list it.
         """
-        if path not in self._bundle.paths:
+        if not self._bundle.lists(path):
             problem = "is neither here nor in the bundle; ask for one that was exported without --since"
             raise IntegrityError(path, problem)
         try:

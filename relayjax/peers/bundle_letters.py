@@ -16,7 +16,7 @@ from relayjax.history import History
 from relayjax.identity import Envelope
 from relayjax.ledger.note import SIZE_LIMIT as NOTE_LIMIT
 from relayjax.pack import ModelVersion
-from relayjax.peers.bundle import LETTERS_LIMIT, Kind, Manifest
+from relayjax.peers.bundle import Kind, Manifest
 from relayjax.peers.bundle_folder import Bundle, write
 from relayjax.peers.bundle_log import LogName, WholeLog, files_of
 from relayjax.peers.bundle_replica import Replica, handed
@@ -63,8 +63,8 @@ def collect(replica: Replica, path: Path) -> Manifest:
             contents.append((belongs, data))
         else:
             held.append(hashing.digest(data))
-    letters = replica.letters(log)[:LETTERS_LIMIT]
-    contents += [(f"{INBOX}/{letter.digest}.json", encode(letter.envelope)) for letter in letters]
+    for letter in replica.letters(log):
+        contents.append((f"{INBOX}/{letter.digest}.json", encode(letter.envelope)))
     return write(path, Kind.LETTERS, name.origin, name.key, contents, held)
 
 

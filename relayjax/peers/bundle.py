@@ -42,7 +42,8 @@ _LARGEST = 1 << 34
 """Bytes that an artefact may have before the log says how many it has."""
 
 _LOG = r"ledger/tile/(?:[0-9]|entries)/(?:x[0-9]{3}/)*[0-9]{3}(?:\.p/[1-9][0-9]{0,2})?"
-_NAME = r"[a-z0-9_-]{1,64}"
+_HANDED = r"handover/[0-9]{5,15}-"
+_DELTA, _NAME = rf"{_HANDED}delta-", r"[a-z0-9_-]{1,64}"
 
 
 class Kind(Enum):
@@ -58,13 +59,13 @@ _LAYOUT: dict[Kind, tuple[tuple[re.Pattern[str], int], ...]] = {
         (re.compile(_LOG), WIDTH * ENTRY_LIMIT),
         (re.compile(r"seals/[0-9]{5,15}\.json"), SEALS_LIMIT),
         (re.compile(r"store/[0-9a-f]{2}/[0-9a-f]{62}"), _LARGEST),
-        (re.compile(r"handover/[0-9]{5,15}-(?!delta-)[A-Za-z0-9][A-Za-z0-9._-]{0,99}"), _LARGEST),
+        (re.compile(rf"(?!{_DELTA}){_HANDED}[A-Za-z0-9][A-Za-z0-9._-]{{0,99}}"), _LARGEST),
         (re.compile(r"inbox/[0-9a-f]{64}\.why"), WHY_LIMIT),
     ),
     Kind.LETTERS: (
         (re.compile(re.escape(CHECKPOINT)), NOTE_LIMIT),
         (re.compile(r"inbox/[0-9a-f]{64}\.json"), canonical.SIZE_LIMIT),
-        (re.compile(rf"handover/[0-9]{{5,15}}-delta-{_NAME}\.age"), _LARGEST),
+        (re.compile(rf"{_DELTA}{_NAME}\.age(?:\.[0-9]{{1,9}})?"), _LARGEST),
     ),
 }
 """The paths that each kind may have, with the bytes that a file there may have."""
@@ -152,6 +153,16 @@ class Manifest:
             } if not more and all(isinstance(digest, str) for digest in held):
                 return cls(Kind(kind), origin, log_key, tuple(map(_listed, files)), tuple(held))
         raise FormatError("bundle: expected files, held, kind, log_key and origin, nothing else")
+
+
+def is_delta(path: str) -> bool:
+    """Whether a path is of what a trainer hands over."""
+    return re.match(_DELTA, path) is not None
+
+
+def sealed_limit(size: int) -> int:
+    """Bytes that something may have when it is sealed, in one file or as one of several."""
+    return size + size // 512 + (1 << 18)
 
 
 def _listed(obj: Any) -> Listed:

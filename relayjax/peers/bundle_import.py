@@ -15,6 +15,7 @@ from relayjax.errors import IntegrityError
 from relayjax.history import History
 from relayjax.ledger.note import SIZE_LIMIT as NOTE_LIMIT
 from relayjax.pack import ModelVersion
+from relayjax.peers.bundle import sealed_limit
 from relayjax.peers.bundle_export import pieces_of
 from relayjax.peers.bundle_folder import Bundle
 from relayjax.peers.bundle_letters import delta_limit
@@ -23,7 +24,7 @@ from relayjax.peers.bundle_replica import Replica
 from relayjax.peers.exchange import FolderExchange, put
 from relayjax.peers.follower import CHECKPOINT
 from relayjax.peers.handover import FOLDER as HANDOVER
-from relayjax.peers.handover import round_of, sealed_limit
+from relayjax.peers.handover import round_of
 from relayjax.peers.home import Home
 from relayjax.peers.inbox import FOLDER as INBOX
 from relayjax.peers.voice import WHY_LIMIT

@@ -16,7 +16,7 @@ from relayjax.history import History
 from relayjax.identity import Envelope
 from relayjax.ledger.note import SIZE_LIMIT as NOTE_LIMIT
 from relayjax.pack import ModelVersion
-from relayjax.peers.bundle import Kind, Manifest
+from relayjax.peers.bundle import Kind, Manifest, is_delta, sealed_limit
 from relayjax.peers.bundle_folder import Bundle, write
 from relayjax.peers.bundle_log import LogName, WholeLog, files_of
 from relayjax.peers.bundle_replica import Replica, handed
@@ -99,18 +99,19 @@ def deliver(bundle: Bundle, folder: Path, log_key: str | None = None) -> tuple[W
 
 def _deliver(bundle: Bundle, log: WholeLog, exchange: FolderExchange) -> tuple[Delivered, set[str]]:
     known, past, wrong = log.letters(), log.history, set[str]()
-    awaited = Awaited.of(past.state, delta_limit(past))
+    awaited = Awaited.of(past.state, delta_limit(past)).paths
+    limits = {INBOX: canonical.SIZE_LIMIT, HANDOVER: sealed_limit(delta_limit(past))}
     count = dict.fromkeys(("letters", "deltas", "known", "refused"), 0)
     for path in sorted(set(bundle.paths) - {CHECKPOINT}):
         place, _, file = path.partition("/")
         if place == INBOX and file.removesuffix(".json") in known:
             count["known"] += 1
             continue
-        if place == HANDOVER and path not in awaited.paths:
+        if place == HANDOVER and path.partition(".")[0] + ".age" not in awaited:
             count["refused"] += 1
             continue
         try:
-            data = bundle.fetch(path, canonical.SIZE_LIMIT if place == INBOX else awaited.limit) or b""
+            data = bundle.fetch(path, limits[place]) or b""
         except IntegrityError:
             wrong.add(path)
             continue
@@ -145,11 +146,6 @@ def hold(bundle: Bundle, name: LogName, log: WholeLog, folder: Path) -> int:
     note = bundle.fetch(CHECKPOINT, NOTE_LIMIT) or b""
     name.hold(note, log.note, log.fetch, folder)
     return name.checkpoint(note, CHECKPOINT).size
-
-
-def is_delta(path: str) -> bool:
-    """Whether a path in `handover` is of what a trainer hands over."""
-    return "-delta-" in path
 
 
 def delta_limit(past: History) -> int:

@@ -135,6 +135,7 @@ def handed(folder: Path, state: State) -> Iterator[tuple[str, bytes]]:
     """Paths and bytes of what was handed over, either way, and may still be wanted."""
     for file in sorted((folder / handover.FOLDER).glob("*")):
         round = handover.round_of(file.name)
-        if round is not None and round >= state.round.number and is_regular(file):
+        passing = file.name.startswith(".") or round is None or round < state.round.number
+        if not passing and is_regular(file):
             with suppress(DiskError):  # removed in between
                 yield f"{handover.FOLDER}/{file.name}", files.read(file)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from peers.town import Member, Tools, Town
 
 from relayjax import canonical
+from relayjax.mechanism.state import State
 from relayjax.peers.bundle import MANIFEST
 from relayjax.peers.bundle_export import export
 from relayjax.peers.bundle_folder import Bundle
@@ -45,8 +47,8 @@ class Lands:
         collect(Replica(self.there.folder), self.ups[-1])
         return deliver(Bundle(self.ups[-1]), self.here.folder)[1]
 
-    def play(self, rounds: int, trips: int = 60) -> None:
-        """Plays a relay to its end, or for some trips there and back."""
+    def play(self, rounds: int, until: Callable[[State], bool] = lambda state: state.finished) -> None:
+        """Plays a relay to its end, or until those elsewhere have seen that something holds."""
         self.here.begin(rounds, join_all=False)
         self.here.join("p0")
         orderer, near = self.here.orderer(), Member(self.here, "p0")
@@ -55,7 +57,7 @@ class Lands:
             for name in FAR:
                 self.there.join(name)
             far = [Member(self.there, name) for name in FAR]
-            while not orderer.state.finished and len(self.ups) < trips:
+            for _ in range(60):
                 self.up()
                 grown = True
                 while grown:
@@ -64,7 +66,9 @@ class Lands:
                 self.down()
                 for member in far:
                     member.step()
-            assert orderer.state.finished or len(self.ups) == trips, f"stuck: {self.here.told}"
+                if until(orderer.state):
+                    return
+            raise AssertionError(f"stuck in {orderer.state.round.phase}: {self.here.told}")
         finally:
             self.here.close()
 

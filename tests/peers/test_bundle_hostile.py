@@ -20,6 +20,7 @@ from relayjax.ledger.entry import chain, digest
 from relayjax.ledger.evidence import Evidence, verify_evidence
 from relayjax.ledger.merkle import Tree, leaf_hash
 from relayjax.ledger.note import signer_key
+from relayjax.mechanism.state import Phase
 from relayjax.peers.bundle import Kind
 from relayjax.peers.bundle_export import export
 from relayjax.peers.bundle_folder import Bundle, write
@@ -34,9 +35,9 @@ from relayjax.workdir import Workdir
 
 @pytest.fixture(scope="module")
 def lands(tools: Tools, tmp_path_factory: pytest.TempPathFactory) -> Lands:
-    """In the second round, when everybody has bid."""
+    """In the second round, when those elsewhere have committed to their deltas."""
     lands = Lands(tmp_path_factory.mktemp("lands"), tools)
-    lands.play(rounds=2, trips=12)
+    lands.play(2, lambda state: state.round.number == 2 and state.round.phase is Phase.REVEAL)
     return lands
 
 

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from conftest import Player
 from peers.lands import Lands, contents, copied, file_of, listed
 from peers.town import Tools
 
@@ -15,6 +16,9 @@ from relayjax import files
 from relayjax.audit import audit
 from relayjax.errors import DiskError, IntegrityError, WorkdirError
 from relayjax.filesystem import Filesystem
+from relayjax.ledger.audit import audit_log
+from relayjax.ledger.log import Log
+from relayjax.mechanism.rules import RelayJAXRules, Schedule
 from relayjax.peers.bundle_export import export
 from relayjax.peers.bundle_folder import Bundle
 from relayjax.peers.bundle_import import take
@@ -97,7 +101,7 @@ def test_all_files_that_are_missing_or_damaged_are_named(lands: Lands, tmp_path:
     flipped.write_bytes(bytes([flipped.read_bytes()[0] ^ 1]) + flipped.read_bytes()[1:])
     with pytest.raises(IntegrityError) as error:
         take(Bundle(stick), tmp_path / "folder")
-    for wrong in (f"missing {lost.name}", f"missing {cut.name}", f"damaged {flipped.name}"):
+    for wrong in (f"missing {lost.name}", f"damaged {cut.name}", f"damaged {flipped.name}"):
         assert wrong in str(error.value)
     assert "3 of its" in str(error.value)
 
@@ -136,6 +140,22 @@ def test_an_import_that_is_cut_short_anywhere_is_none_and_is_gone_on_with(lands:
             audit(Workdir(folder))
             shutil.rmtree(folder)
     assert 5 < renames < 199
+
+
+def test_tiles_that_the_log_has_outgrown_are_removed(tmp_path: Path):
+    schedule = Schedule(rounds=30, participants=3, validators=1)
+    player = Player(schedule, RelayJAXRules(), lambda *_: -1_000, lambda *_: (9_000, 1_000))
+    entries, keys = player.play(), player.members.orderer
+    assert len(entries) > 300
+    for size in (200, 300):
+        Log.create(tmp_path / f"{size}" / "ledger", "relay.example/long", keys).append(entries[:size], keys)
+    folder = Path(shutil.copytree(tmp_path / "200", tmp_path / "folder"))
+    shutil.copytree(tmp_path / "300", folder, dirs_exist_ok=True)  # as an import leaves it that is cut here
+    log = WholeLog.here(folder)[1]
+    with pytest.raises(IntegrityError, match="no file of a log"):
+        audit_log(folder / "ledger", "relay.example/long", keys.public)
+    Replica(folder).sweep(log, {})
+    assert audit_log(folder / "ledger", "relay.example/long", keys.public) == entries[:300]
 
 
 def test_an_export_that_is_cut_short_is_no_bundle(lands: Lands, tmp_path: Path):

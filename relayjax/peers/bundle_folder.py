@@ -91,10 +91,8 @@ class Bundle:
     def refuse(self, paths: Iterable[str]) -> IntegrityError:
         """The error that names files which are missing or damaged."""
         wrong = [self._listed[path] for path in sorted(set(paths))]
-        named = [
-            f"{'damaged' if is_regular(self.path / listed.digest) else 'missing'} {listed.digest} ({listed.path})"
-            for listed in wrong
-        ]
+        there = {x.path: "damaged" if is_regular(self.path / x.digest) else "missing" for x in wrong}
+        named = [f"{there[x.path]} {x.digest} ({x.path})" for x in wrong]
         more = f" and {len(named) - _SHOWN} more" if len(named) > _SHOWN else ""
         problem = f"{len(named)} of its {len(self._listed)} files are not as they were written"
         remedy = "copy those again, then import again: what was whole is not fetched twice"

@@ -35,9 +35,9 @@ from relayjax.workdir import Workdir
 
 @pytest.fixture(scope="module")
 def lands(tools: Tools, tmp_path_factory: pytest.TempPathFactory) -> Lands:
-    """In the second round, when those elsewhere have committed to their deltas."""
+    """In the second braid round, when those elsewhere have committed to their deltas."""
     lands = Lands(tmp_path_factory.mktemp("lands"), tools)
-    lands.play(2, lambda state: state.round.number == 2 and state.round.phase is Phase.REVEAL)
+    lands.play(4, lambda state: state.round.number == 3 and state.round.phase is Phase.REVEAL)
     return lands
 
 
@@ -301,15 +301,17 @@ def test_letters_touch_neither_ledger_nor_store_nor_seals(lands: Lands, tmp_path
     folder = copied(lands.here.folder, tmp_path / "here")
     log = WholeLog.here(folder)[1]
     number = log.history.state.round.number
-    letters = {"handover/00001-delta-p1.age": b"late", f"handover/{number:05d}-delta-p1.age": b"not awaited"}
+    awaited = f"handover/{number:05d}-delta-p1.age"
+    letters = {"handover/00001-delta-p1.age": b"late", f"handover/{number:05d}-delta-p9.age": b"not awaited"}
+    letters |= {awaited: b"as little believed as any"}
     letters |= {f"inbox/{hashing.digest(data)}.json": data for data in (b"no envelope", b"{}")}
     replica = Replica(lands.there.folder)
     name, stick = replica.name(), tmp_path / "stick"
     write(stick, Kind.LETTERS, name.origin, name.key, [(CHECKPOINT, log.note), *letters.items()])
     before = contents(folder)
     found = deliver(Bundle(stick), folder)[1]
-    assert (found.letters, found.deltas, found.refused) == (0, 0, 4)
-    assert contents(folder) == before
+    assert (found.letters, found.deltas, found.refused) == (0, 1, 4)
+    assert contents(folder) == before | {awaited: letters[awaited]}
 
 
 def test_letters_that_are_damaged_do_not_keep_others_back(lands: Lands, tmp_path: Path):

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from relayjax.authority import sealer
 from relayjax.errors import IntegrityError
 from relayjax.files import remove
 from relayjax.history import History, SettledRound
-from relayjax.identity import Keys, PublicKeys
+from relayjax.identity import Keys
 from relayjax.mechanism.rules import Schedule
 from relayjax.mechanism.state import State
 from relayjax.pack import ModelVersion
@@ -101,9 +102,9 @@ class Archive:
         return open_pieces(self.store, model.manifest, model.seal.artefact, keys)
 
     def manifest(self, state: State, round: int) -> SealManifest:
-        """The seal manifest of a round, verified with the keys that the orderer had when it was settled."""
-        signing, receiving = state.members[state.orderer].settled_with(round)
-        return self.seals.read(round, {state.orderer: PublicKeys(state.orderer, signing, receiving)})
+        """The seal manifest of a round, verified with the keys of who ordered when it was settled."""
+        signer = sealer(state, round)
+        return self.seals.read(round, {signer.name: signer})
 
     def sweep(self, history: History) -> None:
         """Deletes what a killed round left: manifests beyond the last settled one, and blobs nobody names.
@@ -120,15 +121,15 @@ class Archive:
         self.store.sweep({history.genesis.weights, *sealed})
 
 
-def delta_recipients(settled: SettledRound, orderer: str, trainer: str) -> set[str]:
+def delta_recipients(settled: SettledRound, trainer: str) -> set[str]:
     """Who may open a trainer's candidate of a round."""
-    return {trainer, orderer, *settled.maintainers, *settled.licences} - settled.revoked
+    return {trainer, settled.orderer, *settled.maintainers, *settled.licences} - settled.revoked
 
 
-def model_recipients(settled: SettledRound, orderer: str) -> set[str]:
-    """Who may open the head after a round: the orderer, and everybody whose licence covers it."""
+def model_recipients(settled: SettledRound) -> set[str]:
+    """Who may open the head after a round: who ordered it, and everybody whose licence covers it."""
     licensed = {name for name, number in settled.licences.items() if number >= settled.head}
-    return {orderer, *licensed} - settled.revoked
+    return {settled.orderer, *licensed} - settled.revoked
 
 
 def model_due(settled: SettledRound, schedule: Schedule) -> bool:

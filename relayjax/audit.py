@@ -15,11 +15,13 @@ their signer says they do.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from relayjax import codec, history, lineage, records
 from relayjax.archive import Archive, delta_recipients, model_due, model_recipients, opens
+from relayjax.authority import Claim, check_note, claim_of
 from relayjax.errors import FormatError, IntegrityError
 from relayjax.history import History, SettledRound
 from relayjax.identity import Keys, PublicKeys, find_keys, verify_envelope
@@ -50,7 +52,7 @@ class Audit:
 
     Attributes:
       origin: the log's name.
-      log_key: the Ed25519 public key it is signed with, hexadecimal.
+      log_key: the Ed25519 public key it was founded with, hexadecimal; the founder signs with it.
       root: Merkle root, hexadecimal.
       artefacts: sealed artefacts whose bytes match.
       opened: artefacts whose plaintext was checked, too; 0 without a key.
@@ -85,9 +87,10 @@ def audit(
       IntegrityError: something is wrong; names the file and, where there is one, the entry.
     """
     ledger = read_ledger(workdir, policy)
-    if log_key not in (None, ledger.signer.signing):
-        raise IntegrityError(str(workdir.ledger), f"signed with {ledger.signer.signing}, not with {log_key}")
-    past = history.read(ledger.entries)
+    past, founded = history.read(ledger.entries), ledger.founder.signing
+    if log_key not in (None, founded):
+        raise IntegrityError(str(workdir.ledger), f"founded with the key {founded}, not with {log_key}")
+    check_note(read(workdir.ledger / CHECKPOINT), ledger.origin, past.state, str(workdir.ledger / CHECKPOINT))
     archive, keys = Archive(workdir), keys or local_keys(workdir, past)
     try:
         manifests = _check_artefacts(archive, past)
@@ -97,7 +100,7 @@ def audit(
         raise IntegrityError(f"{workdir.ledger}, entry 0", str(error)) from error
     artefacts = sum(len(manifest.seals) for manifest in manifests)
     root = Tree([leaf_hash(entry) for entry in ledger.entries]).root().hex()
-    return Audit(ledger.origin, ledger.signer.signing, root, artefacts, opened, weights, past)
+    return Audit(ledger.origin, founded, root, artefacts, opened, weights, past)
 
 
 @dataclass(frozen=True)
@@ -106,11 +109,13 @@ class Ledger:
 
     Attributes:
       origin: the name it gives itself.
-      signer: who signs it, as its genesis record says.
+      founder: who opened it, as its genesis record says.
+      signer: who has signed its checkpoint, the founder or, if the replay confirms it, a successor.
       entries: all of them, in one chain under the signed checkpoint.
     """
 
     origin: str
+    founder: PublicKeys
     signer: PublicKeys
     entries: list[bytes]
 
@@ -126,12 +131,13 @@ def read_ledger(workdir: Workdir, policy: Policy | None = None) -> Ledger:
       WorkdirError: there is no run.
       IntegrityError: a file or entry is wrong.
     """
-    origin, signer = signer_of(workdir, policy)
-    return Ledger(origin, signer, audit_log(workdir.ledger, origin, signer, policy))
+    origin, founder, claim = signer_of(workdir, policy)
+    signer = claim.signer
+    return Ledger(origin, founder, signer, audit_log(workdir.ledger, origin, signer, policy))
 
 
-def signer_of(workdir: Workdir, policy: Policy | None = None) -> tuple[str, PublicKeys]:
-    """The name of a run's log and who signs it, as its genesis record says.
+def signer_of(workdir: Workdir, policy: Policy | None = None) -> tuple[str, PublicKeys, Claim]:
+    """The name of a run's log, who founded it, and who seems to have signed its checkpoint.
 
     Args:
       workdir: the run's.
@@ -147,10 +153,10 @@ def signer_of(workdir: Workdir, policy: Policy | None = None) -> tuple[str, Publ
     if genesis is None:
         problem = "the log is empty: the run never started; start it again"
         raise IntegrityError(str(workdir.ledger / CHECKPOINT), problem)
-    signer = PublicKeys(genesis.author, genesis.signing, genesis.receiving)
-    if policy and policy.logs and signer_key(origin, signer.signing) not in [log.key for log in policy.logs]:
+    founder = PublicKeys(genesis.author, genesis.signing, genesis.receiving)
+    if policy and policy.logs and signer_key(origin, founder.signing) not in [log.key for log in policy.logs]:
         raise IntegrityError(str(workdir.ledger), f"{origin} with this key is no log of the policy")
-    return origin, signer
+    return origin, founder, claim_of(workdir.ledger, origin, genesis)
 
 
 def local_keys(workdir: Workdir, past: History) -> Keys | None:
@@ -191,15 +197,21 @@ def introduction(ledger: Path) -> tuple[str, Genesis | None]:
     return checkpoint.origin, genesis
 
 
-def follow(workdir: Workdir, origin: str, log_key: str, seen: Path) -> None:
+def follow(workdir: Workdir, origin: str, keys: Sequence[str], seen: Path) -> None:
     """Holds a log that was checked against the checkpoint that a file remembers of it; remembers this one.
+
+    Args:
+      workdir: the run's.
+      origin: the log's name.
+      keys: with one or another of which its checkpoints are signed.
+      seen: the file that remembers.
 
     Raises:
       SplitViewError: the log contradicts what it showed before; the evidence is kept beside the file.
     """
-    note, checkpoint = read_checkpoint(workdir.ledger, origin, log_key)
+    note, checkpoint = read_checkpoint(workdir.ledger, origin, keys)
     reader = TileReader(lambda name: read(workdir.ledger / name), checkpoint.size)
-    watch(seen, note, signer_key(origin, log_key), reader)
+    watch(seen, note, [signer_key(origin, key) for key in keys], reader)
 
 
 def _check_artefacts(archive: Archive, past: History) -> list[SealManifest]:
@@ -233,7 +245,7 @@ def _check_seals(manifest: SealManifest, settled: SettledRound, state: State, wh
     readers: dict[str, set[str]] = {}
     sizes: dict[str, int] = {}
     for name, submission in settled.facts.submissions.items():
-        entitled = delta_recipients(settled, state.orderer, name)
+        entitled = delta_recipients(settled, name)
         readers[submission.delta] = readers.get(submission.delta, set()) | entitled
         sizes[submission.delta] = submission.size
     models = [seal for seal in manifest.seals if seal.kind == "model"]
@@ -241,7 +253,7 @@ def _check_seals(manifest: SealManifest, settled: SettledRound, state: State, wh
         raise IntegrityError(where, f"names {len(models)} model checkpoints, not what the ledger asks for")
     if mislabelled := [seal.artefact for seal in models if seal.artefact in sizes]:
         raise IntegrityError(where, f"calls the delta {mislabelled[0]} a model checkpoint")
-    readers |= {seal.artefact: model_recipients(settled, state.orderer) for seal in models}
+    readers |= {seal.artefact: model_recipients(settled) for seal in models}
     named = {seal.artefact for seal in manifest.seals}
     if odd := sorted(named ^ readers.keys()):
         raise IntegrityError(where, f"artefact {odd[0]} is not in both this manifest and the ledger")

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING
 from relayjax import history
 from relayjax.archive import Archive
 from relayjax.audit import Audit, audit, follow, local_keys, read_ledger
+from relayjax.authority import known_keys
 from relayjax.errors import AccessError, WorkdirError
 from relayjax.history import History
 from relayjax.identity import Keys
@@ -147,7 +148,7 @@ def verify(
         raise WorkdirError(f"{directory.path}: a relay is running here; check it when it is stopped")
     checked = audit(directory, keys, log_key, policy)
     if seen:
-        follow(directory, checked.origin, checked.log_key, seen)
+        follow(directory, checked.origin, known_keys(checked.history.state), seen)
     if not rescored:
         return Verified(checked, None)
     from relayjax.rescore import rescore

@@ -53,6 +53,11 @@ class SettledRound:
         """The round's number, from 1."""
         return self.settle.round
 
+    @property
+    def orderer(self) -> str:
+        """Who ordered when it was settled."""
+        return self.settle.author
+
 
 @dataclass(frozen=True)
 class History:

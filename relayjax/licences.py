@@ -156,14 +156,14 @@ class _Reader:
 
     def weights(self) -> Iterator[Access]:
         """Who may open the weights of each version."""
-        versions, orderer = self._past.state.versions, self._past.state.orderer
+        versions = self._past.state.versions
         granted: _Rights = {}
         matched: _Rights = {}
         reached: dict[str, int] = {}
         for settled in self._past.rounds:
             since = settled.number, self._entry["settle", settled.number, ""]
             for number, _, _ in settled.settle.versions:
-                granted[number, orderer] = (Right.ORDERER, *since)
+                granted[number, settled.orderer] = (Right.ORDERER, *since)
             for name, newest in settled.settle.licences:
                 right = Right.MAINTAINER if name in settled.facts.scores else Right.CONTRIBUTOR
                 for number in range(reached.get(name, 0) + 1, newest + 1):
@@ -205,7 +205,7 @@ class _Reader:
             for trainer, submission in settled.facts.submissions.items():
                 version = became.get((settled.number, trainer))
                 opens = sealed.get(submission.delta, frozenset())
-                entitled = delta_recipients(settled, self._past.state.orderer, trainer)
+                entitled = delta_recipients(settled, trainer)
                 for name in sorted(entitled | opens):
                     right = self._right(settled, trainer, name) if name in entitled else Right.NONE
                     early = right in (Right.OWN, Right.ORDERER, Right.VALIDATOR)
@@ -217,7 +217,7 @@ class _Reader:
     def _right(self, settled: SettledRound, trainer: str, name: str) -> Right:
         if name == trainer:
             return Right.OWN
-        if name == self._past.state.orderer:
+        if name == settled.orderer:
             return Right.ORDERER
         if name in settled.maintainers:
             return Right.VALIDATOR
@@ -240,10 +240,10 @@ class _Reader:
             settled = self._past.rounds[version.round - 1]
             names = led[version.parent]
             for owner in version.owners:
-                names &= delta_recipients(settled, self._past.state.orderer, owner)
+                names &= delta_recipients(settled, owner)
             holders = {
                 name
-                for name in settled.licences.keys() | {self._past.state.orderer}
+                for name in settled.licences.keys() | {settled.orderer}
                 if (version.number, name) in granted and granted[version.number, name][1] == version.round
             }
             led[version.number] = names | holders

@@ -16,13 +16,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
-from relayjax import history
+from relayjax import authority
 from relayjax.audit import introduction
+from relayjax.authority import open_log
 from relayjax.errors import AccessError, WorkdirError
 from relayjax.files import remove
 from relayjax.identity import Keys, find_keys
 from relayjax.identity.envelope import pre_authentication
-from relayjax.ledger.log import Log
 from relayjax.mechanism.membership import POSSESSION_TYPE
 from relayjax.mechanism.state import Member, State
 from relayjax.records import Record, Recover, RecoveryKey, Revoke, Rotate, possession
@@ -70,14 +70,15 @@ class Membership:
             origin, genesis = introduction(workdir.ledger)
             if genesis is None:
                 raise WorkdirError(f"{workdir.path}: the run never started; start it again")
-            log_keys = log_keys or find_keys(workdir.keys, genesis.author, genesis.signing)
-            if log_keys is None or log_keys.public.signing != genesis.signing:
-                raise AccessError(
-                    f"{workdir.ledger}: the log is signed with {genesis.signing}; give that key"
-                )
+            log, past = open_log(workdir.ledger, origin, genesis.signing)
+            assert past is not None, "there is a genesis record"
+            orderer, entitled = past.state.orderer, authority.log_keys(past.state)
+            at_hand = (find_keys(workdir.keys, orderer, key) for key in entitled)
+            log_keys = log_keys or next(filter(None, at_hand), None)
+            if log_keys is None or log_keys.public.signing not in entitled:
+                raise AccessError(f"{workdir.ledger}: the log is signed with {entitled[0]}; give that key")
             self._log_keys = log_keys
-            log = Log.open(workdir.ledger, origin, genesis.signing)
-            self._transcript = Transcript(log, history.read(log.entries()).state)
+            self._transcript = Transcript(log, past.state)
         except BaseException:
             self._stack.close()
             raise

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,10 +28,12 @@ if TYPE_CHECKING:
     from relayjax.config import Config
     from relayjax.peers.follower import Follower
     from relayjax.peers.home import Home
+    from relayjax.peers.http_server import RelayServer
     from relayjax.peers.http_serving import Served
+    from relayjax.peers.office import Waiting
 
-Act = Callable[[History], str | None]
-"""Does what the history asks for; returns what is to be told."""
+Act = Callable[[History], tuple[bool, str | None]]
+"""Does what the history asks for; returns whether the log has grown by it, and what is to be told."""
 
 
 def found(config: Config, folder: Path, home: Path, name: str, console: Console) -> None:
@@ -71,7 +74,7 @@ def join(place: str, home: Path, name: str, role: str, log_key: str | None, cons
 def work(
     place: str, home: Path, shard: int | None, config: Config | None, poll: float | None, console: Console
 ) -> None:
-    """A participant's loop until the relay is finished, or a single look if there is no time between two."""
+    """A participant's loop until the relay is finished, or until nothing is to be done if nobody polls."""
     from relayjax.peers.home import Home
 
     own, exchange = Home(home), exchange_at(place)
@@ -88,7 +91,7 @@ def work(
             raise ConfigError(f"--shard=K is needed: which of the task's {shards} shards is yours, 0 or more")
         trainer, data = workshop.trainer(shard or 0)
         participant = Participant(own, own.keys(), exchange, trainer, data)
-        return lambda history: participant.act(history.state)
+        return lambda history: (False, participant.act(history.state))
 
     with own.locked():
         _loop(place, own, start, poll, console)
@@ -98,106 +101,62 @@ def maintain(
     place: str,
     home: Path,
     config: Config | None,
-    patience: float,
-    begin: bool,
+    waiting: Waiting,
     poll: float | None,
     served: Served | None,
     console: Console,
 ) -> None:
-    """A maintainer's loop as for `work`; the founder's orders the records, too.
-
-    A single look leaves nobody behind: those whose letters are carried take longer than any patience.
-    """
+    """A maintainer's loop as for `work`; it orders the records while the log says so."""
+    from relayjax.peers.bundle_replica import Replica
     from relayjax.peers.home import Home
-    from relayjax.peers.joining import follow
 
     own, exchange = Home(home), exchange_at(place)
-    keys = own.keys()
+    name = own.keys().name
     if own.membership().role != Role.MAINTAINER.value:
-        raise ConfigError(f"{home}: {keys.name} is no maintainer; use `relayjax work`")
-
-    def start(history: History) -> Act:
-        from relayjax.peers.maintainer import Maintainer
-        from relayjax.peers.workshop import Workshop
-
-        workshop = Workshop.of(history, config)
-        maintainer = Maintainer(own, keys, exchange, workshop.validator(), workshop.codec, history)
-        return maintainer.act
-
-    with own.locked():
-        if own.membership().log_key != keys.public.signing:
-            if served:
-                raise ConfigError(f"--serve: {keys.name} does not order the records; who founded serves")
-            _loop(place, own, start, poll, console)
-            return
-        if isinstance(exchange, HttpExchange):
-            raise ConfigError(f"{place}: {keys.name} orders the records; give the folder itself")
-        if served and poll is None:
-            raise ConfigError("--serve goes on and on, --once does not; leave one of them out")
-        patience = patience if poll is not None else math.inf
-        follower = follow(exchange, own)
-        follower.poll()
-        _order(Path(place), own, follower.chronicle.history, config, patience, begin, poll, served, console)
-        follower.poll()
-        _finish(follower, place, own, console)
-
-
-def _order(
-    folder: Path,
-    home: Home,
-    history: History,
-    config: Config | None,
-    patience: float,
-    begin: bool,
-    poll: float | None,
-    served: Served | None,
-    console: Console,
-) -> None:
-    from relayjax.pack import ModelVersion
-    from relayjax.peers.http_gate import Awaited
-    from relayjax.peers.http_serving import serving
-    from relayjax.peers.orderer import Orderer
-    from relayjax.peers.workshop import Workshop
-    from relayjax.workdir import Workdir
-
-    tell = lambda line: say(console, line)  # noqa: E731
-    place, workshop = Workdir(folder), Workshop.of(history, config)
-    validator = workshop.validator()
-    with ExitStack() as stack:
-        stack.enter_context(place.locked())
-        orderer = Orderer(
-            home,
-            home.keys(),
-            place,
-            validator,
-            workshop.codec,
-            patience=patience,
-            clock=time.monotonic,
-            begin=begin,
-            tell=tell,
-        )
-        say(console, where(orderer.state))
-        server = None
+        raise ConfigError(f"{home}: {name} is no maintainer; use `relayjax work`")
+    if isinstance(exchange, HttpExchange):
+        if own.membership().log_key == own.keys().public.signing:
+            raise ConfigError(f"{place}: {name} founded this relay; give the folder itself")
         if served:
-            size = ModelVersion(0, history.genesis.weights, history.genesis.layout).size
-            limit = workshop.codec.max_size(size)
-            awaited = lambda: Awaited.of(orderer.state, limit)  # noqa: E731
-            server = stack.enter_context(serving(served.open(folder, awaited, tell)))
-        while not orderer.state.finished:
-            if not orderer.act():
-                if poll is None:
-                    return
-                time.sleep(poll)
+            raise ConfigError(f"--serve: {name} has only reached {place}; serve where the folder is")
+    elif Replica(Path(place)).exists:  # silence is no sign where only bundles come, and votes are not carried
+        waiting = replace(waiting, takeover=math.inf)
+    if served and poll is None:
+        raise ConfigError("--serve goes on and on, --once does not; leave one of them out")
+    with own.locked(), ExitStack() as stack:
+        server: RelayServer | None = None
+
+        def start(history: History) -> Act:
+            from relayjax.peers.office import Office
+            from relayjax.peers.workshop import Workshop
+
+            nonlocal server
+            workshop = Workshop.of(history, config)
+            tell = lambda line: say(console, line)  # noqa: E731
+            validator, codec = workshop.validator(), workshop.codec
+            office = stack.enter_context(Office(own, exchange, validator, codec, waiting, tell))
+            if served:
+                limit = codec.max_size(ModelVersion(0, "", history.genesis.layout).size)
+                newest = lambda: office.newest or history.state  # noqa: E731
+                awaited = lambda: Awaited.of(newest(), limit)  # noqa: E731
+                server = stack.enter_context(serving(served.open(Path(place), awaited, tell)))
+            return office.act
+
+        from relayjax.pack import ModelVersion
+        from relayjax.peers.http_gate import Awaited
+        from relayjax.peers.http_serving import serving
+
+        _loop(place, own, start, poll, console)
         if server and poll is not None:
-            say(console, f"finished   serving on until nobody asks for {patience:g} s")
-            while time.monotonic() - server.asked < patience:
+            say(console, f"finished   serving on until nobody asks for {waiting.patience:g} s")
+            while time.monotonic() - server.asked < waiting.patience:
                 time.sleep(poll)
 
 
 def _loop(
     place: str, home: Home, start: Callable[[History], Act], poll: float | None, console: Console
 ) -> None:
-    """Follows the log and acts on it until the relay is finished, or once."""
+    """Follows the log and acts on it until the relay is finished, or until nothing is to be done."""
     from relayjax.peers.joining import follow, join
 
     exchange, member = exchange_at(place), home.membership()
@@ -218,7 +177,8 @@ def _loop(
                 if follower.chronicle.settled != settled and not state.finished:
                     settled = follower.chronicle.settled
                     say(console, where(state, member.name))
-                line = act(follower.chronicle.history)
+                moved, line = act(follower.chronicle.history)
+                grown = grown or moved
                 if state.finished:
                     _finish(follower, place, home, console)
                     return
@@ -235,10 +195,10 @@ def _loop(
         if line and line != told:
             say(console, line)
         told = line or told
-        if poll is None:
+        if not grown and poll is None:
             say(console, "looked     once; more is to be done when the log has gone on")
             return
-        if not grown:
+        if not grown and poll is not None:
             time.sleep(poll)
 
 

@@ -44,7 +44,12 @@ def status(place: str, home: Path | None, watch: bool, console: Console) -> None
         origin, log_key, name = member.origin, member.log_key, member.name
     follower = Follower(exchange, origin, log_key)
     follower.poll()
-    lines = lambda: Group(*map(Text, _status(follower, origin, log_key, believed, name)))  # noqa: E731
+    size, since = follower.size, time.monotonic()
+
+    def lines() -> Group:
+        quiet = f"; nothing new for {time.monotonic() - since:.0f} s" if watch else ""
+        return Group(*map(Text, _status(follower, origin, log_key, believed, name, quiet)))
+
     if not watch:
         console.print(lines(), soft_wrap=True)
         return
@@ -53,6 +58,8 @@ def status(place: str, home: Path | None, watch: bool, console: Console) -> None
             time.sleep(1.0)
             with suppress(ExchangeError):
                 follower.poll()
+            if follower.size > size:
+                size, since = follower.size, time.monotonic()
             live.update(lines(), refresh=True)
 
 
@@ -72,7 +79,10 @@ def copy(place: str, folder: Path, log_key: str | None, console: Console) -> Non
     say(console, f"check      relayjax verify {folder} --log_key={pinned}")
 
 
-def _status(follower: Follower, origin: str, log_key: str, believed: bool, name: str | None) -> list[str]:
+def _status(
+    follower: Follower, origin: str, log_key: str, believed: bool, name: str | None, quiet: str
+) -> list[str]:
+    """The lines of `status`; `quiet` says how long nothing has come, as far as one can know that."""
     from relayjax.peers.awaiting import awaited, missing_members
 
     state = follower.chronicle.history.state
@@ -84,7 +94,8 @@ def _status(follower: Follower, origin: str, log_key: str, believed: bool, name:
         f"relay      {origin}",
         f"log key    {log_key}{', as the log says itself' if believed else ''}",
         where(state),
-        f"awaited    {waiting or 'nobody'}",
+        f"orders     {state.orderer}, in term {state.term.number}",
+        f"awaited    {waiting or 'nobody'}{quiet}",
         f"head       version {head.number}, {head.digest}",
         f"ledger     {follower.size} entries, root {follower.root.hex()}",
     ]

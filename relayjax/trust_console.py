@@ -72,12 +72,12 @@ def check_ledger(
       IntegrityError: Something is wrong; names the file and, where there is one, the entry.
     """
     directory = Workdir(workdir)
-    origin, signer = signer_of(directory, policy)
-    checkpoint = verify_log(directory.ledger, origin, signer, policy, workers)
+    origin, _, claim = signer_of(directory, policy)
+    checkpoint = verify_log(directory.ledger, origin, claim.signer, policy, workers)
     if seen:
-        follow(directory, origin, signer.signing, seen)
+        follow(directory, origin, claim.keys, seen)
     signed = f"{checkpoint.size} entries, each signed by a member, in one chain"
-    key = signer_key(origin, signer.signing)
+    key = signer_key(origin, claim.signer.signing)
     for line in (
         f"ledger    {origin}: {signed}",
         f"log       {key.encode()}",
@@ -120,7 +120,7 @@ def check_evidence(file: Path, policy: Policy, console: Console) -> None:
     keys = [log.key for log in policy.logs if log.key.name == origin]
     if not keys:
         raise ConfigError(f"the policy does not name the log {origin[:80]!r} that this is about")
-    proved = verify_evidence(evidence, keys[0], [witness.key for witness in policy.witnesses.values()])
+    proved = verify_evidence(evidence, keys, [witness.key for witness in policy.witnesses.values()])
     console.print(proved, markup=False, highlight=False, soft_wrap=True)
 
 

@@ -10,6 +10,7 @@ from types import FrameType
 from rich.console import Console
 
 from relayjax.audit import introduction
+from relayjax.authority import claim_of
 from relayjax.errors import ConfigError, FormatError, IntegrityError, WorkdirError
 from relayjax.files import write_atomic
 from relayjax.identity import Keys
@@ -101,8 +102,9 @@ def cosign(workdir: Path, policy: Policy, console: Console) -> bool:
         origin, genesis = introduction(directory.ledger)
         if genesis is None:
             raise WorkdirError(f"{workdir}: the log is empty; start the run first")
-        note, checkpoint = read_checkpoint(directory.ledger, origin, genesis.signing)
-        key = signer_key(origin, genesis.signing)
+        signer = claim_of(directory.ledger, origin, genesis).signer
+        note, checkpoint = read_checkpoint(directory.ledger, origin, signer.signing)
+        key = signer_key(origin, signer.signing)
         reader = TileReader(lambda name: read(directory.ledger / name), checkpoint.size)
         gathered = gather(note, policy, reader.prove_consistency)
         write_atomic(directory.ledger / CHECKPOINT, gathered.note)

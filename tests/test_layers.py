@@ -21,7 +21,8 @@ LAYERS = (
     ("codec", "learning", "ledger", "mechanism", "store", "valuation"),  # strangers to each other
     ("config", "handoff", "misreports", "replay", "workdir"),
     ("history",),
-    ("archive", "lineage", "measured"),
+    ("authority", "lineage", "measured"),
+    ("archive",),
     ("audit", "licences", "summary"),
     ("incentives", "relay", "report", "simulation"),
     ("rescore",),

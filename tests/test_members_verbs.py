@@ -56,7 +56,7 @@ def test_a_life_of_keys(run: Path, capsys: pytest.CaptureFixture[str]):
         (["recovery-key", "run", "--key=run/keys/p0", "--recovery=run/keys/p0"], "not taken again"),
         (["revoke", "run", "--key=run/keys/p0"], "--member=NAME"),
         (["revoke", "run", "--key=run/keys/p0", "--member=p1"], "only maintainers"),
-        (["revoke", "run", "--key=run/keys/v1", "--member=v0"], "start another run"),
+        (["revoke", "run", "--key=run/keys/v1", "--member=v0"], "let another take over"),
         (["rotate", "run", "--key=run/keys/p0", "--log=run/keys/v1"], "signed with"),
     ],
 )

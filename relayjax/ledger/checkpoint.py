@@ -7,13 +7,14 @@ References:
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from relayjax.canonical import decode_base64, encode_base64
 from relayjax.errors import FormatError, IntegrityError
 from relayjax.identity import Keys
 from relayjax.ledger.merkle import HASH_SIZE
-from relayjax.ledger.note import sign_note, signer_key, verify_note
+from relayjax.ledger.note import parse_note, sign_note, signer_key, verify_note
 
 _SIZE = re.compile(r"0|[1-9][0-9]{0,17}")
 
@@ -59,20 +60,41 @@ def sign_checkpoint(checkpoint: Checkpoint, keys: Keys) -> bytes:
     return sign_note(checkpoint.encode(), checkpoint.origin, keys)
 
 
-def verify_checkpoint(data: bytes, origin: str, public_key: str, where: str = "checkpoint") -> Checkpoint:
+def verify_checkpoint(
+    data: bytes, origin: str, public_keys: str | Iterable[str], where: str = "checkpoint"
+) -> Checkpoint:
     """Verifies a signed checkpoint of a log.
 
     Args:
       data: The note.
       origin: The log it must be of.
-      public_key: The log's Ed25519 public key, 64 hex digits.
+      public_keys: The log's Ed25519 public key, 64 hex digits, or several of which any will do.
       where: Names the checkpoint in the error.
 
     Raises:
       FormatError: The bytes are no checkpoint.
       IntegrityError: It is not signed by this log, or is of another.
     """
-    checkpoint = Checkpoint.decode(verify_note(data, [signer_key(origin, public_key)], where).text)
+    keys = [public_keys] if isinstance(public_keys, str) else public_keys
+    checkpoint = Checkpoint.decode(verify_note(data, [signer_key(origin, key) for key in keys], where).text)
+    if checkpoint.origin != origin:
+        raise IntegrityError(where, f"it is of the log {checkpoint.origin}, expected {origin}")
+    return checkpoint
+
+
+def read_claim(data: bytes, origin: str, where: str = "checkpoint") -> Checkpoint:
+    """What a checkpoint of a log says before anybody has vouched for it: its entries say who may.
+
+    Args:
+      data: The note.
+      origin: The log it must be of.
+      where: Names the checkpoint in the error.
+
+    Raises:
+      FormatError: The bytes are no checkpoint.
+      IntegrityError: It is of another log.
+    """
+    checkpoint = Checkpoint.decode(parse_note(data).text)
     if checkpoint.origin != origin:
         raise IntegrityError(where, f"it is of the log {checkpoint.origin}, expected {origin}")
     return checkpoint

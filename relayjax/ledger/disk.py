@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
 
 from relayjax import files
 from relayjax.errors import DiskError, FormatError, IntegrityError
-from relayjax.ledger.checkpoint import Checkpoint, verify_checkpoint
+from relayjax.ledger.checkpoint import Checkpoint, read_claim, verify_checkpoint
 from relayjax.ledger.note import SIZE_LIMIT
 from relayjax.ledger.tiles import ENTRY_LIMIT, WIDTH, Tile, decode_bundle, earlier, paths_of, tiles_of
 
@@ -60,8 +61,15 @@ def read(file: Path, limit: int = SIZE_LIMIT) -> bytes:
     return data
 
 
-def read_checkpoint(path: Path, origin: str, public_key: str) -> tuple[bytes, Checkpoint]:
+def read_checkpoint(
+    path: Path, origin: str, public_keys: str | Iterable[str] | None
+) -> tuple[bytes, Checkpoint]:
     """Reads and verifies the log's checkpoint; returns the note and what it says.
+
+    Args:
+      path: The log's directory.
+      origin: Its name.
+      public_keys: See `verify_checkpoint`; None to read what it claims.
 
     Raises:
       IntegrityError: It is missing, malformed, or not signed by this log.
@@ -69,7 +77,9 @@ def read_checkpoint(path: Path, origin: str, public_key: str) -> tuple[bytes, Ch
     file = path / CHECKPOINT
     note = read(file)
     try:
-        return note, verify_checkpoint(note, origin, public_key, str(file))
+        if public_keys is None:
+            return note, read_claim(note, origin, str(file))
+        return note, verify_checkpoint(note, origin, public_keys, str(file))
     except FormatError as error:
         raise IntegrityError(str(file), f"{error}; restore it from a copy") from error
 

@@ -16,7 +16,7 @@ in canonical JSON: two checkpoints that the log has signed, the smaller one firs
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -84,42 +84,47 @@ class Evidence:
         raise FormatError("evidence: expected the fields first, kind, proof, root and second, nothing else")
 
 
-def verify_evidence(evidence: Evidence, log: VerifierKey, witnesses: Iterable[VerifierKey] = ()) -> str:
+Logs = VerifierKey | Sequence[VerifierKey]
+"""The key of a log, or all those under its name of which one or another has signed it."""
+
+
+def verify_evidence(evidence: Evidence, log: Logs, witnesses: Iterable[VerifierKey] = ()) -> str:
     """Verifies evidence against a log; returns what it proves, in a sentence.
 
     Args:
       evidence: From whoever.
-      log: The log's key.
+      log: The log's key, or keys.
       witnesses: Those whose times one believes.
 
     Raises:
       FormatError: It holds no checkpoints.
       IntegrityError: It proves nothing against this log.
     """
-    witnesses = list(witnesses)
-    first, signed_first = _open(evidence.first, log, witnesses, "first checkpoint of the evidence")
-    second, signed_second = _open(evidence.second, log, witnesses, "second checkpoint of the evidence")
+    witnesses, logs = list(witnesses), _listed(log)
+    name = logs[0].name
+    first, signed_first = _open(evidence.first, logs, witnesses, "first checkpoint of the evidence")
+    second, signed_second = _open(evidence.second, logs, witnesses, "second checkpoint of the evidence")
     if first.size == second.size:
         if first.root != second.root:
-            return f"{log.name} has signed two roots of size {first.size}"
+            return f"{name} has signed two roots of size {first.size}"
     elif first.size < second.size and evidence.root:
         verify_consistency(first.size, second.size, evidence.root, second.root, evidence.proof)
         if evidence.root != first.root:
-            return f"{log.name} has rewritten its first {first.size} entries by size {second.size}"
+            return f"{name} has rewritten its first {first.size} entries by size {second.size}"
     elif first.size < second.size:
         for key in signed_first.signers.keys() & signed_second.signers.keys():
             if key.kind != ED25519 and signed_first.signers[key] > signed_second.signers[key]:
-                return f"{key.name} has cosigned {log.name} at size {second.size}, and later at {first.size}"
+                return f"{key.name} has cosigned {name} at size {second.size}, and later at {first.size}"
     raise IntegrityError("evidence", "its checkpoints may both be right; it proves nothing")
 
 
-def check_view(kept: bytes, offered: bytes, log: VerifierKey, reader: TileReader | None = None) -> Checkpoint:
+def check_view(kept: bytes, offered: bytes, log: Logs, reader: TileReader | None = None) -> Checkpoint:
     """Holds a checkpoint against one that was seen before.
 
     Args:
       kept: The note seen before, from a place one trusts.
       offered: The note that the log shows now.
-      log: Its key.
+      log: Its key, or keys.
       reader: Of the tiles that it shows now; needed if it has grown.
 
     Returns:
@@ -129,9 +134,10 @@ def check_view(kept: bytes, offered: bytes, log: VerifierKey, reader: TileReader
       SplitViewError: They contradict each other, or the log has gone back.
       IntegrityError: A note is not signed by the log, or its tiles don't lead to its root.
     """
-    before, _ = _open(kept, log, [], "checkpoint seen before")
-    now, _ = _open(offered, log, [], "checkpoint")
-    where = f"log {log.name}"
+    logs = _listed(log)
+    before, _ = _open(kept, logs, [], "checkpoint seen before")
+    now, _ = _open(offered, logs, [], "checkpoint")
+    where = f"log {logs[0].name}"
     if now.size == before.size and now.root != before.root:
         problem = f"it has signed two roots of size {now.size}; show others the evidence"
         raise SplitViewError(where, problem, Evidence(kept, offered).encode())
@@ -152,13 +158,13 @@ def check_view(kept: bytes, offered: bytes, log: VerifierKey, reader: TileReader
     return now
 
 
-def watch(file: Path, offered: bytes, log: VerifierKey, reader: TileReader | None = None) -> Checkpoint:
+def watch(file: Path, offered: bytes, log: Logs, reader: TileReader | None = None) -> Checkpoint:
     """Holds a checkpoint against the last one, which a file remembers, and remembers it from then on.
 
     Args:
       file: Remembers; created at the first call.
       offered: The note that the log shows now.
-      log: Its key.
+      log: Its key, or keys.
       reader: Of the tiles that it shows now.
 
     Raises:
@@ -182,10 +188,16 @@ def keep(directory: Path, evidence: bytes) -> Path:
     return file
 
 
-def _open(note: bytes, log: VerifierKey, more: list[VerifierKey], where: str) -> tuple[Checkpoint, Signed]:
+def _listed(log: Logs) -> list[VerifierKey]:
+    return [log] if isinstance(log, VerifierKey) else list(log)
+
+
+def _open(
+    note: bytes, logs: list[VerifierKey], more: list[VerifierKey], where: str
+) -> tuple[Checkpoint, Signed]:
     """Verifies that a note is a checkpoint of a log."""
-    signed = verify_note(note, [log, *more], where)
+    signed = verify_note(note, [*logs, *more], where)
     checkpoint = Checkpoint.decode(signed.text)
-    if log not in signed.signers or checkpoint.origin != log.name:
-        raise IntegrityError(where, f"not signed by {log.name}")
+    if not any(key in signed.signers and key.name == checkpoint.origin for key in logs):
+        raise IntegrityError(where, f"not signed by {logs[0].name}")
     return checkpoint, signed

@@ -8,7 +8,7 @@ again deletes those.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from relayjax.errors import ConfigError, IntegrityError, WorkdirError
@@ -28,6 +28,9 @@ from relayjax.ledger.tiles import (
     tiles_of,
 )
 
+Entitled = Callable[[Sequence[bytes]], Iterable[str]]
+"""The public keys, 64 hex digits, of which one signs a log that has these entries."""
+
 
 class Log:
     """An append-only log of byte strings. One process writes at a time; its caller holds the lock.
@@ -35,11 +38,13 @@ class Log:
     The entries and their hashes are also kept in memory, so appending hashes the new entries alone.
     """
 
-    def __init__(self, path: Path, origin: str, public_key: str, note: bytes, entries: list[bytes]):
+    def __init__(
+        self, path: Path, origin: str, public_keys: Iterable[str], note: bytes, entries: list[bytes]
+    ):
         """For `create` and `open`, which see to it that disk and arguments agree."""
         self.path = path
         self.origin = origin
-        self._public_key = public_key
+        self._public_keys = tuple(public_keys)
         self._note = note
         self._entries = entries
         self._tree = Tree([leaf_hash(entry) for entry in entries])
@@ -63,16 +68,17 @@ class Log:
             raise WorkdirError(f"{path}: holds a log or parts of one; open it, or choose an empty directory")
         note = sign_checkpoint(Checkpoint(origin, 0, EMPTY_ROOT), keys)
         write_atomic(path / CHECKPOINT, note)
-        return cls(path, origin, keys.public.signing, note, [])
+        return cls(path, origin, [keys.public.signing], note, [])
 
     @classmethod
-    def open(cls, path: Path, origin: str, public_key: str) -> Log:
+    def open(cls, path: Path, origin: str, signer: str | Entitled) -> Log:
         """Opens a log to go on writing it; deletes what a write that was cut short has left.
 
         Args:
           path: Its directory.
           origin: Its name.
-          public_key: The Ed25519 public key it is signed with, 64 hex digits.
+          signer: The Ed25519 public key it is signed with, 64 hex digits; or what says so of its entries,
+            which then are read before anybody has vouched for them.
 
         Raises:
           WorkdirError: There is no log.
@@ -83,7 +89,8 @@ class Log:
             raise WorkdirError(
                 f"{path}: no log, {CHECKPOINT} is missing; create one or restore it from a copy"
             )
-        note, checkpoint = read_checkpoint(path, origin, public_key)
+        known = signer if isinstance(signer, str) else None
+        note, checkpoint = read_checkpoint(path, origin, known)
         superfluous = superfluous_files(path, checkpoint.size)
         entries: list[bytes] = []
         for tile in tiles_of(checkpoint.size):
@@ -92,11 +99,14 @@ class Log:
                 if problem:
                     raise IntegrityError(str(path / tile.bundle_path), problem)
                 entries += bundle
-        log = cls(path, origin, public_key, note, entries)
+        log = cls(path, origin, [known] if known else [], note, entries)
         if log.root != checkpoint.root:
             raise IntegrityError(
                 str(path), "the entries are not those that were signed; `relayjax verify` names them"
             )
+        if not isinstance(signer, str):
+            log.entitle(signer(entries))
+            verify_checkpoint(note, origin, log._public_keys, str(path / CHECKPOINT))
         for name in superfluous:
             if name.startswith("tile/") or is_temporary(Path(name)):
                 _remove(path / name)
@@ -146,7 +156,7 @@ class Log:
             raise WorkdirError(
                 f"{self.path}: writing failed before, so memory and disk may differ; open it again"
             )
-        if keys.public.signing != self._public_key:
+        if keys.public.signing not in self._public_keys:
             raise ConfigError(
                 f"{self.path}: {keys.name} does not sign this log; append with the keys that do"
             )
@@ -168,6 +178,10 @@ class Log:
                 _remove(part)
         return checkpoint
 
+    def entitle(self, public_keys: Iterable[str]) -> None:
+        """Says which keys may sign from now on, 64 hex digits each."""
+        self._public_keys = tuple(public_keys)
+
     def adopt(self, note: bytes) -> None:
         """Replaces the checkpoint by one that says the same with more signatures; durable on return.
 
@@ -176,7 +190,7 @@ class Log:
           IntegrityError: It says something else, or is not signed by this log.
         """
         where = f"{self.path / CHECKPOINT} to be"
-        verify_checkpoint(note, self.origin, self._public_key, where)
+        verify_checkpoint(note, self.origin, self._public_keys, where)
         if parse_note(note).text != parse_note(self._note).text:
             raise IntegrityError(where, f"it is not the checkpoint of {self.size} entries that is signed now")
         write_atomic(self.path / CHECKPOINT, note)

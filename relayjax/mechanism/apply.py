@@ -16,9 +16,9 @@ from relayjax.mechanism.membership import endowment, enlist
 from relayjax.mechanism.phases import advance
 from relayjax.mechanism.rules import Rules, Schedule
 from relayjax.mechanism.rulesets import mechanism
-from relayjax.mechanism.state import Role, Round, State, Version
+from relayjax.mechanism.state import Role, Round, State, Term, Version
 from relayjax.mechanism.transitions import TRANSITIONS, check_digests
-from relayjax.records import Genesis, Join, Record, Settle, encode
+from relayjax.records import Genesis, Join, Record, Settle, Succeed, encode
 
 
 def start(genesis: Genesis) -> State:
@@ -38,7 +38,9 @@ def start(genesis: Genesis) -> State:
         schedule=schedule,
         rules=rules,
         run=transcript.hex(),
-        orderer=genesis.author,
+        terms=(Term(0, genesis.author, genesis.signing, 1),),
+        votes={},
+        seen=transcript,
         members={genesis.author: orderer},
         balances={genesis.author: grant},
         pot=0,
@@ -79,11 +81,14 @@ def apply(state: State, record: Record, payload: bytes | None = None) -> State:
         if number != state.round.number or state.finished:
             now = "the relay has ended" if state.finished else f"the present one is {state.round.number}"
             raise ProtocolError(f"{record.KIND} of {record.author}: round {number} is not open, {now}")
+    term = state.term
     state = advance(TRANSITIONS[type(record)](state, record, mechanism(state.rules)))
     transcript = _extend(state.transcript, payload or encode(record))
     if isinstance(record, Settle):
         state = dataclasses.replace(state, round=Round(record.round + 1, transcript))
-    return dataclasses.replace(state, transcript=transcript)
+    if isinstance(record, Succeed) and state.term is term:
+        return dataclasses.replace(state, transcript=transcript)
+    return dataclasses.replace(state, transcript=transcript, seen=transcript, votes={})
 
 
 def _extend(transcript: bytes, payload: bytes) -> bytes:

@@ -127,7 +127,7 @@ def revoke(state: State, record: Revoke, _: Mechanism) -> State:
         raise ProtocolError(f"revoke of {record.author}: there is no member {record.name}")
     require(not member.revoked, record, f"{member.name} is revoked already")
     orders = member.name == state.orderer
-    require(not orders, record, "the ordering maintainer signs the log; without it start another run")
+    require(not orders, record, "the ordering maintainer signs the log; let another take over first")
     if author.name != member.name:
         require(author.role is Role.MAINTAINER, record, "only maintainers revoke another member")
         require(author.name not in dict(member.accusers), record, "has approved this before")

@@ -100,6 +100,23 @@ class Member:
 
 
 @dataclass(frozen=True)
+class Term:
+    """The time of one orderer.
+
+    Attributes:
+      number: 0 for the founder's; numbers rise and may leave some out.
+      orderer: name of the maintainer that orders the records and signs the log.
+      signing: its signing key when the term began; the log's key in the founder's term.
+      since: the round in which it began.
+    """
+
+    number: int
+    orderer: str
+    signing: str
+    since: int
+
+
+@dataclass(frozen=True)
 class Version:
     """One accepted model.
 
@@ -152,7 +169,9 @@ class State:
 
     Attributes:
       run: digest of the genesis record, hexadecimal; named by records that no other run may take.
-      orderer: name of the maintainer that orders the records and signs the log.
+      terms: who has ordered the records, the present orderer last.
+      votes: maintainer → the newest term that it has voted for at this point.
+      seen: hash over all records up to this point; a vote leaves it as it is, unless a term begins with it.
       balances: name → free micro-coins; `round.deposits` holds what is in escrow.
       pot: minted and forfeited coins waiting to be paid.
       versions: all versions, by number.
@@ -168,7 +187,9 @@ class State:
     schedule: Schedule
     rules: Rules
     run: str
-    orderer: str
+    terms: tuple[Term, ...]
+    votes: Mapping[str, int]
+    seen: bytes
     members: Mapping[str, Member]
     balances: Mapping[str, int]
     pot: int
@@ -183,6 +204,20 @@ class State:
     opening: int
     round: Round
     transcript: bytes
+
+    @property
+    def term(self) -> Term:
+        """The present term."""
+        return self.terms[-1]
+
+    @property
+    def orderer(self) -> str:
+        """Name of the maintainer that orders the records and signs the log."""
+        return self.terms[-1].orderer
+
+    def settled_by(self, round: int) -> str:
+        """Name of who ordered when a round was settled; for the present round, who orders now."""
+        return next(term.orderer for term in reversed(self.terms) if term.since <= round)
 
     @property
     def head(self) -> Version:

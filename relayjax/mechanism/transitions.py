@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from relayjax.errors import ProtocolError
-from relayjax.mechanism import membership
+from relayjax.mechanism import membership, succession
 from relayjax.mechanism.base import Mechanism, opening_loss
 from relayjax.mechanism.checks import in_phase, is_hex, require
 from relayjax.mechanism.phases import in_round, next_phase, trains
@@ -37,6 +37,7 @@ from relayjax.records import (
     Score,
     Settle,
     Submit,
+    Succeed,
     Value,
     commitment,
     report_commitment,
@@ -250,6 +251,7 @@ TRANSITIONS: dict[type[Record], Callable[[State, Any, Mechanism], State]] = {
     Rotate: membership.rotate,
     Recover: membership.recover,
     Revoke: membership.revoke,
+    Succeed: succession.succeed,
     Bid: _bid,
     Match: _match,
     Deposit: _deposit,

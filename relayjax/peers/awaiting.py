@@ -6,6 +6,10 @@ from relayjax.mechanism.phases import trains
 from relayjax.mechanism.rulesets import mechanism
 from relayjax.mechanism.state import Phase, Role, State
 
+_MAJORITY = {Phase.TESTING: "pledges", Phase.SCORING: "scores"}
+_MAJORITY |= {Phase.APPRAISAL: "appraisals", Phase.VALUATION: "values"}
+"""Where a phase cannot be closed before a majority of the maintainers has acted, and in which field."""
+
 
 def moment(state: State) -> str:
     """The round and phase in words; a refusal holds for as long as they do."""
@@ -48,3 +52,24 @@ def awaited(state: State) -> tuple[str, ...]:
         case Phase.SETTLEMENT:
             left = []
     return tuple(sorted(left))
+
+
+def gathers(state: State) -> bool:
+    """Whether places are still free before the first round; later members would get no endowment."""
+    first = state.round.number == 1 and state.round.phase is Phase.AUCTION
+    return first and any(missing_members(state))
+
+
+def closable(state: State) -> bool:
+    """Whether the orderer can go on from the present phase without those who stay away."""
+    now = state.round
+    if state.finished:
+        return False
+    if now.phase is Phase.AUCTION:  # without anybody to train, a round would only pass
+        return bool(now.bids) or not awaited(state)
+    if now.phase is Phase.TESTING and not now.seed:
+        return True
+    if now.phase in _MAJORITY:
+        acted = len(getattr(now, _MAJORITY[now.phase]))
+        return 2 * acted > len(mechanism(state.rules).maintainers(state))
+    return True

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from relayjax import files, hashing
+from relayjax.authority import sealer
 from relayjax.errors import DiskError, IntegrityError
-from relayjax.identity import PublicKeys
 from relayjax.mechanism.state import State
 from relayjax.peers.bundle import LETTERS_LIMIT, Kind, Manifest, is_delta, sealed_limit
 from relayjax.peers.bundle_folder import Bundle, write
@@ -90,7 +90,6 @@ def pieces_of(data: bytes, state: State, round: int) -> list[tuple[str, int]]:
     Raises:
       IntegrityError: who ordered the round has not signed it.
     """
-    signing, receiving = state.members[state.orderer].settled_with(round)
-    signers = {state.orderer: PublicKeys(state.orderer, signing, receiving)}
-    seals = verify_manifest(data, signers, round, f"seals/{round:05d}.json").seals
+    signer = sealer(state, round)
+    seals = verify_manifest(data, {signer.name: signer}, round, f"seals/{round:05d}.json").seals
     return [(piece, sealed_limit(min(seal.size, PIECE))) for seal in seals for piece in seal.sealed]

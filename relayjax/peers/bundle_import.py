@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from relayjax import files
-from relayjax.errors import IntegrityError
+from relayjax.errors import FormatError, IntegrityError, SplitViewError
 from relayjax.history import History
 from relayjax.ledger.note import SIZE_LIMIT as NOTE_LIMIT
 from relayjax.pack import ModelVersion
@@ -109,11 +109,12 @@ class _Import:
             raise self._bundle.refuse(wrong | self._bundle.incomplete())
         note = self._bundle.fetch(CHECKPOINT, NOTE_LIMIT) or b""
         before = self._exchange.fetch(CHECKPOINT, NOTE_LIMIT)
-        old = 0 if before is None else self._name.checkpoint(before, CHECKPOINT).size
-        new = self._name.checkpoint(note, str(self._bundle.path)).size
-        if before is not None and new < old:
-            return self._older(note, new, before)
-        log = self._log(note, before)
+        mine = None if before is None else WholeLog.read(self._name, before, files_of(self._exchange))
+        size = self._name.claim(note, str(self._bundle.path)).size
+        if mine and size < mine.size:  # nothing is taken from what is a beginning of the log that is here
+            self._name.hold(note, mine.note, mine.fetch, mine, self._folder)
+            return Imported(mine, older=size)
+        log = self._log(note, mine)
         self._replica.remember(self._name)
         seals = self._artefacts(log.history)
         self._hand_over(log.history)
@@ -126,23 +127,29 @@ class _Import:
         if note != before:
             files.write_atomic(self._folder / CHECKPOINT, note)
         self._replica.sweep(log, reasons)
-        return Imported(log, log.size - old, self._taken, self._handed, believed=self._believed)
+        new = log.size - (mine.size if mine else 0)
+        return Imported(log, new, self._taken, self._handed, believed=self._believed)
 
-    def _older(self, note: bytes, size: int, before: bytes) -> Imported:
-        """Takes nothing from a bundle whose log is a beginning of the one that is here."""
-        fetch = files_of(self._exchange)
-        self._name.hold(note, before, fetch, self._folder)
-        log = WholeLog.read(self._name, before, fetch)
-        return Imported(log, older=size)
-
-    def _log(self, note: bytes, before: bytes | None) -> WholeLog:
+    def _log(self, note: bytes, mine: WholeLog | None) -> WholeLog:
         """The bundle's log, with what is here already, held against all that was seen of it."""
         fetch = files_of(self._bundle, self._exchange)
         seen = self._home.seen if self._home else None
-        for kept in (before, files.read(seen, NOTE_LIMIT) if seen and seen.exists() else None):
-            if kept is not None:
-                self._name.hold(kept, note, fetch, self._folder)
-        return WholeLog.read(self._name, note, fetch)
+        kept = [mine.note] if mine else []
+        kept += [files.read(seen, NOTE_LIMIT)] if seen and seen.exists() else []
+        try:
+            log = WholeLog.read(self._name, note, fetch)
+        except IntegrityError:
+            for one in kept:
+                try:
+                    self._name.hold(one, note, fetch, mine, self._folder)
+                except SplitViewError:
+                    raise
+                except (FormatError, IntegrityError):  # what is wrong with the log itself says more
+                    continue
+            raise
+        for one in kept:
+            self._name.hold(one, note, fetch, log, self._folder)
+        return log
 
     def _artefacts(self, past: History) -> dict[str, bytes]:
         """Takes the artefacts that the log asks for; returns the seal manifests that are new, by path."""

@@ -144,8 +144,8 @@ def hold(bundle: Bundle, name: LogName, log: WholeLog, folder: Path) -> int:
             str(bundle.path), f"is of the relay {manifest.origin}, this one is {name.origin}"
         )
     note = bundle.fetch(CHECKPOINT, NOTE_LIMIT) or b""
-    name.hold(note, log.note, log.fetch, folder)
-    return name.checkpoint(note, CHECKPOINT).size
+    name.hold(note, log.note, log.fetch, log, folder)
+    return name.claim(note, CHECKPOINT).size
 
 
 def delta_limit(past: History) -> int:

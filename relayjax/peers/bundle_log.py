@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from relayjax import history
+from relayjax.authority import check_founder, check_note, known_keys
 from relayjax.errors import FormatError, IntegrityError, SplitViewError
 from relayjax.history import History
-from relayjax.ledger.checkpoint import Checkpoint, verify_checkpoint
+from relayjax.ledger.checkpoint import Checkpoint, read_claim
 from relayjax.ledger.entry import Entry
 from relayjax.ledger.evidence import check_view, keep
 from relayjax.ledger.merkle import Tree, leaf_hash
@@ -30,38 +31,40 @@ _ATTEMPTS = 5
 
 @dataclass(frozen=True)
 class LogName:
-    """A log by its name and its Ed25519 public key, 64 hex digits."""
+    """A log by its name and the Ed25519 public key that it was founded with, 64 hex digits."""
 
     origin: str
     key: str
 
-    def checkpoint(self, note: bytes, where: str) -> Checkpoint:
-        """What a note says.
+    def claim(self, note: bytes, where: str) -> Checkpoint:
+        """What a checkpoint says before it is known who may sign it.
 
         Raises:
-          IntegrityError: it is no checkpoint that this log has signed.
+          IntegrityError: it is none of this log.
         """
         try:
-            return verify_checkpoint(note, self.origin, self.key, where)
+            return read_claim(note, self.origin, where)
         except FormatError as error:
             raise IntegrityError(where, str(error)) from error
 
-    def hold(self, kept: bytes, offered: bytes, fetch: Fetch, evidence: Path) -> None:
+    def hold(self, kept: bytes, offered: bytes, fetch: Fetch, known: WholeLog | None, evidence: Path) -> None:
         """Holds a checkpoint that is shown against one that was seen before.
 
         Args:
           kept: the note seen before.
           offered: the one shown now.
           fetch: of the files of the log that is shown.
+          known: the log as far as it is believed; its maintainers may have signed.
           evidence: a directory for what proves that they contradict each other.
 
         Raises:
           SplitViewError: they do, or the log has gone back.
-          IntegrityError: a note is not the log's, or its tiles don't lead to its root.
+          FormatError, IntegrityError: a note is not the log's, or its tiles don't lead to its root.
         """
-        reader = TileReader(fetch, self.checkpoint(offered, CHECKPOINT).size)
+        reader = TileReader(fetch, self.claim(offered, CHECKPOINT).size)
+        keys = dict.fromkeys((self.key, *(known_keys(known.history.state) if known else ())))
         try:
-            check_view(kept, offered, signer_key(self.origin, self.key), reader)
+            check_view(kept, offered, [signer_key(self.origin, key) for key in keys], reader)
         except SplitViewError as error:
             keep(evidence, error.evidence)
             raise
@@ -95,7 +98,7 @@ class WholeLog:
         Raises:
           IntegrityError: a file is missing, or an entry is not what was signed, or not allowed.
         """
-        checkpoint = name.checkpoint(note, CHECKPOINT)
+        checkpoint = name.claim(note, CHECKPOINT)
         entries: list[bytes] = []
         for tile in tiles_of(checkpoint.size):
             if tile.level == 0:
@@ -106,7 +109,10 @@ class WholeLog:
         tree = Tree([leaf_hash(entry) for entry in entries])
         if (tree.size, tree.root()) != (checkpoint.size, checkpoint.root):
             raise IntegrityError("ledger", "its entries are not those that were signed; ask for them again")
-        return cls(note, entries, tree, history.read(entries))
+        past = history.read(entries)
+        check_founder(past.state, name.key, CHECKPOINT)
+        check_note(note, name.origin, past.state, CHECKPOINT)
+        return cls(note, entries, tree, past)
 
     @classmethod
     def here(cls, folder: Path) -> tuple[LogName, WholeLog]:

@@ -8,9 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from relayjax import files, hashing
+from relayjax.authority import check_note, sealer
 from relayjax.errors import FormatError, IntegrityError
-from relayjax.identity import PublicKeys
-from relayjax.ledger.checkpoint import verify_checkpoint
 from relayjax.ledger.note import SIZE_LIMIT as NOTE_LIMIT
 from relayjax.ledger.tiles import ENTRY_LIMIT, WIDTH, paths_of, tiles_of
 from relayjax.mechanism.state import State
@@ -39,7 +38,7 @@ def copy(exchange: Exchange, follower: Follower, origin: str, log_key: str, fold
       ExchangeError: nobody can be reached.
       DiskError: the disk refused.
     """
-    note = _newest(exchange, follower, origin, log_key)
+    note = _newest(exchange, follower, origin)
     history = follower.chronicle.history
     genesis = ModelVersion(0, history.genesis.weights, history.genesis.layout)
     store = LocalStore(folder / "store")
@@ -53,13 +52,13 @@ def copy(exchange: Exchange, follower: Follower, origin: str, log_key: str, fold
     files.write_atomic(folder / CHECKPOINT, note)
 
 
-def _newest(exchange: Exchange, follower: Follower, origin: str, log_key: str) -> bytes:
+def _newest(exchange: Exchange, follower: Follower, origin: str) -> bytes:
     """The signed checkpoint of exactly the entries that were followed."""
     for _ in range(_ATTEMPTS):
         follower.poll()
         note = _fetched(exchange, CHECKPOINT, NOTE_LIMIT)
         try:
-            checkpoint = verify_checkpoint(note, origin, log_key, CHECKPOINT)
+            checkpoint = check_note(note, origin, follower.chronicle.history.state, CHECKPOINT)
         except FormatError as error:
             raise IntegrityError(CHECKPOINT, str(error)) from error
         if (checkpoint.size, checkpoint.root) == (follower.size, follower.root):
@@ -70,9 +69,8 @@ def _newest(exchange: Exchange, follower: Follower, origin: str, log_key: str) -
 def _copy_round(exchange: Exchange, store: LocalStore, folder: Path, state: State, round: int) -> None:
     path = f"seals/{round:05d}.json"
     data = _fetched(exchange, path, SIZE_LIMIT)
-    signing, receiving = state.members[state.orderer].settled_with(round)
-    signers = {state.orderer: PublicKeys(state.orderer, signing, receiving)}
-    for seal in verify_manifest(data, signers, round, path).seals:
+    signer = sealer(state, round)
+    for seal in verify_manifest(data, {signer.name: signer}, round, path).seals:
         for piece in seal.sealed:
             _keep(exchange, store, piece, sealed_limit(min(seal.size, PIECE)))
     files.write_atomic(folder / path, data)

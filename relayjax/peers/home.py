@@ -7,6 +7,7 @@ secret                      32 random bytes that its batches are drawn with
 turns/ROUND.json, .delta    what it committed to, kept before the commitment is handed in
 reports/ROUND-KIND          what it pledged to, likewise
 handed/ROUND-NAME           the orderer's copies of what trainers handed over in the present round
+promise.json                which term a maintainer has voted to end, kept before the vote is handed in
 scratch/                    plaintext model checkpoints on their way
 """
 
@@ -22,7 +23,7 @@ from pathlib import Path
 
 from relayjax import canonical, files, hashing, records
 from relayjax.errors import FormatError, WorkdirError
-from relayjax.identity import Keys, check_name
+from relayjax.identity import Keys, check_name, find_keys
 from relayjax.records import Score, Value
 
 _LIMIT = 1 << 16
@@ -61,6 +62,19 @@ class Turn:
     salt: str
     delta: str
     child: str
+
+
+@dataclass(frozen=True)
+class Promise:
+    """What a maintainer is bound to once it has voted.
+
+    Attributes:
+      ended: the term whose records it takes no part in any more.
+      round: in which it voted.
+    """
+
+    ended: int
+    round: int
 
 
 @dataclass(frozen=True)
@@ -104,13 +118,25 @@ class Home:
             Keys.generate(name).save(directory)
         return Keys.load(directory, name)
 
-    def keys(self) -> Keys:
+    def keys(self, signing: str | None = None) -> Keys:
         """The member's keys.
+
+        Args:
+          signing: the public signing key that they must have, 64 hex digits; they may lie in a folder of
+            `keys`, too. None for those that it began with.
 
         Raises:
           WorkdirError: they, or the membership, are not there.
         """
-        return Keys.load(self.path / "keys", self.membership().name)
+        name, folder = self.membership().name, self.path / "keys"
+        if signing is None:
+            return Keys.load(folder, name)
+        found = find_keys(folder, name, signing)
+        if found is None:
+            raise WorkdirError(
+                f"{folder}: the keys of {name} that sign with {signing} are not there; put them"
+            )
+        return found
 
     def remember(self, membership: Membership) -> None:
         """Keeps who the member is.
@@ -175,13 +201,25 @@ class Home:
         """Keeps a trainer's delta, durably."""
         files.write_atomic(self.path / "handed" / f"{round:05d}-{name}", payload, mode=0o600)
 
-    def handed(self, round: int, name: str) -> bytes:
-        """What a trainer handed over.
+    def handed(self, round: int, name: str) -> bytes | None:
+        """What a trainer handed over; None if nothing is there."""
+        file = self.path / "handed" / f"{round:05d}-{name}"
+        return files.read(file) if file.is_file() else None
 
-        Raises:
-          DiskError: it is not there.
-        """
-        return files.read(self.path / "handed" / f"{round:05d}-{name}")
+    def keep_promise(self, promise: Promise) -> None:
+        """Keeps what a vote promises, durably."""
+        said = {name: str(value) for name, value in asdict(promise).items()}
+        files.write_atomic(self.path / "promise.json", canonical.encode(said), mode=0o600)
+
+    def promise(self) -> Promise | None:
+        """The newest one kept."""
+        file = self.path / "promise.json"
+        if not file.is_file():
+            return None
+        said = _texts(file, ("ended", "round"))
+        if not all(value.isdecimal() for value in said.values()):
+            raise FormatError(f"{file}: expected numbers; restore it from a copy")
+        return Promise(int(said["ended"]), int(said["round"]))
 
     def forget(self, before: int) -> None:
         """Removes what was kept for earlier rounds."""

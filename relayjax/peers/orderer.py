@@ -8,13 +8,15 @@ artefacts are durable before. So it can be killed at any moment and goes on mid-
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from relayjax import files, hashing, history, records
+from relayjax import files, hashing, records
 from relayjax.archive import Archive, model_due
+from relayjax.authority import open_log
 from relayjax.codec import Codec
-from relayjax.errors import DiskError, FormatError, IntegrityError, ProtocolError
-from relayjax.identity import Keys
+from relayjax.errors import DiskError, FormatError, IntegrityError, ProtocolError, WorkdirError
+from relayjax.identity import Envelope, Keys
+from relayjax.ledger.disk import read
 from relayjax.ledger.entry import Entry
 from relayjax.ledger.log import Log
 from relayjax.mechanism.phases import trains
@@ -22,24 +24,19 @@ from relayjax.mechanism.rulesets import mechanism
 from relayjax.mechanism.state import Phase, State
 from relayjax.mechanism.transitions import expected_draw, expected_match, expected_settlement
 from relayjax.peers import handover
-from relayjax.peers.awaiting import awaited, missing_members, moment
+from relayjax.peers.awaiting import awaited, closable, gathers, moment
 from relayjax.peers.chronicle import Chronicle
 from relayjax.peers.exchange import FolderExchange, is_regular, put
 from relayjax.peers.home import Home
 from relayjax.peers.inbox import Inbox, Letter
 from relayjax.peers.validating import Validating
-from relayjax.records import Close, Record, Settle, Submit
+from relayjax.records import Close, Record, Settle, Submit, Succeed
 from relayjax.relay.round import sealed_deltas, sealed_model
 from relayjax.relay.testing import Validator
 from relayjax.relay.transcript import Transcript
 from relayjax.replay import admit
 from relayjax.weights import digest
 from relayjax.workdir import Workdir
-
-_MAJORITY = {Phase.TESTING: "pledges", Phase.SCORING: "scores"}
-_MAJORITY |= {Phase.APPRAISAL: "appraisals", Phase.VALUATION: "values"}
-"""Where a phase cannot be closed before a majority of the maintainers has acted, and in which field."""
-
 
 _LOOKS = 10
 """How often, while patience lasts, the orderer looks whether what it handed over is still there."""
@@ -60,12 +57,13 @@ class Orderer:
         clock: Callable[[], float],
         begin: bool = False,
         tell: Callable[[str], None] = lambda line: None,
+        votes: Sequence[Envelope] = (),
     ):
-        """Goes on from what the folder holds.
+        """Goes on from what the folder holds, or takes over there by the votes of the others.
 
         Args:
           home: its own directory.
-          keys: its own; they sign the log, too.
+          keys: its own; they sign the log, too, from when it orders.
           folder: of the relay, locked.
           validator: what it measures with.
           codec: of the deltas.
@@ -73,27 +71,38 @@ class Orderer:
           clock: seconds, from anywhere, never backwards.
           begin: do not wait until every place is taken.
           tell: is given lines for who watches.
+          votes: that make it the orderer.
 
         Raises:
           IntegrityError: what is on disk is not what was signed.
+          ProtocolError: somebody else orders, or the votes are about another point of the log.
         """
         self._home, self._keys, self._folder = home, keys, folder
         self._codec, self._tell = codec, tell
         self._patience, self._clock, self._begin = patience, clock, begin
         self._exchange, self._inbox = FolderExchange(folder.path), Inbox(folder.path)
-        log = Log.open(folder.ledger, home.membership().origin, keys.public.signing)
-        past = history.read(log.entries())
+        member = home.membership()
+        log, past = open_log(folder.ledger, member.origin, member.log_key)
+        if past is None:
+            raise WorkdirError(f"{folder.ledger}: has no entries yet; found the relay again")
         self._archive = Archive(folder)
         self._archive.sweep(past)
         self._chronicle = Chronicle(past)
         self._transcript = Transcript(log, past.state)
-        now, genesis = past.state.round, self._archive.genesis(past)
-        self._payloads = {name: home.handed(now.number, name) for name in now.submissions}
+        self._taken: list[Letter] = []
+        self._renew_keys(past.state)
+        for vote in votes:
+            if self.state.orderer != keys.name:  # those beyond a majority are about a point that is past
+                self._enter(vote, *admit(vote, self.state, "vote"))
+        if self.state.orderer != keys.name:
+            raise ProtocolError(f"{self.state.orderer} orders the records, not {keys.name}")
+        self._commit()
+        genesis = self._archive.genesis(past)
+        self._payloads: dict[str, bytes] = {}
         self._size = genesis.size
         self._validating = Validating(keys.name, home, validator, codec, genesis, self._settled_delta)
         self._validating.catch_up(past)
         self._logged = {_identity(entry) for entry in log.entries()}
-        self._taken: list[Letter] = []
         self._absent: set[str] = set()
         self._phase: tuple[int, Phase] | None = None
         self._since = clock()
@@ -110,6 +119,11 @@ class Orderer:
     def log(self) -> Log:
         """The log, as far as it is durable."""
         return self._transcript.log
+
+    @property
+    def outdated(self) -> bool:
+        """Whether the log in the folder is not as this orderer wrote it: another one has taken over."""
+        return read(self._folder.ledger / "checkpoint") != self.log.signed_checkpoint
 
     def act(self) -> bool:
         """Takes in what has come, goes on as far as possible, and makes it durable.
@@ -136,9 +150,11 @@ class Orderer:
         who = letter.envelope.signer
         try:
             record, state = admit(letter.envelope, self.state, who)
+            if isinstance(record, Succeed):
+                raise ProtocolError("succeed: a vote is handed over, and ends a term with others only")
             if isinstance(record, Submit) and not self._check_handed(record):
                 return
-            self._transcript.add(letter.envelope, state)
+            self._enter(letter.envelope, record, state)
         except ProtocolError as error:  # the signature holds
             self._hear_of(records.decode(letter.envelope.payload))
             self._tell(f"refused: {error}")
@@ -148,9 +164,20 @@ class Orderer:
             self._dispose(letter)
         else:
             self._hear_of(record)
-            self._chronicle.add(record, self.state)
             self._logged.add(letter.digest)
             self._taken.append(letter)
+
+    def _enter(self, envelope: Envelope, record: Record, state: State) -> None:
+        """Adds a record that was let in."""
+        self._renew_keys(state)
+        self._transcript.add(envelope, state)
+        self._chronicle.add(record, state)
+
+    def _renew_keys(self, state: State) -> None:
+        """Signs with its present keys, also after it has changed them."""
+        present = state.members[self._keys.name].signing
+        if present != self._keys.public.signing:
+            self._keys = self._home.keys(present)
 
     def _hear_of(self, record: Record) -> None:
         """Waits for an author again from now on; what is older than a round may be anybody's repetition."""
@@ -180,14 +207,33 @@ class Orderer:
             raise ProtocolError(f"submit of {name}: its delta is not what it states")
         self._home.keep_handed(number, name, payload)
         self._payloads[name] = payload
+        self._offer_candidate(self.state, name)  # whoever takes over needs it as soon as the log names it
         return True
+
+    def _payload(self, submission: Submit) -> bytes | None:
+        """The delta of an admitted submission; who took over has to find it first."""
+        name, number = submission.author, submission.round
+        if name not in self._payloads:
+            found = self._home.handed(number, name)
+            if found is None or hashing.digest(found) != submission.delta:
+                paths, limit = (handover.candidate, handover.delta), self._codec.max_size(self._size)
+                takes = (
+                    handover.take(self._exchange, path(number, name), self._keys, submission.delta, limit)
+                    for path in paths
+                )
+                found = next((payload for payload in takes if payload is not None), None)
+                if found is None:
+                    return None
+                self._home.keep_handed(number, name, found)
+            self._payloads[name] = found
+        return self._payloads[name]
 
     def _go_on(self) -> None:
         while not self.state.finished:
             state = self.state
             self._watch(state)
             self._hand_over(state)
-            report = self._validating.report(state, lambda submission: self._payloads[submission.author])
+            report = self._validating.report(state, self._payload)
             record = report or self._next(state)
             if record is None:
                 return
@@ -208,38 +254,53 @@ class Orderer:
         number, phase = state.round.number, state.round.phase
         now = self._clock()
         if self._prepared != (number, phase):
-            self._prepared, self._on_the_way = (number, phase), self._sealed(state)
+            self._prepared = number, phase
+            if phase is not Phase.TESTING:  # candidates were sealed when they were admitted
+                self._on_the_way = {}
         elif now - self._looked < self._patience / _LOOKS:
             return
         self._looked = now
-        for path, sealed in self._on_the_way.items():
-            try:
-                put(self._exchange, path, sealed)
-            except DiskError as error:  # others may have put something in the way; the next look tries again
-                self._tell(str(error))
+        self._seal(state)
+        for path in list(self._on_the_way):
+            self._offer(path)
 
-    def _sealed(self, state: State) -> dict[str, bytes]:
-        """What the present phase needs, sealed to those who need it, by path."""
-        now, rules = state.round, mechanism(state.rules)
-        found: dict[str, bytes] = {}
+    def _offer(self, path: str) -> None:
+        try:
+            put(self._exchange, path, self._on_the_way[path])
+        except DiskError as error:  # others may have put something in the way; the next look tries again
+            self._tell(str(error))
+
+    def _offer_candidate(self, state: State, name: str) -> None:
+        """Hands a trainer's delta over to all maintainers."""
+        path, readers = (
+            handover.candidate(state.round.number, name),
+            mechanism(state.rules).maintainers(state),
+        )
+        self._on_the_way[path] = handover.sealed_for(self._payloads[name], state, readers)
+        self._offer(path)
+
+    def _seal(self, state: State) -> None:
+        """Seals what the present phase needs and is not sealed yet, to those who need it."""
+        now = state.round
         if now.phase is Phase.COMMIT:
             for version in sorted(set(now.pairs.values())):
                 readers = [name for name, v in now.pairs.items() if v == version and trains(state, name)]
-                if readers:
+                path = handover.parent(now.number, version)
+                if readers and path not in self._on_the_way:
                     plaintext = handover.weights_bytes(self._validating.heads[version])
-                    path = handover.parent(now.number, version)
-                    found[path] = handover.sealed_for(plaintext, state, readers)
-        elif now.phase in (Phase.TESTING, Phase.APPRAISAL):
-            for name in now.submissions:
+                    self._on_the_way[path] = handover.sealed_for(plaintext, state, readers)
+        elif now.phase in (Phase.REVEAL, Phase.TESTING, Phase.APPRAISAL):
+            for name, submission in now.submissions.items():
                 path = handover.candidate(now.number, name)
-                found[path] = handover.sealed_for(self._payloads[name], state, rules.maintainers(state))
-        return found
+                if path not in self._on_the_way and self._payload(submission) is not None:
+                    self._offer_candidate(state, name)
 
     def _next(self, state: State) -> Record | None:
         """What follows without anybody else, or because patience is at its end."""
         now = state.round
         if now.phase is Phase.SETTLEMENT:
-            return expected_settlement(state)
+            at_hand = [self._payload(submission) for submission in now.submissions.values()]
+            return None if None in at_hand else expected_settlement(state)
         if now.phase is Phase.TESTING and not now.seed:
             return expected_draw(state)
         if self._gathers(state):
@@ -249,22 +310,16 @@ class Orderer:
         late = self._clock() - self._since > self._patience
         if missing - self._absent and not late:
             return None
-        if now.phase is Phase.AUCTION:
-            if missing and not now.bids:
-                return None  # without anybody to train, a round would only pass
-            self._leave_behind(missing)
-            return expected_match(state)
-        if now.phase in _MAJORITY:
-            acted = len(getattr(now, _MAJORITY[now.phase]))
-            if 2 * acted <= len(mechanism(state.rules).maintainers(state)):
-                return None
+        if missing and not closable(state):
+            return None
         self._leave_behind(missing)
+        if now.phase is Phase.AUCTION:
+            return expected_match(state)
         return Close(self._keys.name, now.number, now.phase.name.lower())
 
     def _gathers(self, state: State) -> bool:
-        """Whether the relay waits for its members: later ones would get no endowment."""
-        first = state.round.number == 1 and state.round.phase is Phase.AUCTION
-        return first and any(missing_members(state)) and not self._begin
+        """Whether the relay waits for its members."""
+        return gathers(state) and not self._begin
 
     def _leave_behind(self, missing: set[str]) -> None:
         for name in sorted(missing - self._absent):

@@ -44,7 +44,8 @@ class Participant:
         self._voice = Voice(exchange, keys)
         material = jnp.asarray(np.frombuffer(home.secret()[:8], np.uint32))
         self._key = jax.random.wrap_key_data(material, impl="threefry2x32")
-        self._diverged, self._sealed = 0, (0, b"")
+        self._diverged = 0
+        self._sealed: tuple[tuple[int, str], bytes] = (0, ""), b""
 
     def act(self, state: State) -> str | None:
         """Does what the state asks for now, if anything.
@@ -74,6 +75,8 @@ class Participant:
                 return self._commit(state)
             case Phase.REVEAL if self.name in now.commitments and self.name not in now.submissions:
                 return self._reveal(state)
+        if self.name in now.submissions and state.term.number > 0 and state.term.since == now.number:
+            self._pass_on(state)
         return None
 
     def _commit(self, state: State) -> str | None:
@@ -114,9 +117,7 @@ class Participant:
         if (kept := self._home.turn(number)) is None:
             return None
         turn, payload = kept
-        if self._sealed[0] != number:
-            self._sealed = number, handover.sealed_for(payload, state, [state.orderer])
-        put(self._exchange, handover.delta(number, self.name), self._sealed[1])
+        self._hand_over(state, payload)
         submit = Submit(
             self.name,
             number,
@@ -129,6 +130,22 @@ class Participant:
         )
         return self._say(submit, state)
 
+    def _pass_on(self, state: State) -> None:
+        """Hands what was revealed before over once more, to who has taken over since and may lack it."""
+        if self._sealed[0] != _reader(state) and (kept := self._home.turn(state.round.number)) is not None:
+            self._hand_over(state, kept[1])
+
+    def _hand_over(self, state: State, payload: bytes) -> None:
+        """Hands the delta over to who orders the records now."""
+        if self._sealed[0] != _reader(state):
+            self._sealed = _reader(state), handover.sealed_for(payload, state, [state.orderer])
+        put(self._exchange, handover.delta(state.round.number, self.name), self._sealed[1])
+
     def _say(self, record: Record, state: State) -> str | None:
         reason = self._voice.say(record, state)
         return f"{record.KIND} refused: {reason}" if reason else None
+
+
+def _reader(state: State) -> tuple[int, str]:
+    """For which round and which orderer something is sealed."""
+    return state.round.number, state.members[state.orderer].receiving

@@ -7,9 +7,10 @@ from typing import cast
 import numpy as np
 
 from relayjax import hashing
+from relayjax.authority import sealer
 from relayjax.errors import IntegrityError
 from relayjax.history import History
-from relayjax.identity import Keys, PublicKeys
+from relayjax.identity import Keys
 from relayjax.mechanism.state import State
 from relayjax.pack import ModelVersion
 from relayjax.peers.exchange import Exchange
@@ -52,9 +53,8 @@ class Shelf:
         data = self._exchange.fetch(path, SIZE_LIMIT)
         if data is None:
             raise IntegrityError(path, "this manifest is missing; ask the ordering maintainer for it")
-        signing, receiving = state.members[state.orderer].settled_with(submission.round)
-        signers = {state.orderer: PublicKeys(state.orderer, signing, receiving)}
-        manifest = verify_manifest(data, signers, submission.round, path)
+        signer = sealer(state, submission.round)
+        manifest = verify_manifest(data, {signer.name: signer}, submission.round, path)
         store = _Fetched(self._exchange, sealed_limit(submission.size))
         return open_artefact(cast(Store, store), manifest, submission.delta, self._keys)
 

@@ -21,6 +21,7 @@ BLAKE3, 64 lower-case hexadecimal digits. Lists of pairs stand for maps, sorted 
 | settlement | `Settle` (derived)                                              |
 | any        | `Close`: the ordering maintainer ends a phase for those who stay away |
 | any        | `RecoveryKey`, `Rotate`, `Recover`, `Revoke`: keys and standing of a member |
+| any        | `Succeed`: a vote that another maintainer orders from here on    |
 
 A derived record states what everybody computes from the records before it; a differing one is refused.
 """
@@ -28,7 +29,7 @@ A derived record states what everybody computes from the records before it; a di
 from relayjax.records.base import Pairs, Record
 from relayjax.records.codec import KINDS, SIZE_LIMIT, decode, encode
 from relayjax.records.commitments import commitment, possession, report_commitment
-from relayjax.records.members import Credentials, Genesis, Join, Recover, RecoveryKey, Revoke, Rotate
+from relayjax.records.members import Credentials, Genesis, Join, Recover, RecoveryKey, Revoke, Rotate, Succeed
 from relayjax.records.rounds import (
     Bid,
     Close,
@@ -65,6 +66,7 @@ __all__ = [
     "Score",
     "Settle",
     "Submit",
+    "Succeed",
     "Value",
     "commitment",
     "decode",

@@ -10,7 +10,7 @@ from typing import Any
 from relayjax import canonical
 from relayjax.errors import FormatError
 from relayjax.records.base import Record
-from relayjax.records.members import Genesis, Join, Recover, RecoveryKey, Revoke, Rotate
+from relayjax.records.members import Genesis, Join, Recover, RecoveryKey, Revoke, Rotate, Succeed
 from relayjax.records.rounds import (
     Bid,
     Close,
@@ -37,6 +37,7 @@ KINDS: dict[str, type[Record]] = {
         Rotate,
         Recover,
         Revoke,
+        Succeed,
         Bid,
         Match,
         Deposit,

@@ -115,6 +115,25 @@ class Revoke(Record):
 
 
 @dataclass(frozen=True)
+class Succeed(Record):
+    """One maintainer's vote that the present orderer's term ends here and another one's begins.
+
+    Attributes:
+      run: see `RecoveryKey`.
+      term: number of the term that is to begin; it says who orders then.
+      successor: name of that maintainer.
+      seen: hash over all records so far (`State.seen`), hexadecimal: the vote counts at this very point of
+        the log and nowhere else.
+    """
+
+    KIND = "succeed"
+    run: str
+    term: int
+    successor: str
+    seen: str
+
+
+@dataclass(frozen=True)
 class Credentials:
     """The public keys of a name at some moment, and which of them must sign what.
 

@@ -288,7 +288,7 @@ def sealed_deltas(state: State, settled: SettledRound, payloads: Mapping[str, by
       payloads: trainer → what was revealed.
     """
     return [
-        Artefact("delta", payload, _public(state, delta_recipients(settled, state.orderer, name)))
+        Artefact("delta", payload, _public(state, delta_recipients(settled, name)))
         for name, payload in payloads.items()
     ]
 
@@ -304,7 +304,7 @@ def sealed_model(state: State, settled: SettledRound, layout: Sequence[object], 
     """
     version = ModelVersion(state.head.number, state.head.digest, list(layout))
     pack = encode_pack(heads[version.number], version)
-    return Artefact("model", pack, _public(state, model_recipients(settled, state.orderer)))
+    return Artefact("model", pack, _public(state, model_recipients(settled)))
 
 
 def _public(state: State, names: set[str]) -> list[PublicKeys]:

@@ -7,6 +7,7 @@ whole round.
 from __future__ import annotations
 
 from relayjax import records
+from relayjax.authority import log_keys
 from relayjax.errors import ProtocolError
 from relayjax.identity import Envelope, Keys, sign
 from relayjax.ledger.entry import Entry, digest
@@ -81,4 +82,5 @@ class Transcript:
     def commit(self, orderer: Keys) -> None:
         """Appends all pending records to the log, durably and at once."""
         if taken := self.take():
+            self.log.entitle(log_keys(self.state))
             self.log.append(taken, orderer)

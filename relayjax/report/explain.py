@@ -62,8 +62,12 @@ def _introduction(history: History, name: str) -> Iterator[str]:
         0,
     )
     yield f"{name}: {state.members[name].role}, introduced by ledger entry {entry}."
-    if name == state.orderer:
-        yield "It opened the run, orders its records and signs the log."
+    if name == state.terms[0].orderer:
+        also = ", orders its records and signs the log" if state.term.number == 0 else ""
+        yield f"It opened the run{also}."
+    for term in state.terms[1:]:
+        if name == term.orderer:
+            yield f"From round {term.since} on it ordered the records, in term {term.number}."
     for change in changes(history.records):
         if change.name == name:
             by = f" by {change.author}" if change.author != name else ""

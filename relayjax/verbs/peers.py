@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from absl import flags
@@ -18,6 +21,9 @@ from relayjax.verbs.flags import (
     string,
     workdir,
 )
+
+_TAKEOVER = 5
+"""Times the patience after which a silent orderer is given up; it closes a phase after one."""
 
 
 def _define_home(values: flags.FlagValues) -> None:
@@ -93,14 +99,23 @@ def _define_maintain(values: flags.FlagValues, _: Sequence[str]) -> None:
     flags.DEFINE_float(
         "patience", 60.0, "seconds a phase waits for those who stay away", 0.0, flag_values=values
     )
+    flags.DEFINE_float(
+        "takeover",
+        None,
+        f"seconds without anything new before you want another to order the records "
+        f"({_TAKEOVER} times the patience by default)",
+        1e-3,
+        flag_values=values,
+    )
     flags.DEFINE_boolean("begin", False, "do not wait until every place is taken", flag_values=values)
-    string(values, "serve", None, "HOST:PORT to serve the folder at, for members elsewhere; who founded only")
+    string(values, "serve", None, "HOST:PORT to serve the folder at, for members elsewhere")
     string(values, "tls_cert", None, "with --serve: certificate chain for https (PEM)")
     string(values, "tls_key", None, "with --serve: its private key (PEM)")
 
 
 def _maintain(values: flags.FlagValues, arguments: list[str]) -> None:
     from relayjax.peers.http_serving import Served
+    from relayjax.peers.office import Waiting
     from relayjax.peers_console import maintain
 
     place, home, chosen = _place(arguments), _home(values), config_of(values.config)
@@ -109,8 +124,12 @@ def _maintain(values: flags.FlagValues, arguments: list[str]) -> None:
         served = Served(values.serve, values.tls_cert, values.tls_key)
     elif values.tls_cert or values.tls_key:
         raise ConfigError("--tls_cert and --tls_key go with --serve=HOST:PORT")
+    takeover = values.takeover or max(_TAKEOVER * values.patience, values.poll)
+    waiting = Waiting(values.patience, takeover, time.monotonic, values.begin)
+    if values.once:  # those whose letters are carried take longer than any patience
+        waiting = replace(waiting, patience=math.inf, takeover=math.inf)
     poll = None if values.once else values.poll
-    maintain(place, home, chosen, values.patience, values.begin, poll, served, Console())
+    maintain(place, home, chosen, waiting, poll, served, Console())
 
 
 def _define_status(values: flags.FlagValues, _: Sequence[str]) -> None:

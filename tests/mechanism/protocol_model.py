@@ -10,6 +10,8 @@ from collections.abc import Callable
 from statistics import median_high, median_low
 from typing import Any
 
+from blake3 import blake3
+
 from relayjax.mechanism.rules import RelayJAXRules, Schedule
 from relayjax.records import (
     Bid,
@@ -17,6 +19,7 @@ from relayjax.records import (
     Commit,
     Deposit,
     Draw,
+    Genesis,
     Join,
     Match,
     Pledge,
@@ -24,8 +27,10 @@ from relayjax.records import (
     Score,
     Settle,
     Submit,
+    Succeed,
     Value,
     commitment,
+    encode,
     report_commitment,
 )
 
@@ -50,11 +55,20 @@ def _hex(text: str, digits: int) -> bool:
     return len(text) == digits and set(text) <= set("0123456789abcdef")
 
 
+def _chained(before: bytes, record: Record) -> bytes:
+    return blake3(before + encode(record), derive_key_context="relayjax 2026 transcript v1").digest()
+
+
 class Model:
     """The round, its phase, what was said in each phase by whom, and all accounts."""
 
-    def __init__(self, schedule: Schedule, rules: RelayJAXRules, orderer: str, lot: Callable[[str], bytes]):
+    def __init__(
+        self, schedule: Schedule, rules: RelayJAXRules, genesis: Genesis, lot: Callable[[str], bytes]
+    ):
+        orderer = genesis.author
         self.schedule, self.rules, self.orderer, self.lot = schedule, rules, orderer, lot
+        self.last = self.seen = _chained(b"", genesis)
+        self.run, self.term, self.votes = self.seen.hex(), 0, dict[str, int]()
         self.roles = {orderer: "maintainer"}
         self.accounts = {orderer: rules.endowment, "pot": 0, "mint": -rules.endowment}
         self.round, self.head, self.versions = 1, 0, {0: "00" * 32}
@@ -84,6 +98,12 @@ class Model:
             places = {"participant": self.schedule.participants, "maintainer": self.schedule.validators}
             free = len(self.named(record.role)) < places.get(record.role, 99)
             return phase == "auction" and who not in self.roles and free
+        if isinstance(record, Succeed):
+            ring = [name for name, role in self.roles.items() if role == "maintainer"]
+            here = (record.run, record.seen) == (self.run, self.seen.hex())
+            newer = max(self.term, self.votes.get(who, 0)) < record.term <= self.term + len(ring)
+            due = ring[(ring.index(self.orderer) + record.term - self.term) % len(ring)]
+            return who in ring and here and newer and not over and record.successor == due
         if who not in self.roles or getattr(record, "round", 0) != self.round or over:
             return False
         match record:
@@ -118,7 +138,17 @@ class Model:
 
     def take(self, record: Record) -> None:
         """Does what an allowed record does."""
+        self.last = _chained(self.last, record)
+        if isinstance(record, Succeed):
+            self.votes[record.author] = record.term
+            voted = sum(term == record.term for term in self.votes.values())
+            if 2 * voted <= len(self.named("maintainer")):
+                return
+            self.orderer, self.term = record.successor, record.term
+        self.votes, self.seen = {}, self.last
         match record:
+            case Succeed():
+                return
             case Join(author=name, role=role):
                 self.roles[name], self.accounts[name] = role, 0
                 founds = role != "observer" and self.round == 1

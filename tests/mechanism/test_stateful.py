@@ -34,6 +34,7 @@ from relayjax.records import (
     Score,
     Settle,
     Submit,
+    Succeed,
     Value,
     commitment,
     report_commitment,
@@ -66,8 +67,9 @@ class Relay(RuleBasedStateMachine):
         )
         config = {"relay": relay_settings.encode(schedule), "rules": relay_settings.encode(rules)}
         keys = KEYS["v0"]
-        self.state = start(Genesis("v0", config, [], "00" * 32, "11" * 32, keys.signing, keys.receiving))
-        self.model = Model(schedule, rules, "v0", lambda name: self.state.lot(name))
+        genesis = Genesis("v0", config, [], "00" * 32, "11" * 32, keys.signing, keys.receiving)
+        self.state = start(genesis)
+        self.model = Model(schedule, rules, genesis, lambda name: self.state.lot(name))
         for name in (*NAMES[:2], *NAMES[5 : 4 + validators]):
             self.say(self.join(name))
 
@@ -99,6 +101,16 @@ class Relay(RuleBasedStateMachine):
     def close(self, phase: str, who: str) -> None:
         phase = self.model.phase if self.luck.random() < 0.7 else phase
         self.say(Close(who, self.model.round, phase))
+
+    @rule(votes=st.lists(st.tuples(st.sampled_from(("v0", "v1", "v2", "p0")), st.integers(0, 4)), max_size=3))
+    def succeed(self, votes: list[tuple[str, int]]) -> None:
+        """Some vote that another orders; now and then one of the votes is forged."""
+        for who, further in votes:
+            model = self.model
+            ring = [name for name, role in model.roles.items() if role == "maintainer"]
+            due = ring[(ring.index(model.orderer) + further) % len(ring)]
+            vote = Succeed(who, model.run, model.term + further, due, model.seen.hex())
+            self.attack(vote) if self.luck.random() < 0.2 else self.say(vote)
 
     @rule(who=st.sampled_from(NAMES), role=st.sampled_from(("participant", "maintainer", "observer")))
     def come(self, who: str, role: str) -> None:
@@ -138,6 +150,7 @@ class Relay(RuleBasedStateMachine):
         assert state.balances == {n: a for n, a in model.accounts.items() if n in model.roles}
         assert (state.pot, state.minted - state.burned) == (model.accounts["pot"], -model.accounts["mint"])
         assert dict(state.round.deposits) == {n: d.amount for n, d in model.said["deposit"].items()}
+        assert (state.orderer, state.term.number) == (model.orderer, model.term)
         assert state.head.number == model.head and dict(state.round.pairs) == model.pairs
 
     def attack(self, record: Record) -> None:

@@ -25,6 +25,7 @@ from relayjax.peers.http_exchange import HttpExchange
 from relayjax.peers.http_gate import Awaited
 from relayjax.peers.http_server import RelayServer
 from relayjax.peers.http_serving import Served, serving
+from relayjax.peers.office import Waiting
 from relayjax.peers.orderer import Orderer
 from relayjax.peers_console import maintain
 
@@ -200,10 +201,10 @@ def test_a_download_goes_on_where_it_was_cut(tmp_path: Path) -> None:
     assert line.done["cut"] > 5  # head and body are pieces of their own
 
 
-def test_who_orders_needs_the_folder_and_only_who_orders_serves(town: Town) -> None:
+def test_who_founded_needs_the_folder_and_only_where_it_is_one_serves(town: Town) -> None:
     town.begin(rounds=1)
-    rest = (None, 1.0, False, 0.1)
+    rest = (None, Waiting(1.0, 5.0, time.monotonic), 0.1)
     with pytest.raises(ConfigError, match="give the folder"):
         maintain("http://127.0.0.1:1", town.home("v0").path, *rest, None, Console())
-    with pytest.raises(ConfigError, match="does not order"):
-        maintain(str(town.folder), town.home("v1").path, *rest, Served("127.0.0.1:0"), Console())
+    with pytest.raises(ConfigError, match="serve where the folder is"):
+        maintain("http://127.0.0.1:1", town.home("v1").path, *rest, Served("127.0.0.1:0"), Console())

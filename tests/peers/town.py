@@ -17,6 +17,7 @@ from relayjax.peers.founding import found
 from relayjax.peers.home import Home
 from relayjax.peers.joining import follow, join
 from relayjax.peers.maintainer import Maintainer
+from relayjax.peers.office import Office, Waiting
 from relayjax.peers.orderer import Orderer
 from relayjax.peers.participant import Participant
 from relayjax.peers.workshop import Workshop
@@ -62,7 +63,8 @@ class Town:
 
     def begin(self, rounds: int = 4, join_all: bool = True) -> None:
         """Founds the relay, and has everybody hand in a registration."""
-        config = settings.override(self.tools.config, {"relay.rounds": str(rounds)})
+        sizes = {"relay.rounds": str(rounds), "relay.validators": str(1 + len(self.maintainers))}
+        config = settings.override(self.tools.config, sizes)
         found(config, Workdir(self.folder), self.home("v0"), "v0")
         if join_all:
             for name in (*self.participants, *self.maintainers):
@@ -109,6 +111,14 @@ class Town:
             tell=self.told.append,
             begin=begin,
         )
+
+    def office(self, name: str) -> Office:
+        """A maintainer that orders when the log says so; its office ends with the test."""
+        waiting = Waiting(self.patience, 5 * self.patience, lambda: self.now)
+        tools = self.tools
+        tell = lambda line: self.told.append(f"{name}: {line}")  # noqa: E731
+        codec = tools.workshop.codec
+        return Office(self.home(name), self.exchange, tools.validator, codec, waiting, tell)
 
     def close(self) -> None:
         self.stack.close()

@@ -13,12 +13,13 @@ from absl import flags
 
 import relayjax
 from relayjax.errors import ConfigError, RelayError
-from relayjax.verbs import members, peers, plays, runs, trust
+from relayjax.verbs import bundles, members, peers, plays, runs, trust
 from relayjax.verbs.flags import Verb
 
 REFUSED, INTERRUPTED = 1, 130
 
-VERBS: dict[str, Verb] = runs.VERBS | plays.VERBS | trust.VERBS | members.VERBS | peers.VERBS
+VERBS: dict[str, Verb] = runs.VERBS | plays.VERBS | trust.VERBS | members.VERBS
+VERBS |= peers.VERBS | bundles.VERBS
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -70,9 +72,9 @@ def join(place: str, home: Path, name: str, role: str, log_key: str | None, cons
 
 
 def work(
-    place: str, home: Path, shard: int | None, config: Config | None, poll: float, console: Console
+    place: str, home: Path, shard: int | None, config: Config | None, poll: float | None, console: Console
 ) -> None:
-    """A participant's loop until the relay is finished."""
+    """A participant's loop until the relay is finished, or until nothing is to be done if nobody polls."""
     from relayjax.peers.home import Home
 
     own, exchange = Home(home), exchange_at(place)
@@ -100,11 +102,12 @@ def maintain(
     home: Path,
     config: Config | None,
     waiting: Waiting,
-    poll: float,
+    poll: float | None,
     served: Served | None,
     console: Console,
 ) -> None:
-    """A maintainer's loop until the relay is finished; it orders the records while the log says so."""
+    """A maintainer's loop as for `work`; it orders the records while the log says so."""
+    from relayjax.peers.bundle_replica import Replica
     from relayjax.peers.home import Home
 
     own, exchange = Home(home), exchange_at(place)
@@ -116,6 +119,10 @@ def maintain(
             raise ConfigError(f"{place}: {name} founded this relay; give the folder itself")
         if served:
             raise ConfigError(f"--serve: {name} has only reached {place}; serve where the folder is")
+    elif Replica(Path(place)).exists:  # silence is no sign where only bundles come, and votes are not carried
+        waiting = replace(waiting, takeover=math.inf)
+    if served and poll is None:
+        raise ConfigError("--serve goes on and on, --once does not; leave one of them out")
     with own.locked(), ExitStack() as stack:
         server: RelayServer | None = None
 
@@ -140,14 +147,16 @@ def maintain(
         from relayjax.peers.http_serving import serving
 
         _loop(place, own, start, poll, console)
-        if server:
+        if server and poll is not None:
             say(console, f"finished   serving on until nobody asks for {waiting.patience:g} s")
             while time.monotonic() - server.asked < waiting.patience:
                 time.sleep(poll)
 
 
-def _loop(place: str, home: Home, start: Callable[[History], Act], poll: float, console: Console) -> None:
-    """Follows the log and acts on it until the relay is finished."""
+def _loop(
+    place: str, home: Home, start: Callable[[History], Act], poll: float | None, console: Console
+) -> None:
+    """Follows the log and acts on it until the relay is finished, or until nothing is to be done."""
     from relayjax.peers.joining import follow, join
 
     exchange, member = exchange_at(place), home.membership()
@@ -180,11 +189,16 @@ def _loop(place: str, home: Home, start: Callable[[History], Act], poll: float, 
             ExchangeError,
             IntegrityError,
         ) as error:  # others may have done that, or may put it right
+            if poll is None:
+                raise
             line = str(error)
         if line and line != told:
             say(console, line)
         told = line or told
-        if not grown:
+        if not grown and poll is None:
+            say(console, "looked     once; more is to be done when the log has gone on")
+            return
+        if not grown and poll is not None:
             time.sleep(poll)
 
 

@@ -30,6 +30,7 @@ LAYERS = (
     ("agreement", "backend", "peers_view"),
     (
         "audit_console",
+        "bundle_console",
         "console",
         "keys_console",
         "licences_console",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from absl import flags
@@ -32,6 +34,7 @@ def _define_loop(values: flags.FlagValues) -> None:
     _define_home(values)
     string(values, "config", None, "config file that has the task, if it is not RelayJAX's own")
     flags.DEFINE_float("poll", 0.2, "seconds between two looks at the folder", 0.01, flag_values=values)
+    flags.DEFINE_boolean("once", False, "do what can be done now, and end", flag_values=values)
 
 
 def _home(values: flags.FlagValues) -> Path:
@@ -87,7 +90,8 @@ def _work(values: flags.FlagValues, arguments: list[str]) -> None:
     from relayjax.peers_console import work
 
     chosen = config_of(values.config)
-    work(_place(arguments), _home(values), values.shard, chosen, values.poll, Console())
+    poll = None if values.once else values.poll
+    work(_place(arguments), _home(values), values.shard, chosen, poll, Console())
 
 
 def _define_maintain(values: flags.FlagValues, _: Sequence[str]) -> None:
@@ -122,7 +126,10 @@ def _maintain(values: flags.FlagValues, arguments: list[str]) -> None:
         raise ConfigError("--tls_cert and --tls_key go with --serve=HOST:PORT")
     takeover = values.takeover or max(_TAKEOVER * values.patience, values.poll)
     waiting = Waiting(values.patience, takeover, time.monotonic, values.begin)
-    maintain(place, home, chosen, waiting, values.poll, served, Console())
+    if values.once:  # those whose letters are carried take longer than any patience
+        waiting = replace(waiting, patience=math.inf, takeover=math.inf)
+    poll = None if values.once else values.poll
+    maintain(place, home, chosen, waiting, poll, served, Console())
 
 
 def _define_status(values: flags.FlagValues, _: Sequence[str]) -> None:

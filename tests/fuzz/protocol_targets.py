@@ -29,6 +29,7 @@ from relayjax.ledger.witness_server import listen
 from relayjax.mechanism.apply import apply, start
 from relayjax.mechanism.rules import DeRelayLRules, RelayJAXRules, Rules, Schedule
 from relayjax.mechanism.state import State
+from relayjax.peers.bundle import Kind, Listed, Manifest
 from relayjax.records import KINDS, Genesis, Record
 
 PASSWORD = "fuzz"
@@ -176,6 +177,28 @@ def _write_good() -> None:
     (_folder() / "log.age").write_bytes(age)
 
 
+def _carried(data: bytes) -> bytes:
+    """What a bundle says that it holds."""
+    with contextlib.suppress(FormatError):
+        Manifest.decode(respelt(data, 1 << 25))
+    return Manifest.decode(data).encode()
+
+
+def _carried_seeds() -> list[bytes]:
+    named, key = "ab" * 32, KEYS.public.signing
+    to_members = ("handover/00001-parent-0.age", f"inbox/{named}.why", "ledger/checkpoint")
+    to_members += ("ledger/tile/0/000.p/9", "ledger/tile/entries/x001/000", "seals/00001.json")
+    to_members += (f"store/{named[:2]}/{named[2:]}",)
+    to_orderer = ("handover/00001-delta-p0.age", f"inbox/{named}.json", "ledger/checkpoint")
+    sides = ((Kind.RELAY, to_members, ()), (Kind.LETTERS, to_orderer, ("0c" * 32,)))
+    return [
+        Manifest(
+            kind, "relay.example/fuzz", key, tuple(Listed(path, named, 9) for path in paths), held
+        ).encode()
+        for kind, paths, held in sides
+    ]
+
+
 def _locked(data: bytes) -> None:
     (_folder() / f"log{SUFFIX}").write_bytes(data)
     load_locked(_folder(), "log", PASSWORD)
@@ -229,5 +252,6 @@ TARGETS = [
     ),
     Target("public", _public, lambda: [_lines(["log", KEYS.public.signing, KEYS.public.receiving])]),
     Target("keys", _keys, lambda: [KEYS.encode()]),
+    Target("carried", _carried, _carried_seeds),
     Target("locked", _locked, lambda: [locked(KEYS.encode(), 2)]),
 ]

@@ -115,6 +115,21 @@ def test_forged_replayed_and_foreign_records_change_nothing(meeting: Meeting):
     meeting.rest(members)
 
 
+def test_strangers_who_are_refused_do_not_fill_the_inbox(meeting: Meeting, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("relayjax.peers.inbox.REASONS", 8)
+    monkeypatch.setattr("relayjax.peers.http_gate._IN_INBOX", 20)
+    members, stranger = meeting.members(), meeting.reach()
+    meeting.play(members, until=meeting.at(Phase.DEPOSIT))
+    for number in range(30):
+        keys = Keys.generate(f"s{number}")
+        public = keys.public
+        stranger.offer(*said(keys, Join(public.name, "participant", public.signing, public.receiving)))
+        meeting.orderer.act()
+    assert len(list((meeting.town.folder / "inbox").iterdir())) <= 8
+    history = meeting.rest(members).audit.history
+    assert all(set(f.facts.pairs) == set(f.facts.submissions) for f in history.rounds)
+
+
 def test_who_shows_something_else_than_it_has_committed_to_is_refused(meeting: Meeting):
     members = meeting.members()
     meeting.play(members, until=meeting.at(Phase.REVEAL))

@@ -101,6 +101,7 @@ def test_forged_replayed_and_foreign_records_change_nothing(meeting: Meeting):
         said(p0, Close("p0", 2, "auction")): "only the ordering maintainer",
         said(stranger, Bid("stranger", 2, 1)): "has not joined",
         said(stranger, Join("stranger", "participant", public.signing, public.receiving)): "every place",
+        said(stranger, Join("stranger", "observer", public.signing, public.receiving)): "need not join",
     }
     silent = [said(impostor, Bid("p0", 2, 1_000_000)), said(p0, Bid("p1", 2, 1_000_000))]
     exchange = meeting.reach()

@@ -3,7 +3,7 @@
     PYTHONPATH=tests .venv/bin/python -m peers.hardship DIRECTORY --over=http --config=digits
 
 plays the digits relay in full, ten participants and three maintainers: 13 processes with homes of their own,
-some 5 GiB, and about 20 minutes on two cores. What is not known here is taken as a flag of `relayjax found`.
+some 7 GiB, and about 20 minutes on two cores. What is not known here is taken as a flag of `relayjax found`.
 """
 
 from __future__ import annotations

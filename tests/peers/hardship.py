@@ -131,10 +131,12 @@ def finish(members: Crew, watcher: Watcher, names: list[str], begun: float) -> E
     if members.over == "http":
         for name in names:
             members.copy(name)
-    members.finish("v0", 600)
+    else:
+        members.finish("v0", 600)  # it holds the folder's lock until then
+    roots = {members.verified(name) for name in names}
+    members.finish("v0", 600)  # it has served on for the patience
     watcher.look()
     watcher.check_shown()
-    roots = {members.verified(name) for name in names}
     roots |= {members.told(name).rpartition("root ")[2][:64] for name in names}
     assert len(roots) == 1, roots
     past, ledger = read_history(members.folder), read_ledger(Workdir(members.folder))

@@ -91,7 +91,8 @@ class Crew:
 
     def place(self, name: str) -> str:
         """Where a member meets the others."""
-        return self.reached(name, self.url) if self.over == "http" else str(self.folder)
+        there = self.over == "http" and name != "v0"
+        return self.reached(name, self.url) if there else str(self.folder)
 
     def enrol(self, name: str) -> None:
         """Has a member join over a line that works, and starts it on its own."""
@@ -103,12 +104,11 @@ class Crew:
 
     def start(self, name: str) -> None:
         """Starts a member; the command is the same the first time and after a kill."""
-        verb, place = "maintain" if name.startswith("v") else "work", self.place(name)
+        verb = "maintain" if name.startswith("v") else "work"
         more = [f"--shard={name[1:]}"] if verb == "work" else [f"--patience={self.patience}"]
-        if name == "v0":
-            place = str(self.folder)
-            more += [f"--serve={self.listen}"] if self.over == "http" else []
-        arguments = [*self.inside(name), *command(verb, place, f"--home={self.home(name)}", *more)]
+        if name == "v0" and self.over == "http":
+            more += [f"--serve={self.listen}"]
+        arguments = [*self.inside(name), *command(verb, self.place(name), f"--home={self.home(name)}", *more)]
         with open(self.base / f"{name}.log", "ab") as log:
             self.running[name] = subprocess.Popen(arguments, stdout=log, stderr=log, env=ENVIRONMENT)
 

@@ -24,7 +24,12 @@ meanwhile, on a machine that has to do much else. One member stays away for as l
 without the patience nothing would end."""
 
 SMOKE = ("--config=digits:smoke",)
-HARD = (*SMOKE, "--config.relay.rounds=14", "--config.relay.braid_rounds=1,7")
+HARD = (
+    *SMOKE,
+    "--config.relay.participants=6",
+    "--config.relay.rounds=14",
+    "--config.relay.braid_rounds=1,7",
+)
 ROUNDS, PARTICIPANTS, MAINTAINERS = 14, 6, 3
 
 BAD = Weather(drop=0.05, cut=0.05, late=0.15, delay=1.0)
@@ -146,6 +151,3 @@ def test_a_relay_under_hardship_finishes_and_loses_nothing(tmp_path: Path, over:
     assert not lines or {"drop", "cut", "flip", "late", "swallow"} <= {
         f for line in lines.values() for f in line.done
     }
-    history = read_history(tmp_path / "relay")
-    left = {"v0", "v1"}
-    assert all(left <= set(settled.facts.scores) for settled in history.rounds if settled.facts.submissions)

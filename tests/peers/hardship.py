@@ -10,8 +10,11 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event, Thread
 
 from peers.processes import Crew, crew
 
@@ -27,8 +30,9 @@ from relayjax.mechanism.state import Phase, State
 from relayjax.pack import decode_pack
 from relayjax.peers.awaiting import missing_members
 from relayjax.peers.exchange import FolderExchange
-from relayjax.peers.follower import Follower
+from relayjax.peers.follower import CHECKPOINT, Follower
 from relayjax.peers.home import Home
+from relayjax.peers.http_exchange import HttpExchange
 from relayjax.workdir import Workdir
 
 LOOK = 0.1
@@ -94,6 +98,7 @@ class Ended:
       rounds, entries: settled, logged.
       accuracy: of the head on the test set, 0–1.
       seconds: from the first command to the last member's end.
+      shown: checkpoints that members had believed on the way, all of them beginnings of the final log.
       waits: see `Watcher.waits`.
     """
 
@@ -102,7 +107,19 @@ class Ended:
     entries: int
     accuracy: float
     seconds: float
+    shown: int
     waits: list[tuple[float, int, Phase]]
+
+    def __str__(self) -> str:
+        """A few lines for who watches."""
+        longest = ", ".join(f"{s:.1f} s (round {r}, {p.name.lower()})" for s, r, p in self.waits[:3])
+        return (
+            f"rounds     {self.rounds}, {self.entries} entries in {self.seconds:.0f} s\n"
+            f"root       {self.root}, the same for everybody\n"
+            f"shown      {self.shown} checkpoints that members believed on the way, all in the final log\n"
+            f"accuracy   {self.accuracy:.4f} on the test set\n"
+            f"phases     the longest took {longest}"
+        )
 
 
 def accuracy(folder: Path, home: Path) -> float:
@@ -123,25 +140,44 @@ def accuracy(folder: Path, home: Path) -> float:
     return evaluator.metrics(theta, place(task.test))["accuracy"]
 
 
+@contextmanager
+def _asking(url: str) -> Iterator[None]:
+    """Asks for something now and then, so that it is served for as long as the slowest copy takes."""
+    exchange, done = HttpExchange(url), Event()
+
+    def ask() -> None:
+        while not done.wait(1.0):
+            exchange.fetch(CHECKPOINT, SIZE_LIMIT)
+
+    thread = Thread(target=ask)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
 def finish(members: Crew, watcher: Watcher, names: list[str], begun: float) -> Ended:
     """Waits for everybody's end, has everybody verify, and looks at the result."""
     for name in names[1:]:
         members.finish(name, 600)
     seconds = time.monotonic() - begun
     if members.over == "http":
-        for name in names:
-            members.copy(name)
+        with _asking(members.url):
+            for name in names:
+                members.copy(name)
     else:
         members.finish("v0", 600)  # it holds the folder's lock until then
     roots = {members.verified(name) for name in names}
     members.finish("v0", 600)  # it has served on for the patience
     watcher.look()
-    watcher.check_shown()
+    shown = watcher.check_shown()
     roots |= {members.told(name).rpartition("root ")[2][:64] for name in names}
     assert len(roots) == 1, roots
     past, ledger = read_history(members.folder), read_ledger(Workdir(members.folder))
     found = accuracy(members.folder, members.home("v0"))
-    return Ended(roots.pop(), len(past.rounds), len(ledger.entries), found, seconds, watcher.waits())
+    return Ended(roots.pop(), len(past.rounds), len(ledger.entries), found, seconds, shown, watcher.waits())
 
 
 def play(members: Crew, participants: int, maintainers: int, *config: str) -> Ended:
@@ -171,11 +207,7 @@ def main() -> None:
     given.directory.mkdir(parents=True)
     with crew(given.directory, given.over, given.patience) as members:
         ended = play(members, given.participants, given.maintainers, *config)
-    longest = ", ".join(f"{s:.1f} s (round {r}, {p.name.lower()})" for s, r, p in ended.waits[:3])
-    print(f"rounds     {ended.rounds}, {ended.entries} entries in {ended.seconds:.0f} s")
-    print(f"root       {ended.root}, verified by {given.participants + given.maintainers} members")
-    print(f"accuracy   {ended.accuracy:.4f} on the test set")
-    print(f"phases     the longest took {longest}")
+    print(ended)
 
 
 if __name__ == "__main__":

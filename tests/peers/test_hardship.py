@@ -18,7 +18,7 @@ from peers.processes import Crew, crew
 from relayjax.backend import read_history
 
 PATIENCE = 30.0
-ALLOWANCE = 60.0
+ALLOWANCE = 30.0
 """Seconds that a phase may take beyond the patience: one look of the orderer, who may be measuring or sealing
 meanwhile, on a machine that has to do much else. One member stays away for as long as the relay lasts, so
 without the patience nothing would end."""
@@ -138,13 +138,7 @@ def test_a_relay_under_hardship_finishes_and_loses_nothing(tmp_path: Path, over:
         for line in lines.values():
             line.weather = CLEAR  # who is cut off at the very end would wait for somebody who serves no more
         ended = finish(members, watcher, [name for name in names if name not in fate.lost], begun)
-    print(
-        ended,
-        watcher.shown,
-        *fate.happened,
-        *(f"{n}: {dict(line.done)}" for n, line in lines.items()),
-        sep="\n",
-    )
+    print(ended, *fate.happened, *(f"{n}: {dict(line.done)}" for n, line in lines.items()), sep="\n")
     assert ended.rounds == ROUNDS and not fate.plan and len(watcher.shown) > ROUNDS
     longest, round, phase = ended.waits[0]
     assert longest <= PATIENCE + ALLOWANCE, f"round {round} waited {longest:.1f} s in {phase.name}"

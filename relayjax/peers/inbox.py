@@ -24,6 +24,9 @@ FOLDER = "inbox"
 _AT_ONCE = 1_024
 """Files looked at in one go, so that a flood of them cannot keep a round from going on."""
 
+REASONS = 1_024
+"""Reasons that lie there at most: anybody can be refused, and whoever serves the folder counts its files."""
+
 
 @dataclass(frozen=True)
 class Letter:
@@ -86,9 +89,10 @@ class Inbox:
         files.remove(self._directory / f"{letter.digest}.json")
 
     def refuse(self, letter: Letter, reason: str) -> None:
-        """Removes a letter and says why."""
-        text = reason.encode()[:WHY_LIMIT]
-        files.write_atomic(self._directory / f"{letter.digest}.why", text)
+        """Removes a letter and says why, unless very many have been told why in this round."""
+        if sum(1 for _ in self._directory.glob("*.why")) < REASONS:
+            text = reason.encode()[:WHY_LIMIT]
+            files.write_atomic(self._directory / f"{letter.digest}.why", text)
         self.remove(letter)
 
     def forget(self) -> None:

@@ -19,7 +19,7 @@ from relayjax.identity import Envelope, Keys
 from relayjax.ledger.disk import read
 from relayjax.ledger.entry import Entry
 from relayjax.ledger.log import Log
-from relayjax.mechanism.state import Phase, State
+from relayjax.mechanism.state import Phase, Role, State
 from relayjax.mechanism.transitions import expected_draw, expected_match, expected_settlement
 from relayjax.peers import handover
 from relayjax.peers.awaiting import awaited, closable, gathers, moment
@@ -29,7 +29,7 @@ from relayjax.peers.exchange import FolderExchange
 from relayjax.peers.home import Home
 from relayjax.peers.inbox import Inbox, Letter
 from relayjax.peers.validating import Validating
-from relayjax.records import Close, Record, Settle, Submit, Succeed
+from relayjax.records import Close, Join, Record, Settle, Submit, Succeed
 from relayjax.relay.round import sealed_deltas, sealed_model
 from relayjax.relay.testing import Validator
 from relayjax.relay.transcript import Transcript
@@ -151,6 +151,8 @@ class Orderer:
             record, state = admit(letter.envelope, self.state, who)
             if isinstance(record, Succeed):
                 raise ProtocolError("succeed: a vote is handed over, and ends a term with others only")
+            if isinstance(record, Join) and record.role == Role.OBSERVER.value:  # else anybody could add many
+                raise ProtocolError(f"join of {who}: observers need not join to follow the log")
             if isinstance(record, Submit) and not self._check_handed(record):
                 return
             self._enter(letter.envelope, record, state)

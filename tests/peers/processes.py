@@ -1,12 +1,16 @@
-"""Members as processes: what the tests of folders and of HTTP share."""
+"""Members as processes: what the tests of folders, of HTTP and of hardship share."""
 
 from __future__ import annotations
 
 import os
+import re
+import signal
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from relayjax.errors import ExchangeError
@@ -41,3 +45,119 @@ def wait_until(exchange: Exchange, home: Path, round: int, seconds: float = 600)
             return
         time.sleep(0.2)
     raise AssertionError(f"round {round} has not begun after {seconds} s")
+
+
+@dataclass
+class Crew:
+    """The members of a relay, each a process with a home of its own; v0 founds it and orders the records.
+
+    Attributes:
+      base: directory of all of them; the relay's folder in it is theirs in common only where they meet there.
+      over: `folder`, or `http` to have all but v0 reach the relay by its address alone.
+      patience: seconds.
+      reached: makes the address that a member uses out of its name and the true one.
+      inside: command that a member is started by, to put it into a place of its own.
+    """
+
+    base: Path
+    over: str
+    patience: float
+    reached: Callable[[str, str], str] = lambda name, url: url
+    inside: Callable[[str], list[str]] = lambda name: []
+    listen: str = "127.0.0.1:0"
+    log_key: str = ""
+    url: str = ""
+    running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+
+    @property
+    def folder(self) -> Path:
+        return self.base / "relay"
+
+    def home(self, name: str) -> Path:
+        return self.base / name
+
+    def told(self, name: str) -> str:
+        """All that a member has printed, over its restarts."""
+        return (self.base / f"{name}.log").read_text(errors="replace")
+
+    def found(self, *config: str) -> None:
+        """Founds the relay with these flags and starts who orders it."""
+        told = relayjax("found", str(self.folder), f"--home={self.home('v0')}", *config)
+        (self.log_key,) = re.findall(r"^log key +(\S+)", told, re.MULTILINE)
+        self.start("v0")
+        if self.over == "http":
+            self.url = self.wait_for("v0", r"serving +(http://\S+)")
+            self.listen = self.url.removeprefix("http://")  # where it is served after a restart, too
+
+    def place(self, name: str) -> str:
+        """Where a member meets the others."""
+        there = self.over == "http" and name != "v0"
+        return self.reached(name, self.url) if there else str(self.folder)
+
+    def enrol(self, name: str) -> None:
+        """Has a member join over a line that works, and starts it on its own."""
+        place = self.url or str(self.folder)
+        role = "maintainer" if name.startswith("v") else "participant"
+        flags = (f"--home={self.home(name)}", f"--name={name}", f"--role={role}")
+        relayjax("join", place, *flags, f"--log_key={self.log_key}")
+        self.start(name)
+
+    def start(self, name: str) -> None:
+        """Starts a member; the command is the same the first time and after a kill."""
+        verb = "maintain" if name.startswith("v") else "work"
+        more = [f"--shard={name[1:]}"] if verb == "work" else [f"--patience={self.patience}"]
+        if name == "v0" and self.over == "http":
+            more += [f"--serve={self.listen}"]
+        arguments = [*self.inside(name), *command(verb, self.place(name), f"--home={self.home(name)}", *more)]
+        with open(self.base / f"{name}.log", "ab") as log:
+            self.running[name] = subprocess.Popen(arguments, stdout=log, stderr=log, env=ENVIRONMENT)
+
+    def kill(self, name: str) -> None:
+        self.running[name].kill()
+        self.running[name].wait()
+
+    def freeze(self, name: str) -> None:
+        self.running[name].send_signal(signal.SIGSTOP)
+
+    def thaw(self, name: str) -> None:
+        self.running[name].send_signal(signal.SIGCONT)
+
+    def wait_for(self, name: str, pattern: str, seconds: float = 180) -> str:
+        """Waits until a member has told something; returns the first group of it."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            if match := re.search(pattern, self.told(name)):
+                return match[1]
+            assert self.running[name].poll() is None, self.told(name)
+            time.sleep(0.1)
+        raise AssertionError(self.told(name))
+
+    def finish(self, name: str, seconds: float) -> None:
+        """Waits for a member to end as it should."""
+        assert self.running[name].wait(timeout=seconds) == 0, self.told(name)
+
+    def verified(self, name: str) -> str:
+        """Has a member verify the relay with its own key, over HTTP a copy of its own; returns the root."""
+        place = str(self.folder)
+        if self.over == "http":
+            place = str(self.base / f"{name}-copy")
+        key = self.home(name) / "keys" / name
+        told = relayjax("verify", place, f"--log_key={self.log_key}", f"--key={key}")
+        (root,) = re.findall(r"^root +([0-9a-f]{64})", told, re.MULTILINE)
+        return root
+
+    def copy(self, name: str) -> None:
+        """Has a member fetch all of the relay, while it is served."""
+        relayjax("copy", self.url, str(self.base / f"{name}-copy"), f"--log_key={self.log_key}")
+
+
+@contextmanager
+def crew(*args: object, **kwargs: object) -> Iterator[Crew]:
+    """A crew of which nobody is left running."""
+    members = Crew(*args, **kwargs)  # pyright: ignore[reportArgumentType]
+    try:
+        yield members
+    finally:
+        for process in members.running.values():
+            process.kill()
+            process.wait()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,14 +19,19 @@ from relayjax.errors import (
 )
 from relayjax.history import History
 from relayjax.mechanism.state import Role
-from relayjax.peers.http_exchange import SCHEMES, HttpExchange
-from relayjax.peers_view import exchange_at, own_lines, say, where
+from relayjax.peers.exchange import FolderExchange
+from relayjax.peers_view import REMOTE, exchange_at, own_lines, say, where
 
 if TYPE_CHECKING:
     from relayjax.config import Config
     from relayjax.peers.follower import Follower
     from relayjax.peers.home import Home
+    from relayjax.peers.http_gate import Awaited
     from relayjax.peers.http_serving import Served
+    from relayjax.peers.object_keeping import Keeping
+
+_PACE = 1.0
+"""Seconds between two looks at a bucket, at least: every listing is paid for."""
 
 Act = Callable[[History], str | None]
 """Does what the history asks for; returns what is to be told."""
@@ -102,6 +107,7 @@ def maintain(
     poll: float,
     served: Served | None,
     console: Console,
+    publish: str | None = None,
 ) -> None:
     """A maintainer's loop until the relay is finished; the founder's orders the records, too."""
     from relayjax.peers.home import Home
@@ -122,15 +128,17 @@ def maintain(
 
     with own.locked():
         if own.membership().log_key != keys.public.signing:
-            if served:
-                raise ConfigError(f"--serve: {keys.name} does not order the records; who founded serves")
+            if served or publish:
+                said = f"{keys.name} does not order the records; who founded does"
+                raise ConfigError(f"--serve, --publish: {said}")
             _loop(place, own, start, poll, console)
             return
-        if isinstance(exchange, HttpExchange):
+        if not isinstance(exchange, FolderExchange):
             raise ConfigError(f"{place}: {keys.name} orders the records; give the folder itself")
         follower = follow(exchange, own)
         follower.poll()
-        _order(Path(place), own, follower.chronicle.history, config, patience, begin, poll, served, console)
+        history = follower.chronicle.history
+        _order(Path(place), own, history, config, patience, begin, poll, served, publish, console)
         follower.poll()
         _finish(follower, place, own, console)
 
@@ -144,6 +152,7 @@ def _order(
     begin: bool,
     poll: float,
     served: Served | None,
+    publish: str | None,
     console: Console,
 ) -> None:
     from relayjax.pack import ModelVersion
@@ -170,19 +179,41 @@ def _order(
             tell=tell,
         )
         say(console, where(orderer.state))
-        server = None
-        if served:
-            size = ModelVersion(0, history.genesis.weights, history.genesis.layout).size
-            limit = workshop.codec.max_size(size)
-            awaited = lambda: Awaited.of(orderer.state, limit)  # noqa: E731
-            server = stack.enter_context(serving(served.open(folder, awaited, tell)))
+        size = ModelVersion(0, history.genesis.weights, history.genesis.layout).size
+        limit = workshop.codec.max_size(size)
+        awaited = lambda: Awaited.of(orderer.state, limit)  # noqa: E731
+        server = stack.enter_context(serving(served.open(folder, awaited, tell))) if served else None
+        bucket = stack.enter_context(_kept(publish, folder, home, awaited, poll, tell)) if publish else None
         while not orderer.state.finished:
+            if bucket:
+                bucket.check()
             if not orderer.act():
                 time.sleep(poll)
+        if bucket:
+            bucket.finish()
         if server:
             say(console, f"finished   serving on until nobody asks for {patience:g} s")
             while time.monotonic() - server.asked < patience:
                 time.sleep(poll)
+
+
+def _kept(
+    url: str,
+    folder: Path,
+    home: Home,
+    awaited: Callable[[], Awaited],
+    poll: float,
+    tell: Callable[[str], None],
+) -> AbstractContextManager[Keeping]:
+    """A bucket that is kept in step with a folder."""
+    from relayjax.peers.object_bucket import Bucket
+    from relayjax.peers.object_keeping import keeping
+    from relayjax.peers.object_publishing import Publisher
+
+    member, bucket = home.membership(), Bucket(url)
+    publisher = Publisher(folder, bucket, member.origin, member.log_key, awaited, tell)
+    tell(f"publishing {bucket.url}")
+    return keeping(publisher, max(poll, _PACE), tell)
 
 
 def _loop(place: str, home: Home, start: Callable[[History], Act], poll: float, console: Console) -> None:
@@ -233,7 +264,7 @@ def _finish(follower: Follower, place: str, home: Home, console: Console) -> Non
         say(console, line)
     say(console, f"ledger     {follower.size} entries, root {follower.root.hex()}")
     pinned, key = f"--log_key={home.membership().log_key}", f"--key={home.path / 'keys' / name}"
-    if place.startswith(SCHEMES):
+    if place.startswith(REMOTE):
         say(console, f"copy       relayjax copy {place} COPY {pinned}")
         place = "COPY"
     say(console, f"check      relayjax verify {place} {pinned} {key}")

@@ -93,6 +93,9 @@ def _define_maintain(values: flags.FlagValues, _: Sequence[str]) -> None:
     )
     flags.DEFINE_boolean("begin", False, "do not wait until every place is taken", flag_values=values)
     string(values, "serve", None, "HOST:PORT to serve the folder at, for members elsewhere; who founded only")
+    string(
+        values, "publish", None, "s3:// or gs:// address to keep in step with the folder; who founded only"
+    )
     string(values, "tls_cert", None, "with --serve: certificate chain for https (PEM)")
     string(values, "tls_key", None, "with --serve: its private key (PEM)")
 
@@ -107,7 +110,9 @@ def _maintain(values: flags.FlagValues, arguments: list[str]) -> None:
         served = Served(values.serve, values.tls_cert, values.tls_key)
     elif values.tls_cert or values.tls_key:
         raise ConfigError("--tls_cert and --tls_key go with --serve=HOST:PORT")
-    maintain(place, home, chosen, values.patience, values.begin, values.poll, served, Console())
+    maintain(
+        place, home, chosen, values.patience, values.begin, values.poll, served, Console(), values.publish
+    )
 
 
 def _define_status(values: flags.FlagValues, _: Sequence[str]) -> None:

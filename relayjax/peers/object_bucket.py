@@ -1,8 +1,9 @@
 """Objects in a bucket of S3 or of Google Cloud Storage, by way of the package obstore.
 
 An object appears whole or not at all, and is replaced as a whole. Its size is held against a limit before its
-body is read, and a download that breaks off goes on where it ended. Credentials, region and endpoint are
-found where obstore looks for them: in the environment, or in what the machine was given by its cloud.
+body is read. A download that breaks off goes on where it ended; if its object is replaced meanwhile, parts of
+both may come out, as the digest tells whoever asked for it. Credentials, region and endpoint are found where
+obstore looks for them: in the environment, or in what the machine was given by its cloud.
 
 References:
   RFC 9110, sections 8.8.3 (ETag), 13.1 (If-Match, If-None-Match) and 14 (Range).

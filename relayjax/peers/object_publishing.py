@@ -93,15 +93,14 @@ class Publisher:
         look = look or self._passes % _LOOK == 0
         if self._known is None:
             self._known = self._meet()
-        awaited = self._awaited()
         served = self._take_letters()
-        self._take_deltas(awaited)
+        self._take_deltas(self._awaited())
         if not self._publish_log(self._known):
             return
         changing = dict(self._changing())
         self._publish_changing(changing, look)
         if look:
-            served += self._left_over(changing, awaited)
+            served += self._left_over(changing)
         self._listing.remove(served[:_REMOVED])
         self._passes += 1
 
@@ -125,20 +124,18 @@ class Publisher:
     def _take_letters(self) -> list[bytes]:
         """Takes in records; returns the names of what has served or should not be there."""
         served, foreign = list[bytes](), list[bytes]()
-        for name in self._listing.names(inbox.FOLDER):
-            path = name.decode("ascii", "replace")
-            there = is_regular(self._folder / path)
-            if _REASON.fullmatch(name):
-                if not there:
-                    served.append(name)
-            elif not _LETTER.fullmatch(name):
+        names = self._listing.names(inbox.FOLDER)
+        for name in names:
+            if not (_LETTER.fullmatch(name) or _REASON.fullmatch(name)):
                 foreign.append(name)
-            elif path in self._letters:
-                if not there:
-                    self._letters.discard(path)
+                continue
+            path = name.decode()
+            if _REASON.fullmatch(name) or path in self._letters:
+                if not is_regular(self._folder / path):
                     served.append(name)
             elif len(self._letters) < _LETTERS and not self._take_letter(path):
                 foreign.append(name)
+        self._letters.intersection_update(name.decode() for name in set(names) - {*served, *foreign})
         if foreign:
             example = foreign[0][:100].decode("ascii", "backslashreplace")
             self._tell(f"removing {len(foreign)} objects that are no records, such as {example!r}")
@@ -188,7 +185,7 @@ class Publisher:
             known.add(path)
         self._bucket.put(CHECKPOINT, note)
         self._note = note
-        filled = [path for path in known - tiles if path.startswith("ledger/tile/") and ".p/" in path]
+        filled = [path for path in known - tiles if path.partition(".p/")[0] in tiles]
         self._listing.remove(filled)
         known.difference_update(filled)
         return True
@@ -196,7 +193,7 @@ class Publisher:
     def _changing(self) -> Iterator[tuple[str, Path]]:
         """What changes under its name: the orderer's part of `handover/`, and the reasons of refusals."""
         for file in self._files(handover.FOLDER):
-            if "-delta-" not in file.name:
+            if not file.name.partition("-")[2].startswith("delta-"):
                 yield self._path(file), file
         for file in self._files(inbox.FOLDER):
             if file.suffix == ".why":
@@ -213,10 +210,13 @@ class Publisher:
             if (data := _content(file)) is not None:
                 self._sent[path] = stamp, self._bucket.put(path, data)
 
-    def _left_over(self, changing: dict[str, Path], awaited: Awaited) -> list[bytes]:
+    def _left_over(self, changing: dict[str, Path]) -> list[bytes]:
         """What has served in `handover/`, or should not be there."""
-        wanted = {path.encode() for path in (*changing, *awaited.paths)}
-        return [name for name in self._listing.names(handover.FOLDER) if name not in wanted]
+        there = self._listing.names(handover.FOLDER)
+        wanted = {
+            path.encode() for path in (*changing, *self._awaited().paths)
+        }  # as of now: it grows with the log
+        return [name for name in there if name not in wanted]
 
     def _checkpoint(self) -> tuple[bytes, Checkpoint]:
         note = files.read(self._folder / CHECKPOINT, SIZE_LIMIT)

@@ -21,7 +21,7 @@ QUICK: dict[str, Any] = {"timeout": 10.0, "attempts": 2, "pause": 0.01}
 
 @dataclass
 class ObjectStore:
-    """The server; `folder` shows what lies in the bucket under the relay's prefix."""
+    """The server; `folder` shows what lies under the relay's prefix. Only the server may change it."""
 
     base: Path
     port: int = 0
@@ -42,7 +42,7 @@ class ObjectStore:
         (self.base / "store" / "bucket").mkdir(parents=True, exist_ok=True)
         log = self.base / "store.log"
         arguments = ["--addr", f"127.0.0.1:{self.port}", "--auth-key", f"{KEY},{SECRET}", "--config", ""]
-        arguments += ["--dir-cache-time", "1ns", "--cache-dir", str(self.base / "cache")]
+        arguments += ["--cache-dir", str(self.base / "cache")]
         rclone = Path(sysconfig.get_path("scripts")) / "rclone"
         with open(log, "wb") as output:
             self.process = subprocess.Popen(

@@ -16,6 +16,7 @@ from peers.town import Member, Town
 from relayjax import backend
 from relayjax.errors import ConfigError, ExchangeError, RelayError
 from relayjax.hashing import digest
+from relayjax.ledger.tiles import paths_of, tiles_of
 from relayjax.mechanism.state import Phase
 from relayjax.peers import handover
 from relayjax.peers.copying import copy
@@ -110,7 +111,8 @@ def copied(town: Town, store: ObjectStore) -> str:
 
 
 def whole(town: Town) -> None:
-    """No acknowledged leg was lost, and both maintainers have scored every round."""
+    """At its end no acknowledged leg was lost, and both maintainers have scored every round."""
+    town.close()
     for settled in backend.verify(town.folder, keys=town.home("v1").keys()).audit.history.rounds:
         assert set(settled.facts.pairs) == set(settled.facts.submissions)
         assert set(settled.facts.scores) == {"v0", "v1"}
@@ -151,7 +153,7 @@ def test_a_store_that_is_stopped_in_every_phase_stops_nothing_for_good(
             play.round()
             store.start()
         play.round()
-    assert len(stopped) > 14 and play.failed > len(stopped)
+    assert len(stopped) >= 14 and play.failed > len(stopped)  # a chain round has no valuation
     (root,) = play.to_the_end()
     play.publisher.step(look=True)
     assert copied(town, store) == root
@@ -242,16 +244,20 @@ def test_a_refusal_and_its_reason_reach_the_member(town: Town, store: ObjectStor
     play = Play(town, store)
     twin = Town(town.base / "elsewhere", town.tools)
     twin.exchange = store.exchange()  # pyright: ignore[reportAttributeAccessIssue]
-    play.round()
-    play.round()
-    assert twin.join("p0") == "the name p0 is taken"
-    for name in ("p7", "p8"):
-        twin.join(name)
-    for _ in range(3):
-        play.round()
-    refused = [twin.join(name) for name in ("p7", "p8")]
-    assert all(reason and "refused" not in reason for reason in refused), (refused, town.told)
-    assert [path for path in store.files() if path.endswith(".why")]
+
+    def pass_on() -> None:
+        play.publisher.step()
+        play.orderer.act()
+        play.publisher.step()
+
+    pass_on()
+    assert twin.join("p0") == "the name p0 is taken" and twin.join("p7") is None
+    letters = {path for path in store.files() if path.endswith(".json")}
+    assert len(letters) == 1
+    pass_on()
+    reasons = {path.removesuffix(".why") + ".json" for path in store.files() if path.endswith(".why")}
+    assert reasons == letters and not letters & set(store.files())
+    assert "every place" in (twin.join("p7") or "") and not letters & set(store.files())
 
 
 def until(play: Play, phase: Phase) -> None:
@@ -325,7 +331,8 @@ def test_a_bucket_of_another_relay_is_left_alone(town: Town, store: ObjectStore,
     assert store.files() == before
     play.round()
     older = (town.folder / CHECKPOINT).read_bytes()
-    play.round()
+    for _ in range(3):
+        play.round()
     play.publisher.step()
     newer = (town.folder / CHECKPOINT).read_bytes()
     assert older != newer
@@ -338,7 +345,9 @@ def test_a_bucket_of_another_relay_is_left_alone(town: Town, store: ObjectStore,
 def test_what_was_lost_in_the_bucket_is_there_again_after_a_restart(town: Town, store: ObjectStore) -> None:
     play = Play(town, store, rounds=1)
     (root,) = play.to_the_end()
-    lost = [path for path in store.files() if path.startswith(("store/", "seals/", "ledger/tile"))][::3]
+    play.publisher.step()
+    lost = [path for path in store.files() if path.startswith(("store/", "seals/"))]
+    lost += [f"ledger/{path}" for path in paths_of(tiles_of(play.orderer.log.size))]
     Listing(store.bucket()).remove(lost)
     with pytest.raises(RelayError):
         copied(town, store)

@@ -46,6 +46,7 @@ _GRACE, _SLOWEST = 60.0, 1 << 14
 _FAILURES = (BaseError, FileNotFoundError, ValueError)
 _STATUS = re.compile(r"status code: (\d{3}[ A-Za-z-]{0,40})")
 _CODE = re.compile(r"<Code>(\w{1,64})</Code>")
+_CAUSE = re.compile(r'message: "([ -~]{1,80}?)"')
 
 
 class Nothing(Enum):
@@ -213,10 +214,11 @@ def _named(*variables: str) -> str:
 
 
 def _said(error: Exception) -> str:
-    """What went wrong, in one printable line: a store's status and code, else what the library says."""
+    """What went wrong, in one printable line, the same each time: status and code, or what else is said."""
     text = str(error)
-    if status := _STATUS.search(text):
-        code = _CODE.search(text)
-        return status[1].strip() + (f" ({code[1]})" if code else "")
-    line = text.partition("\n")[0][:200]
-    return "".join(c if c.isprintable() else "?" for c in line) or type(error).__name__
+    status, more = _STATUS.search(text), _CODE.search(text)
+    if status is None:  # else times and addresses stand before the dash
+        more = _CAUSE.search(text)
+    line = status[1].strip() if status else text.partition("\n")[0].rpartition(" - ")[2][:200]
+    line = "".join(c if c.isprintable() else "?" for c in line) or type(error).__name__
+    return f"{line} ({more[1]})" if more else line

@@ -8,6 +8,7 @@ others with it; TensorStore, which Orbax brings along, takes names as they are.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,6 +24,7 @@ _TIMEOUT = 60.0
 """Seconds that a listing may take, some hundred thousand names; also a removal."""
 
 _AT_ONCE = 32
+_TIME = re.compile(r" after \d+ ms")
 _FAILURES = (ValueError, OSError, TimeoutError, NotImplementedError)
 _RETRIES = {"max_retries": 3, "initial_delay": "100ms", "max_delay": "1s"}
 
@@ -84,6 +86,6 @@ class Listing:
 
 
 def _said(error: Exception) -> str:
-    """What went wrong, in one printable line."""
-    line = str(error).partition(" [")[0][:200] or "no answer in time"
+    """What went wrong, in one printable line, the same each time."""
+    line = _TIME.sub("", str(error).partition(" [")[0])[:200] or "no answer in time"
     return "".join(c if c.isprintable() else "?" for c in line)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 import re
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -134,8 +136,9 @@ def test_wrong_credentials_a_missing_bucket_and_nobody_there(
         lambda: store.exchange().offer(NAME, RECORD),
         lambda: Listing(store.bucket(), timeout=10.0).names("inbox"),
     ):
-        with pytest.raises(ExchangeError):
+        with pytest.raises(ExchangeError, match=r"refused|connect") as raised:
             attempt()
+        assert " ms" not in str(raised.value) and "elapsed" not in str(raised.value)
     store.start()
     assert store.exchange().fetch(NAME, 100) == RECORD
 
@@ -152,6 +155,13 @@ def test_addresses_that_are_none() -> None:
         with pytest.raises(ConfigError, match="give an address"):
             Bucket(url)
     assert Bucket("s3://bucket/a/b/").prefix == "a/b/" and Bucket("s3://bucket").prefix == ""
+
+
+def test_without_the_extra_it_is_said_what_to_install() -> None:
+    program = "import sys\nsys.modules['obstore.store'] = None\n"
+    program += "from relayjax.peers_view import exchange_at\nexchange_at('s3://bucket/relay')\n"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert "ConfigError: a bucket needs `pip install relayjax[objects]`" in done.stderr
 
 
 @dataclass

@@ -12,6 +12,7 @@ import pytest
 from peers.bucket import SECRET, ObjectStore, object_store
 from peers.site import DELTA, NAME, RECORD
 from peers.town import Member, Town
+from rich.console import Console
 
 from relayjax import backend
 from relayjax.errors import ConfigError, ExchangeError, RelayError
@@ -26,6 +27,7 @@ from relayjax.peers.object_keeping import keeping
 from relayjax.peers.object_listing import Listing
 from relayjax.peers.object_publishing import Publisher
 from relayjax.peers.orderer import Orderer
+from relayjax.peers_console import maintain
 
 
 @pytest.fixture
@@ -372,6 +374,15 @@ def test_a_thread_keeps_on_while_the_store_fails(town: Town, store: ObjectStore)
     assert publisher.finished and CHECKPOINT in store.files()
     assert any("not published" in line for line in told) and not any(SECRET in line for line in told)
     town.close()
+
+
+def test_only_who_orders_publishes_and_from_the_folder(town: Town, store: ObjectStore) -> None:
+    Play(town, store)
+    rest = (None, 1.0, False, 0.1, None, Console())
+    with pytest.raises(ConfigError, match="does not order"):
+        maintain(str(town.folder), town.home("v1").path, *rest, "s3://bucket/relay")
+    with pytest.raises(ConfigError, match="give the folder"):
+        maintain("s3://bucket/relay", town.home("v0").path, *rest)
 
 
 def test_an_error_that_does_not_pass_ends_the_work(town: Town, store: ObjectStore) -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import errno
 import secrets
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
@@ -101,6 +101,35 @@ def append(path: Path, data: Buffer) -> None:
         _write(path, descriptor, data)
     finally:
         _try(path, _filesystem.close, descriptor)
+
+
+def write_aside(path: Path, parts: Iterable[Buffer], *, mode: int = 0o644) -> Path:
+    """Writes what comes in parts durably under a temporary name; `publish` gives it its own one.
+
+    Args:
+      path: Its own name, in a directory that exists.
+      parts: Its content; one may overwrite the one before. If making them fails nothing is left.
+      mode: Its permission bits, whatever the umask says.
+
+    Returns:
+      The temporary name.
+
+    Raises:
+      DiskError: The disk refused; nothing is left.
+    """
+    return _write_new(path, parts, mode, durable=True)
+
+
+def write_cached(path: Path, data: Buffer) -> None:
+    """Writes or replaces a file for its owner alone, seen whole or not at all unless the power is cut.
+
+    For what can be fetched again, and is verified when it is read: nothing is flushed.
+
+    Raises:
+      DiskError: The disk refused; the file is the old one.
+    """
+    _make_directory(path.parent, 0o700)
+    _try(path, _filesystem.rename, _write_new(path, [data], 0o600, durable=False), path)
 
 
 def read(path: Path, limit: int = -1) -> bytes:
@@ -252,6 +281,24 @@ def _write_group(files: Mapping[Path, Buffer], mode: int) -> None:
         for temporary in temporaries.values():  # after an error or an interrupt
             with suppress(OSError):
                 _filesystem.unlink(temporary)
+
+
+def _write_new(path: Path, parts: Iterable[Buffer], mode: int, durable: bool) -> Path:
+    """Writes a file under a temporary name, and returns that."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{_TEMPORARY_SUFFIX}")
+    descriptor = _try(path, _filesystem.create, temporary, mode)
+    try:
+        for part in parts:
+            _write(path, descriptor, part)
+        if durable:
+            _try(path, _filesystem.fsync, descriptor)
+    except BaseException:
+        with suppress(OSError):
+            _filesystem.unlink(temporary)
+        raise
+    finally:
+        _try(path, _filesystem.close, descriptor)
+    return temporary
 
 
 def _write(path: Path, descriptor: int, data: Buffer) -> None:

@@ -17,7 +17,7 @@ from relayjax.mechanism.state import State
 from relayjax.pack import ModelVersion
 from relayjax.peers.exchange import Exchange
 from relayjax.peers.follower import CHECKPOINT, Follower
-from relayjax.peers.handover import sealed_limit
+from relayjax.peers.parcel import sealed_limit
 from relayjax.store.local import LocalStore
 from relayjax.store.manifest import PIECE, SIZE_LIMIT, verify_manifest
 

@@ -1,4 +1,6 @@
-"""How members reach what they share: files by path, read and written whole. A folder is the first such place.
+"""How members reach what they share: files by path, each whole or not there; a folder is the first.
+
+What is large consists of many files (`parcel.py`, the store), so that none takes much memory.
 
 Nothing that is fetched is believed: the log's signature, a record's signature or an artefact's digest says
 what it is. So an exchange may lose, delay or alter what it likes: that denies service, and no more.
@@ -14,13 +16,21 @@ from __future__ import annotations
 
 import re
 import stat
+from collections import OrderedDict
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol
+from threading import Lock
+from typing import Protocol, runtime_checkable
 
-from relayjax import files
+import numpy as np
+
+from relayjax import files, hashing
 from relayjax.errors import DiskError, FormatError, IntegrityError
+from relayjax.hashing import CHUNK
 
 _PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_KNOWN = 4_096
+"""Files whose digests are remembered until they change."""
 
 
 class Exchange(Protocol):
@@ -52,12 +62,34 @@ class Exchange(Protocol):
         ...
 
 
+@runtime_checkable
+class Streaming(Protocol):
+    """What an exchange may do beside that, so that large files are copied and moved less often.
+
+    The functions `fetch_into` and `holds` do the same with any exchange.
+    """
+
+    def fetch_into(self, path: str, target: memoryview) -> int | None:
+        """Fetches a file into a buffer; errors as for `fetch`, the limit is the buffer's length.
+
+        Returns:
+          The file's length; None if it is not there now.
+        """
+        ...
+
+    def holds(self, path: str, digest: str) -> bool:
+        """Tells whether a file with the digest lies there, moving little; errors as for `fetch`."""
+        ...
+
+
 class FolderExchange:
-    """An exchange in a folder that all members can see."""
+    """An exchange in a folder that all members can see. May be used from several threads."""
 
     def __init__(self, folder: Path):
         """Opens a folder; nothing is read yet."""
         self.folder = folder
+        self._lock = Lock()
+        self._known: OrderedDict[Path, tuple[tuple[int, ...], str]] = OrderedDict()
 
     def fetch(self, path: str, limit: int) -> bytes | None:
         file = self.locate(path)
@@ -75,6 +107,40 @@ class FolderExchange:
 
     def offer(self, path: str, data: bytes) -> None:
         files.write_atomic(self.locate(path), data)
+
+    def fetch_into(self, path: str, target: memoryview) -> int | None:
+        file = self.locate(path)
+        if not is_regular(file):
+            return None
+        try:
+            size = file.stat().st_size
+            if size <= len(target):
+                files.read_into(file, 0, target[:size])
+                return size
+        except (OSError, DiskError):
+            if file.exists():
+                raise
+            return None  # removed in between
+        raise IntegrityError(str(file), f"more than the {len(target)} bytes it may have; it is left unread")
+
+    def holds(self, path: str, digest: str) -> bool:
+        file = self.locate(path)
+        if not is_regular(file):
+            return False
+        try:
+            found = file.lstat()
+            identity = (found.st_ino, found.st_ctime_ns, found.st_size)  # nobody can set these back
+            with self._lock:
+                known = self._known.pop(file, None)
+            if known is None or known[0] != identity:
+                known = identity, hashing.digest_of_pieces(_chunks(file, found.st_size))
+        except (OSError, DiskError):  # removed or cut in between
+            return False
+        with self._lock:
+            self._known[file] = known
+            while len(self._known) > _KNOWN:
+                self._known.popitem(last=False)
+        return known[1] == digest
 
     def locate(self, path: str) -> Path:
         """Where a path leads; links that others may have put in the way do not lead out of the folder.
@@ -100,13 +166,40 @@ def parts_of(path: str) -> list[str]:
     return parts
 
 
+def fetch_into(exchange: Exchange, path: str, target: memoryview) -> int | None:
+    """Fetches a file into a buffer; see `Streaming.fetch_into`."""
+    if isinstance(exchange, Streaming):
+        return exchange.fetch_into(path, target)
+    data = exchange.fetch(path, len(target))
+    if data is None:
+        return None
+    target[: len(data)] = data
+    return len(data)
+
+
+def room(size: int) -> memoryview:
+    """A buffer of so many bytes whose memory is taken as it is filled, in large pages where there are some.
+
+    Whoever serves a file may state any length and send nothing; and a buffer of small pages costs more than
+    what comes into it.
+    """
+    return np.empty(size, np.uint8).data
+
+
+def holds(exchange: Exchange, path: str, digest: str, size: int) -> bool:
+    """Tells whether a file of so many bytes with the digest lies there; see `Streaming.holds`."""
+    if isinstance(exchange, Streaming):
+        return exchange.holds(path, digest)
+    try:
+        data = exchange.fetch(path, size)
+    except IntegrityError:
+        return False
+    return data is not None and hashing.digest(data) == digest
+
+
 def put(exchange: Exchange, path: str, data: bytes) -> None:
     """Offers a file unless it lies there as it is; what others have made of it is replaced."""
-    try:
-        there = exchange.fetch(path, len(data))
-    except IntegrityError:
-        there = None
-    if there != data:
+    if not holds(exchange, path, hashing.digest(data), len(data)):
         exchange.offer(path, data)
 
 
@@ -116,3 +209,12 @@ def is_regular(file: Path) -> bool:
         return stat.S_ISREG(file.lstat().st_mode)
     except OSError:
         return False
+
+
+def _chunks(file: Path, size: int) -> Iterator[memoryview]:
+    """The content of a file, a chunk at a time in the same buffer."""
+    buffer = memoryview(bytearray(min(size, CHUNK)))
+    for start in range(0, max(size, 1), CHUNK):
+        part = buffer[: min(CHUNK, size - start)]
+        files.read_into(file, start, part)
+        yield part

@@ -2,7 +2,9 @@
 
 The server and the line to it are trusted with nothing: what arrives is held against signatures and digests
 by whoever asked. Here only time and memory are guarded: a download has a limit before the first byte is read,
-one that breaks off is taken up where it ended, and a server that only drips is given up.
+one that breaks off is taken up where it ended, and a server that only drips is given up. Whether a file is
+there already is asked by its digest, in the place of an entity tag; a server that knows no such tags sends
+the file, which is then not read.
 
 References:
   RFC 9110, sections 8.8.3 (ETag), 13.1 (If-None-Match, If-Range) and 14 (Range).
@@ -15,16 +17,15 @@ import io
 import re
 import ssl
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TypeVar
 from urllib.parse import urlsplit
 
 from relayjax.errors import ConfigError, ExchangeError, IntegrityError
-from relayjax.peers.exchange import parts_of
+from relayjax.peers.exchange import parts_of, room
 
 T = TypeVar("T")
 
@@ -34,9 +35,6 @@ _GRACE, _SLOWEST = 30.0, 1 << 14
 """Seconds that a download may take anyway, and the bytes a second that it must bring from then on."""
 
 _ANSWER_LIMIT = 1 << 16
-_KEPT = 4
-"""Offered files remembered, so that looking whether they still lie there does not move them again."""
-
 _LENGTH = re.compile(r"[0-9]{1,18}")
 _PARTIAL = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})")
 _STRONG = re.compile(r'"[\x21\x23-\x7e]{1,128}"')
@@ -50,17 +48,22 @@ class _CutError(Exception):
 
 @dataclass
 class _Download:
-    """What has arrived of a file; `tag` is the entity tag that the rest must have, too."""
+    """What has arrived of a file.
 
-    body: io.BytesIO
+    Attributes:
+      room: gives a buffer of a length.
+      target: is filled.
+      size: bytes that are there.
+      tag: the entity tag that the rest must have, too.
+    """
+
+    room: Callable[[int], memoryview]
+    target: memoryview = field(default_factory=lambda: memoryview(b""))
+    size: int = 0
     tag: str = ""
 
-    @property
-    def size(self) -> int:
-        return self.body.tell()
-
     def restart(self) -> None:
-        self.body, self.tag = io.BytesIO(), ""
+        self.size, self.tag = 0, ""
 
 
 class HttpExchange:
@@ -98,24 +101,28 @@ class HttpExchange:
                 host, port, timeout=timeout, blocksize=_CHUNK, context=ssl.create_default_context()
             )
         )
-        self._kept: OrderedDict[str, tuple[str, bytes]] = OrderedDict()
 
     def fetch(self, path: str, limit: int) -> bytes | None:
+        download = _Download(room)
+        size = self._download(path, limit, download)
+        return None if size is None else bytes(download.target[:size])
+
+    def fetch_into(self, path: str, target: memoryview) -> int | None:
+        return self._download(path, len(target), _Download(lambda size: target[:size]))
+
+    def holds(self, path: str, digest: str) -> bool:
         parts_of(path)
-        download, begun = _Download(io.BytesIO()), time.monotonic()
-        kept = self._kept.get(path)
-        if kept is not None and len(kept[1]) > limit:
-            kept = None
-        return self._persist(path, lambda: self._fetch_on(path, limit, download, begun, kept), download)
+        return self._persist(path, lambda: self._look(path, digest))
 
     def offer(self, path: str, data: bytes) -> None:
         parts_of(path)
-        self._kept.pop(path, None)
-        tag = self._persist(path, lambda: self._send(path, data))
-        if _STRONG.fullmatch(tag):
-            self._kept[path] = tag, data
-            while len(self._kept) > _KEPT:
-                self._kept.popitem(last=False)
+        self._persist(path, lambda: self._send(path, data))
+
+    def _download(self, path: str, limit: int, download: _Download) -> int | None:
+        """Fetches a file; returns its length."""
+        parts_of(path)
+        begun = time.monotonic()
+        return self._persist(path, lambda: self._fetch_on(path, limit, download, begun), download)
 
     def _persist(self, path: str, step: Callable[[], T], download: _Download | None = None) -> T:
         """Repeats a step while the line fails; new bytes renew the patience."""
@@ -137,10 +144,20 @@ class HttpExchange:
                 self._connection.close()
                 raise
 
-    def _fetch_on(
-        self, path: str, limit: int, download: _Download, begun: float, kept: tuple[str, bytes] | None
-    ) -> bytes | None:
-        """Asks for what is missing of a file and reads it.
+    def _look(self, path: str, digest: str) -> bool:
+        """Asks whether a file has a digest."""
+        response = self._ask("GET", path, {"If-None-Match": f'"blake3-{digest}"'})
+        if response.status not in (HTTPStatus.NOT_MODIFIED, HTTPStatus.NOT_FOUND, HTTPStatus.OK):
+            raise self._unexpected(path, response)
+        if response.status == HTTPStatus.OK:  # another file; it may be of any length
+            response.close()
+            self._connection.close()
+        else:
+            self._read_answer(response)
+        return response.status == HTTPStatus.NOT_MODIFIED
+
+    def _fetch_on(self, path: str, limit: int, download: _Download, begun: float) -> int | None:
+        """Asks for what is missing of a file and reads it; returns its length.
 
         Raises:
           _CutError: some of it is still missing.
@@ -152,13 +169,8 @@ class HttpExchange:
             headers = {"Range": f"bytes={download.size}-", "If-Range": download.tag}
         else:
             download.restart()
-            if kept is not None:
-                headers = {"If-None-Match": kept[0]}
         response = self._ask("GET", path, headers)
         status = response.status
-        if status == HTTPStatus.NOT_MODIFIED and kept is not None and not download.size:
-            self._read_answer(response)
-            return kept[1]
         if status == HTTPStatus.NOT_FOUND:
             self._read_answer(response)
             return None
@@ -183,8 +195,13 @@ class HttpExchange:
             raise IntegrityError(
                 f"{self.url}/{path}", f"more than the {limit} bytes it may have; it is left unread"
             )
+        if not download.size:
+            download.target = download.room(total)
+        elif total != len(download.target):
+            download.restart()
+            raise _CutError("answers with a part of another file")
         self._receive(response, download, total, path, begun)
-        return download.body.getvalue()
+        return total
 
     def _receive(
         self, response: http.client.HTTPResponse, download: _Download, total: int, path: str, begun: float
@@ -193,21 +210,21 @@ class HttpExchange:
             part = response.read1(min(_CHUNK, total - download.size))
             if not part:
                 raise _CutError(f"breaks off after {download.size} of {total} bytes")
-            download.body.write(part)
+            download.target[download.size : download.size + len(part)] = part
+            download.size += len(part)
             if time.monotonic() - begun > _GRACE + download.size / _SLOWEST:
                 raise ExchangeError(
                     f"{self.url}/{path}", "sends too slowly", "try again when the line is better"
                 )
         self._read_answer(response)  # nothing is left; the connection can be used again
 
-    def _send(self, path: str, data: bytes) -> str:
-        """Puts a file; returns its entity tag."""
+    def _send(self, path: str, data: bytes) -> None:
+        """Puts a file."""
         headers = {"Content-Length": str(len(data)), "Content-Type": "application/octet-stream"}
         response = self._ask("PUT", path, headers, io.BytesIO(data))
         if response.status not in (HTTPStatus.OK, HTTPStatus.CREATED, HTTPStatus.NO_CONTENT):
             raise self._unexpected(path, response)
         self._read_answer(response)
-        return response.headers.get("ETag", "")
 
     def _ask(
         self, method: str, path: str, headers: Mapping[str, str], body: io.BytesIO | None = None

@@ -1,7 +1,8 @@
 """What strangers may put into a folder that is served over HTTP, how often, and how much at once.
 
-inbox/DIGEST.json               of the size that a record may have, under the BLAKE3 digest of its bytes
-handover/ROUND-delta-NAME.age   while the present round waits for it, of the size that a delta may have
+inbox/DIGEST.json                 of the size that a record may have, under the BLAKE3 digest of its bytes
+handover/ROUND-delta-NAME.age     while the present round waits for it, of the size that its head may have
+handover/ROUND-delta-NAME.age.N   likewise, as many pieces as it may have
 """
 
 from __future__ import annotations
@@ -18,12 +19,13 @@ from itertools import islice
 from pathlib import Path
 from threading import Lock
 
-from relayjax import canonical, hashing
+from relayjax import canonical, files, hashing
 from relayjax.mechanism.state import Phase, State
-from relayjax.peers import handover
+from relayjax.peers import handover, parcel
 from relayjax.peers.inbox import FOLDER
 
 _RECORD = re.compile(FOLDER + r"/([0-9a-f]{64})\.json")
+_PIECE = re.compile(r"(.{1,512}\.age)\.(0|[1-9][0-9]{0,8})")
 _IN_INBOX = 8_192
 """Files that may lie in the inbox before no more are taken."""
 
@@ -33,7 +35,7 @@ _BURST, _RATE = 200.0, 20.0
 _MEBIBYTE = 1 << 20
 _SENDERS = 4_096
 _AT_ONCE = 1 << 30
-"""Bytes of bodies held at once, unless a single one has more."""
+"""Bytes of bodies on their way to the disk at once, unless a single one has more."""
 
 
 class RefusedError(Exception):
@@ -54,11 +56,11 @@ class Awaited:
 
     Attributes:
       paths: of the deltas to be handed over.
-      limit: bytes that each may have, sealed.
+      size: bytes that each may have, before it is sealed.
     """
 
     paths: frozenset[str]
-    limit: int
+    size: int
 
     @classmethod
     def of(cls, state: State, delta_limit: int) -> Awaited:
@@ -72,7 +74,16 @@ class Awaited:
         if now.phase is Phase.REVEAL and not state.finished:
             left = [name for name in now.commitments if name not in now.submissions]
             paths = frozenset(handover.delta(now.number, name) for name in left)
-        return cls(paths, handover.sealed_limit(delta_limit))
+        return cls(paths, delta_limit)
+
+    def limit(self, path: str) -> int | None:
+        """Bytes that a file may have; None if it is not awaited."""
+        if path in self.paths:
+            return parcel.head_limit(self.size)
+        piece = _PIECE.fullmatch(path)
+        if piece and piece[1] in self.paths and int(piece[2]) < parcel.piece_count(self.size):
+            return parcel.PIECE + parcel.TAG
+        return None
 
 
 class Gate:
@@ -101,10 +112,10 @@ class Gate:
             return canonical.SIZE_LIMIT
         if not path.startswith(f"{handover.FOLDER}/"):
             raise RefusedError(HTTPStatus.FORBIDDEN, "only records and deltas can be put")
-        awaited = self._awaited()
-        if path not in awaited.paths:
+        limit = self._awaited().limit(path)
+        if limit is None:
             raise RefusedError(HTTPStatus.CONFLICT, "the present round does not wait for it now")
-        return awaited.limit
+        return limit
 
     def pass_by(self, sender: str, size: int) -> None:
         """Counts a request against its sender: one, and one for each mebibyte.
@@ -116,7 +127,7 @@ class Gate:
         with self._lock:
             credit, since = self._senders.pop(sender, (_BURST, now))
             credit = min(_BURST, credit + _RATE * (now - since))
-            allowed = credit >= min(cost, _BURST)  # a delta of any size passes a sender that has rested
+            allowed = credit >= cost
             self._senders[sender] = (credit - cost if allowed else credit), now
             while len(self._senders) > _SENDERS:
                 self._senders.popitem(last=False)
@@ -125,7 +136,7 @@ class Gate:
 
     @contextmanager
     def holding(self, size: int) -> Iterator[None]:
-        """Has room for a body while it is read and written.
+        """Has room for a body on its way to the disk.
 
         Raises:
           RefusedError: there is none at present.
@@ -140,16 +151,21 @@ class Gate:
             with self._lock:
                 self._held -= size
 
-    def check(self, path: str, data: bytes) -> None:
-        """Looks at what was sent before it is written.
+    def check(self, path: str, file: Path) -> None:
+        """Looks at what was sent before it gets its name.
+
+        Args:
+          path: where it is to lie.
+          file: where it lies; it has no more bytes than it may.
 
         Raises:
           RefusedError: it is not what its name says, is not awaited any more, or the inbox is full.
+          DiskError: it can't be read.
         """
         if match := _RECORD.fullmatch(path):
-            if hashing.digest(data) != match[1]:
+            if hashing.digest(files.read(file)) != match[1]:
                 raise RefusedError(HTTPStatus.UNPROCESSABLE_ENTITY, "its name is not the digest of its bytes")
-            if _count(self._inbox, _IN_INBOX) >= _IN_INBOX:
+            if _count(self._inbox, _IN_INBOX + 1) > _IN_INBOX:  # itself included
                 raise RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, "the inbox is full; try again")
         else:
             self.limit(path)  # the round may have gone on meanwhile

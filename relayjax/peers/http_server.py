@@ -8,7 +8,8 @@ anybody may read it; a file of the inbox can only be asked for by who knows the 
 
 Requests are short and members few, so one thread a connection of the standard library's server does. What
 keeps a single sender from taking all of it: each request has a deadline that grows with its body, headers and
-bodies have limits, connections are counted in all and by address, and those beyond are closed.
+bodies have limits, connections are counted in all and by address, and those beyond are closed. No file and no
+body is held in memory: files go out by `sendfile`, bodies to the disk as they come.
 
 References:
   RFC 9110, sections 8.8.3 (ETag), 13.1 (If-None-Match, If-Range) and 14 (Range).
@@ -23,7 +24,7 @@ import ssl
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -32,6 +33,7 @@ from socket import AF_INET, AF_INET6
 from threading import Lock
 from typing import Any
 
+from relayjax import files
 from relayjax.errors import DiskError, FormatError
 from relayjax.peers.exchange import FolderExchange, is_regular
 from relayjax.peers.http_gate import Awaited, Gate, RefusedError, sender_of
@@ -49,6 +51,9 @@ _LINGER = 1.0
 _CONNECTIONS, _OF_ONE = 256, 128
 _READABLE = re.compile(r"(ledger|store|seals|handover|inbox)/.{1,512}")
 _LENGTH = re.compile(r"[0-9]{1,15}")
+_DIGEST = re.compile(r'"blake3-([0-9a-f]{64})"')
+"""An entity tag that a client makes of the digest that it looks for."""
+
 _RANGE = re.compile(r"bytes=([0-9]{1,18})-([0-9]{0,18})")
 
 Report = Callable[[str], None]
@@ -87,7 +92,6 @@ class RelayServer(ThreadingHTTPServer):
         self.exchange = FolderExchange(folder)
         self.gate = Gate(folder, awaited, time.monotonic)
         self.report, self.patience = report, timeout
-        self.writing = Lock()
         self.asked = time.monotonic()
         self._tls = tls
         self._counting, self._open = Lock(), Counter[str]()
@@ -166,11 +170,11 @@ class _Handler(BaseHTTPRequestHandler):
                 raise RefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"at most {limit} bytes can be put")
             self.server.gate.pass_by(sender_of(self.client_address[0]), length)
             with self.server.gate.holding(length):
-                tag = self._take(path, self._body(length))
+                self._take(path, length)
         except RefusedError as refused:
             self._refuse(refused)
         else:
-            self._answer(HTTPStatus.CREATED, b"", {"ETag": tag})
+            self._answer(HTTPStatus.CREATED, b"", {})
 
     def log_message(self, format: str, *args: Any) -> None:
         pass
@@ -187,7 +191,7 @@ class _Handler(BaseHTTPRequestHandler):
             found = os.fstat(file.fileno())
             tag = _tag(found)
             headers = {"ETag": tag, "Accept-Ranges": "bytes", "Cache-Control": "no-cache"}
-            if self.headers.get("If-None-Match") == tag:
+            if self._has(path, tag):
                 self._answer(HTTPStatus.NOT_MODIFIED, None, headers)
                 return
             first, last, status = 0, found.st_size - 1, HTTPStatus.OK
@@ -202,8 +206,13 @@ class _Handler(BaseHTTPRequestHandler):
                     return
                 headers["Content-Range"] = f"bytes {first}-{last}/{found.st_size}"
             self._head(status, last + 1 - first, headers)
-            file.seek(first)
-            self._send(file, last + 1 - first)
+            self._send(file, first, last + 1 - first)
+
+    def _has(self, path: str, tag: str) -> bool:
+        """Whether the client has the file, by its entity tag or by its digest."""
+        stated = self.headers.get("If-None-Match", "")
+        match = _DIGEST.fullmatch(stated)
+        return stated == tag or (match is not None and self.server.exchange.holds(path, match[1]))
 
     def _opened(self, path: str) -> io.FileIO:
         """Opens a plain file, which stays what it is when somebody replaces it."""
@@ -215,15 +224,18 @@ class _Handler(BaseHTTPRequestHandler):
             pass
         raise RefusedError(HTTPStatus.NOT_FOUND, "not there")
 
-    def _send(self, file: io.FileIO, left: int) -> None:
-        while left:
-            part = file.read(min(_CHUNK, left))
-            if not part:  # somebody shortens it; the line is closed, so that the other side notices
-                self.close_connection = True
-                return
-            self.connection.settimeout(self.server.patience)
-            self.wfile.write(part)
-            left -= len(part)
+    def _send(self, file: io.FileIO, first: int, count: int) -> None:
+        self.connection.settimeout(self.server.patience)
+        if not isinstance(self.connection, ssl.SSLSocket):
+            sent = self.connection.sendfile(file, first, count)
+        else:
+            file.seek(first)
+            sent = 0
+            while sent < count and (part := file.read(min(_CHUNK, count - sent))):
+                self.wfile.write(part)
+                sent += len(part)
+        # Somebody shortens it: the line is closed, so that the other side notices.
+        self.close_connection |= sent < count
 
     def _length(self) -> int:
         length = self.headers.get("Content-Length", "")
@@ -231,26 +243,33 @@ class _Handler(BaseHTTPRequestHandler):
             raise RefusedError(HTTPStatus.LENGTH_REQUIRED, "send a Content-Length")
         return int(length)
 
-    def _body(self, length: int) -> bytes:
+    def _body(self, length: int) -> Iterator[bytes]:
+        """Yields what is sent, as it comes."""
         self._incoming.allow(self.server.patience + length / _SLOWEST, length)
-        try:
-            data = self.rfile.read(length)
-        except OSError:
-            data = b""
-        if len(data) != length:
-            raise RefusedError(HTTPStatus.REQUEST_TIMEOUT, "the body ended early or took too long")
-        return data
-
-    def _take(self, path: str, data: bytes) -> str:
-        """Writes what was sent; returns its entity tag."""
-        with self.server.writing:  # else the tag could be that of somebody else's file
-            self.server.gate.check(path, data)
+        while length:
             try:
-                self.server.exchange.offer(path, data)
-                return _tag(os.lstat(self.server.exchange.locate(path)))
-            except (DiskError, FormatError, OSError) as error:
-                self.server.report(f"{path} not written: {error}")
-                raise RefusedError(HTTPStatus.INSUFFICIENT_STORAGE, "it could not be written") from error
+                part = self.rfile.read1(min(_CHUNK, length))
+            except OSError:
+                part = b""
+            if not part:
+                raise RefusedError(HTTPStatus.REQUEST_TIMEOUT, "the body ended early or took too long")
+            length -= len(part)
+            yield part
+
+    def _take(self, path: str, length: int) -> None:
+        """Writes what is sent."""
+        try:
+            target = self.server.exchange.locate(path)
+            temporary = files.write_aside(target, self._body(length))
+            try:
+                self.server.gate.check(path, temporary)
+                files.publish(temporary, target)
+            except BaseException:
+                files.remove(temporary)
+                raise
+        except (DiskError, FormatError) as error:
+            self.server.report(f"{path} not written: {error}")
+            raise RefusedError(HTTPStatus.INSUFFICIENT_STORAGE, "it could not be written") from error
 
     def _refuse(self, refused: RefusedError) -> None:
         self.close_connection |= refused.status != HTTPStatus.NOT_FOUND or self.command != "GET"

@@ -10,21 +10,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from relayjax import files, hashing, history, records
+from relayjax import hashing, history, records
 from relayjax.archive import Archive, model_due
 from relayjax.codec import Codec
 from relayjax.errors import DiskError, FormatError, IntegrityError, ProtocolError
 from relayjax.identity import Keys
 from relayjax.ledger.entry import Entry
 from relayjax.ledger.log import Log
-from relayjax.mechanism.phases import trains
 from relayjax.mechanism.rulesets import mechanism
 from relayjax.mechanism.state import Phase, State
 from relayjax.mechanism.transitions import expected_draw, expected_match, expected_settlement
 from relayjax.peers import handover
 from relayjax.peers.awaiting import awaited, missing_members, moment
 from relayjax.peers.chronicle import Chronicle
-from relayjax.peers.exchange import FolderExchange, is_regular, put
+from relayjax.peers.dispatch import Dispatch
+from relayjax.peers.exchange import FolderExchange
 from relayjax.peers.home import Home
 from relayjax.peers.inbox import Inbox, Letter
 from relayjax.peers.validating import Validating
@@ -98,7 +98,7 @@ class Orderer:
         self._phase: tuple[int, Phase] | None = None
         self._since = clock()
         self._prepared: tuple[int, Phase] | None = None
-        self._on_the_way: dict[str, bytes] = {}
+        self._dispatch = Dispatch(folder.path, keys, home.secret())
         self._looked = self._since
 
     @property
@@ -208,32 +208,13 @@ class Orderer:
         number, phase = state.round.number, state.round.phase
         now = self._clock()
         if self._prepared != (number, phase):
-            self._prepared, self._on_the_way = (number, phase), self._sealed(state)
+            self._prepared = number, phase
+            rounds, heads = self._chronicle.history.rounds, self._validating.heads
+            self._dispatch.prepare(state, rounds, heads, self._payloads, self._tell)
         elif now - self._looked < self._patience / _LOOKS:
             return
         self._looked = now
-        for path, sealed in self._on_the_way.items():
-            try:
-                put(self._exchange, path, sealed)
-            except DiskError as error:  # others may have put something in the way; the next look tries again
-                self._tell(str(error))
-
-    def _sealed(self, state: State) -> dict[str, bytes]:
-        """What the present phase needs, sealed to those who need it, by path."""
-        now, rules = state.round, mechanism(state.rules)
-        found: dict[str, bytes] = {}
-        if now.phase is Phase.COMMIT:
-            for version in sorted(set(now.pairs.values())):
-                readers = [name for name, v in now.pairs.items() if v == version and trains(state, name)]
-                if readers:
-                    plaintext = handover.weights_bytes(self._validating.heads[version])
-                    path = handover.parent(now.number, version)
-                    found[path] = handover.sealed_for(plaintext, state, readers)
-        elif now.phase in (Phase.TESTING, Phase.APPRAISAL):
-            for name in now.submissions:
-                path = handover.candidate(now.number, name)
-                found[path] = handover.sealed_for(self._payloads[name], state, rules.maintainers(state))
-        return found
+        self._dispatch.put(self._tell)
 
     def _next(self, state: State) -> Record | None:
         """What follows without anybody else, or because patience is at its end."""
@@ -285,19 +266,9 @@ class Orderer:
         self._payloads = {}
         self._home.forget(state.round.number)  # until then a kill would have needed it
         self._inbox.forget()
-        self._sweep_handover(settled.number if not state.finished else settled.number + 1)
+        self._dispatch.sweep(settled.number + state.finished, state.finished, self._tell)
         accepted = ", ".join(settled.settle.accepted) or "nobody"
         self._tell(f"round {settled.number} ({settled.topology.value}): accepted {accepted}")
-
-    def _sweep_handover(self, before: int) -> None:
-        """Removes what was on its way in earlier rounds; the last one's may still be wanted."""
-        for file in sorted((self._folder.path / handover.FOLDER).glob("*")):
-            if (round := handover.round_of(file.name)) is None or round >= before or not is_regular(file):
-                continue
-            try:
-                files.remove(file)
-            except DiskError as error:  # another user's
-                self._tell(str(error))
 
     def _commit(self) -> None:
         self._transcript.commit(self._keys)

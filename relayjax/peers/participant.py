@@ -18,8 +18,10 @@ from relayjax.mechanism.phases import trains
 from relayjax.mechanism.rulesets import mechanism
 from relayjax.mechanism.state import Phase, State
 from relayjax.peers import handover
-from relayjax.peers.exchange import Exchange, put
+from relayjax.peers.exchange import Exchange
+from relayjax.peers.held import Held
 from relayjax.peers.home import Home, Turn
+from relayjax.peers.sending import Parcel
 from relayjax.peers.voice import Voice
 from relayjax.records import Bid, Commit, Deposit, Record, Submit, commitment
 from relayjax.relay.training import Candidate, Trainer
@@ -42,9 +44,11 @@ class Participant:
         self._home, self._keys, self._exchange = home, keys, exchange
         self._trainer, self._shard = trainer, shard
         self._voice = Voice(exchange, keys)
+        self._held = Held(home.path / "held", exchange, keys)
         material = jnp.asarray(np.frombuffer(home.secret()[:8], np.uint32))
         self._key = jax.random.wrap_key_data(material, impl="threefry2x32")
-        self._diverged, self._sealed = 0, (0, b"")
+        self._diverged = 0
+        self._sent: tuple[int, Parcel] | None = None
 
     def act(self, state: State) -> str | None:
         """Does what the state asks for now, if anything.
@@ -91,10 +95,9 @@ class Participant:
         """Trains a leg and keeps it; None while the parent is not there, or if training diverged."""
         number, schedule = state.round.number, state.schedule
         version = state.versions[state.round.pairs[self.name]]
-        path, size = handover.parent(number, version.number), self._trainer.leg.baton.size
         if self._diverged == number:
             return None
-        theta = handover.take_weights(self._exchange, path, self._keys, version.digest, size)
+        theta = self._held.take(number, version.number, version.digest, self._trainer.leg.baton.size)
         if theta is None:
             return None
         place = (schedule.legs_before(number), schedule.legs)
@@ -114,9 +117,11 @@ class Participant:
         if (kept := self._home.turn(number)) is None:
             return None
         turn, payload = kept
-        if self._sealed[0] != number:
-            self._sealed = number, handover.sealed_for(payload, state, [state.orderer])
-        put(self._exchange, handover.delta(number, self.name), self._sealed[1])
+        if self._sent is None or self._sent[0] != number:
+            to = handover.receiving_keys(state, [state.orderer])
+            path = handover.delta(number, self.name)
+            self._sent = number, Parcel(path, payload, self._home.secret(), to)
+        self._sent[1].put(self._exchange)
         submit = Submit(
             self.name,
             number,

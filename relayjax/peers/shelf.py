@@ -13,10 +13,10 @@ from relayjax.identity import Keys, PublicKeys
 from relayjax.mechanism.state import State
 from relayjax.pack import ModelVersion
 from relayjax.peers.exchange import Exchange
-from relayjax.peers.handover import sealed_limit
+from relayjax.peers.parcel import sealed_limit
 from relayjax.records import Submit
 from relayjax.store.base import Store, check_digest
-from relayjax.store.manifest import SIZE_LIMIT, verify_manifest
+from relayjax.store.manifest import PIECE, SIZE_LIMIT, verify_manifest
 from relayjax.store.sealed import open_artefact
 
 _UNKNOWN = 1 << 34
@@ -55,7 +55,7 @@ class Shelf:
         signing, receiving = state.members[state.orderer].settled_with(submission.round)
         signers = {state.orderer: PublicKeys(state.orderer, signing, receiving)}
         manifest = verify_manifest(data, signers, submission.round, path)
-        store = _Fetched(self._exchange, sealed_limit(submission.size))
+        store = _Fetched(self._exchange, sealed_limit(min(submission.size, PIECE)))
         return open_artefact(cast(Store, store), manifest, submission.delta, self._keys)
 
 

@@ -16,11 +16,13 @@ from fuzz.target import KEYS, Target, folder, respelt
 from relayjax import canonical, codec
 from relayjax.codec.base import HEADER
 from relayjax.errors import FormatError, RelayError
+from relayjax.hashing import CHUNK
 from relayjax.identity import Envelope, open_sealed, sign, verify_envelope
 from relayjax.learning.idx import read_idx
 from relayjax.learning.interchange import load_weights, save_weights
 from relayjax.learning.layout import Layout
 from relayjax.pack import ModelVersion, decode_chunks, decode_pack, encode_pack
+from relayjax.peers.parcel import decode_head, head_of, step_of
 from relayjax.store.manifest import MANIFEST_TYPE, PIECE, Seal, SealManifest, sign_manifest, verify_manifest
 from relayjax.weights import digest
 from relayjax.workdir import Workdir
@@ -111,6 +113,24 @@ def _envelope(data: bytes) -> bytes:
     return canonical.encode(Envelope.from_json(canonical.decode(data)).to_json())
 
 
+def _parcel(data: bytes) -> bytes:
+    """The opened head of a parcel as it came, and one whose manifest is spelt as it should be."""
+    length = int.from_bytes(data[8:16], "big")
+    manifest = data[16 : 16 + length] if length <= len(data) else data[16:]
+    spelt = _respelt(manifest)
+    with contextlib.suppress(RelayError):
+        forged = data[:8] + len(spelt).to_bytes(8, "big") + spelt + data[16 + len(manifest) :]
+        head, inline = decode_head(forged)
+        assert head.encode(inline) == forged and all(head.room(number) for number in range(head.pieces))
+    head, inline = decode_head(data)
+    return head.encode(inline)
+
+
+def _parcels() -> list[bytes]:
+    whole = head_of(bytes(2 * CHUNK), b"secret")
+    return [whole.encode(), step_of(whole, "0a" * 32).encode(), head_of(b"small", b"secret").encode(b"small")]
+
+
 def _sealed(data: bytes) -> None:
     open_sealed(data, KEYS)
 
@@ -192,6 +212,7 @@ TARGETS = [
         _envelope,
         lambda: [canonical.encode(sign(b"{}", KEYS).to_json()), sign_manifest(MANIFEST, KEYS)],
     ),
+    Target("parcel", _parcel, _parcels),
     Target("sealed", _sealed, lambda: [pyrage.encrypt(b"weights", [KEYS.receiving.to_public()])]),
     Target("weights", _weights, _weights_seeds),
     Target("idx", _idx, _idx_seeds),

@@ -63,7 +63,7 @@ class Site:
 def served(folder: Path, timeout: float = 5.0, tls: ssl.SSLContext | None = None) -> Iterator[Site]:
     for name in ("ledger", "store", "inbox", "handover"):
         (folder / name).mkdir(parents=True)
-    awaited = Awaited(frozenset({DELTA}), 200_000)
+    awaited = Awaited(frozenset({DELTA}), 100_000)
     server = RelayServer(("127.0.0.1", 0), folder, lambda: awaited, tls=tls, timeout=timeout)
     with serving(server):
         yield Site(folder, server, server.server_address[1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -58,17 +59,25 @@ def test_the_contract_of_an_exchange(exchange: Exchange, site: Site) -> None:
 
 
 def test_what_lies_there_is_not_moved_again(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    exchange, data = site.exchange(), b"x" * 150_000
-    put(exchange, DELTA, data)
+    data = b"x" * 150_000
+    put(site.exchange(), DELTA, data)
     sent: list[int] = []
-    send = http_server._Handler._send
+    monkeypatch.setattr(http_server._Handler, "_send", lambda self, file, first, count: sent.append(count))
+    taken: list[str] = []
+    take = http_server._Handler._take
     monkeypatch.setattr(
         http_server._Handler,
-        "_send",
-        lambda self, file, left: (sent.append(left), send(self, file, left))[1],
+        "_take",
+        lambda self, path, length: (taken.append(path), take(self, path, length))[1],
     )
-    assert exchange.fetch(DELTA, len(data)) is data and not sent
-    assert site.exchange().fetch(DELTA, len(data)) == data and sent == [len(data)]
+    put(site.exchange(), DELTA, data)
+    assert not sent and not taken
+    os.utime(site.folder / DELTA)  # another time of change, the same bytes
+    put(site.exchange(), DELTA, data)
+    assert not sent and not taken
+    (site.folder / DELTA).write_bytes(b"y" * 150_000)
+    put(site.exchange(), DELTA, data)
+    assert taken == [DELTA] and (site.folder / DELTA).read_bytes() == data
 
 
 def test_nobody_there_and_addresses_that_are_none(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from relayjax.peers.http_serving import Served
         (NAME, b"other bytes", HTTPStatus.UNPROCESSABLE_ENTITY),
         (NAME, b"x" * (canonical.SIZE_LIMIT + 1), HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
         (DELTA, b"x" * 400_000, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
+        (f"{DELTA}.0", b"", HTTPStatus.CONFLICT),  # so small a delta has no pieces
         ("handover/00002-delta-p0.age", b"", HTTPStatus.CONFLICT),
         ("handover/00001-delta-p1.age", b"", HTTPStatus.CONFLICT),
         ("handover/00001-parent-0.age", b"", HTTPStatus.CONFLICT),
@@ -155,8 +156,9 @@ def test_one_sender_is_slowed_down_and_others_are_not(tmp_path: Path) -> None:
     for _ in range(20):
         asked.pass_by("a", 0)
     assert refused(lambda: asked.pass_by("a", 0)) == HTTPStatus.TOO_MANY_REQUESTS
-    asked.pass_by("c", 400 << 20)  # one large delta, and no second one before its time
-    assert refused(lambda: asked.pass_by("c", 0)) == HTTPStatus.TOO_MANY_REQUESTS
+    for _ in range(11):
+        asked.pass_by("c", 16 << 20)  # pieces of a large delta, and no more before their time
+    assert refused(lambda: asked.pass_by("c", 16 << 20)) == HTTPStatus.TOO_MANY_REQUESTS
     assert sender_of("2001:db8:1:2:3::1") == sender_of("2001:db8:1:2:ffff::2") != sender_of("2001:db8:1:3::")
     assert sender_of("::ffff:10.0.0.1") == sender_of("10.0.0.1") != sender_of("10.0.0.2")
 

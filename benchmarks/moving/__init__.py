@@ -1,0 +1,1 @@
+"""What `benchmarks/transfer.py` is made of."""

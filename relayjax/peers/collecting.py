@@ -1,0 +1,140 @@
+"""Taking an artefact up in pieces, each verified as it comes, the next one on its way meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from relayjax.errors import AccessError, DiskError, FormatError, IntegrityError
+from relayjax.hashing import Buffer
+from relayjax.identity import Keys, open_sealed
+from relayjax.kernels import threads
+from relayjax.peers import parcel
+from relayjax.peers.exchange import Exchange, fetch_into, room
+from relayjax.peers.parcel import Head
+
+_ATTEMPTS = 3
+"""How often a piece that is damaged is asked for before it is left for another time."""
+
+Prepare = Callable[[int, memoryview], None]
+Keep = Callable[[int, Buffer], None]
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A head that was opened.
+
+    Attributes:
+      head: what it says.
+      inline: the artefact, where it has no pieces.
+      sealed: the head as it came.
+    """
+
+    head: Head
+    inline: bytes
+    sealed: bytes
+
+
+def fetch_head(exchange: Exchange, path: str, keys: Keys, size: int) -> Opened | None:
+    """Fetches and opens a head.
+
+    Args:
+      exchange: where.
+      path: of the head.
+      keys: of who opens it.
+      size: bytes that the artefact may have.
+
+    Returns:
+      None if it is not there, or is something else.
+    """
+    try:
+        sealed = exchange.fetch(path, parcel.head_limit(size))
+        if sealed is None:
+            return None
+        head, inline = parcel.decode_head(open_sealed(sealed, keys))
+    except (AccessError, IntegrityError, FormatError, DiskError):
+        return None
+    return Opened(head, inline, sealed) if head.size <= size else None
+
+
+def fetch_piece(exchange: Exchange, path: str, head: Head, number: int, place: memoryview) -> None:
+    """Fetches one piece of an artefact.
+
+    Args:
+      exchange, path, head: as for `collect`.
+      number: of the piece.
+      place: the bytes that it is about, to be filled.
+
+    Raises:
+      IntegrityError: it is not there, or not right.
+    """
+    buffer = room(head.room(number))
+    size = fetch_into(exchange, parcel.piece_path(path, number), buffer)
+    head.open(number, buffer[: size or 0], place)
+
+
+def collect(
+    exchange: Exchange,
+    path: str,
+    head: Head,
+    target: memoryview,
+    numbers: Iterable[int],
+    *,
+    prepare: Prepare | None = None,
+    keep: Keep | None = None,
+    attempts: int = _ATTEMPTS,
+) -> list[int]:
+    """Fetches pieces into their places.
+
+    Args:
+      exchange: where; it is used by another thread until this returns.
+      path: of the head.
+      head: what to expect.
+      target: the artefact's bytes.
+      numbers: of the pieces to fetch.
+      prepare: fills a piece's place before the piece is opened: with the base's bytes, where it is a step.
+      keep: is given each piece that was right, as it came; the buffer is used again.
+      attempts: how often a damaged piece is asked for.
+
+    Returns:
+      Numbers of those that were not there, or not right.
+
+    Raises:
+      ExchangeError: nobody can be reached; what was kept stands.
+    """
+    left, absent = list(numbers), list[int]()
+    for _ in range(attempts):
+        damaged = list[int]()
+        for number, sealed in threads.ahead(_arriving(exchange, path, head, left)):
+            if sealed is None:
+                absent.append(number)
+                continue
+            place = target[head.span(number)]
+            try:
+                if prepare:
+                    prepare(number, place)
+                head.open(number, sealed, place)
+            except IntegrityError:
+                damaged.append(number)
+            else:
+                if keep:
+                    keep(number, sealed)
+        left = damaged
+        if not left:
+            break
+    return sorted([*left, *absent])
+
+
+def _arriving(
+    exchange: Exchange, path: str, head: Head, numbers: list[int]
+) -> Iterator[tuple[int, memoryview | None]]:
+    """Yields pieces as they come; each one's buffer is used again for the next but one."""
+    most = max(map(head.room, numbers), default=0)
+    buffers = [room(most) for _ in numbers[:2]]
+    for turn, number in enumerate(numbers):
+        buffer = buffers[turn % 2][: head.room(number)]
+        try:
+            size = fetch_into(exchange, parcel.piece_path(path, number), buffer)
+        except (IntegrityError, DiskError):  # longer than it may be, or no file that can be read
+            size = 0
+        yield number, None if size is None else buffer[:size]

@@ -14,12 +14,15 @@ from __future__ import annotations
 import os
 import re
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 from relayjax.errors import ConfigError, ExchangeError, IntegrityError
+from relayjax.hashing import Buffer
+from relayjax.peers.exchange import room
 
 try:
     from obstore.exceptions import BaseError, NotModifiedError, PermissionDeniedError
@@ -66,7 +69,7 @@ class Object:
       tag: what the store calls this content.
     """
 
-    data: bytes
+    data: memoryview
     tag: str
 
 
@@ -127,21 +130,24 @@ class Bucket:
                 f"{self.url}: {_said(error)}; see what the environment says about it"
             ) from error
 
-    def get(self, path: str, limit: int, unless: str = "") -> Object | Nothing:
+    def get(
+        self, path: str, limit: int, unless: str = "", place: Callable[[int], memoryview] = room
+    ) -> Object | Nothing:
         """Fetches an object.
 
         Args:
           path: of the object.
           limit: bytes it may have.
           unless: a tag; an object that still has it is not fetched.
+          place: gives a buffer of a length for its bytes.
 
         Raises:
           IntegrityError: it is longer; nothing of it is read.
           ExchangeError: the store can't be reached now, or does not give it.
         """
-        body, tag, begun = bytearray(), "", time.monotonic()
+        body, filled, tag, begun = memoryview(b""), 0, "", time.monotonic()
         while True:
-            before = len(body)
+            before = filled
             try:
                 answer = (
                     self._store.get(path, options={"range": {"offset": before}, "if_match": tag})
@@ -151,13 +157,16 @@ class Bucket:
                 size, tag = answer.meta["size"], answer.meta["e_tag"] or ""
                 if size > limit:
                     raise self._too_long(path, limit)
+                if before == 0:
+                    body = place(size)
                 for part in answer.stream(min_chunk_size=_CHUNK):
-                    body += part
-                    if len(body) > size:
-                        raise self._too_long(path, size)
-                if len(body) == size:
-                    return Object(bytes(body), tag)
-                problem = f"breaks off after {len(body)} of {size} bytes"
+                    if filled + len(part) > len(body):
+                        raise self._too_long(path, len(body))
+                    body[filled : filled + len(part)] = part
+                    filled += len(part)
+                if filled == len(body) == size:
+                    return Object(body, tag)
+                problem = f"breaks off after {filled} of {size} bytes"
             except FileNotFoundError:
                 return Nothing.MISSING
             except NotModifiedError:
@@ -166,8 +175,8 @@ class Bucket:
                 return Nothing.FORBIDDEN
             except (BaseError, ValueError) as error:
                 problem = _said(error)
-            late = time.monotonic() - begun > _GRACE + len(body) / _SLOWEST
-            if late or not tag or len(body) == before:
+            late = time.monotonic() - begun > _GRACE + filled / _SLOWEST
+            if late or not tag or filled == before:
                 raise self.error(path, problem)
 
     def same(self, path: str, tag: str) -> bool:
@@ -180,13 +189,13 @@ class Bucket:
             self._store.get(path, options={"if_none_match": tag, "head": True})
         except NotModifiedError:
             return True
-        except FileNotFoundError:
+        except (FileNotFoundError, PermissionDeniedError):  # a store may say the one for the other
             return False
         except (BaseError, ValueError) as error:
             raise self.error(path, _said(error)) from error
         return False
 
-    def put(self, path: str, data: bytes) -> str:
+    def put(self, path: str, data: Buffer) -> str:
         """Puts an object in place of what may be there; returns its tag.
 
         Raises:

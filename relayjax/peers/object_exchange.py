@@ -9,12 +9,14 @@ credentials have.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 
-from relayjax.peers.exchange import parts_of
+from relayjax import hashing
+from relayjax.peers.exchange import parts_of, room
 from relayjax.peers.object_bucket import Bucket, Nothing, Object
 
-_KEPT = 4
-"""Offered files remembered, so that looking whether they still lie there does not move them again."""
+_OFFERED = 4_096
+"""Offered files whose digests are remembered, so that looking whether they still lie there moves nothing."""
 
 
 class ObjectExchange:
@@ -23,28 +25,37 @@ class ObjectExchange:
     def __init__(self, url: str, *, timeout: float = 60.0, attempts: int = 3, pause: float = 0.1):
         """Connects to nothing yet; arguments and errors as for `Bucket`."""
         self.bucket = Bucket(url, timeout=timeout, attempts=attempts, pause=pause)
-        self._kept: OrderedDict[str, Object] = OrderedDict()
+        self._offered: OrderedDict[str, tuple[str, str]] = OrderedDict()
         self._first = ""
 
     def fetch(self, path: str, limit: int) -> bytes | None:
+        found = self._get(path, limit, room)
+        return None if found is None else bytes(found.data)
+
+    def fetch_into(self, path: str, target: memoryview) -> int | None:
+        found = self._get(path, len(target), lambda size: target[:size])
+        return None if found is None else len(found.data)
+
+    def holds(self, path: str, digest: str) -> bool:
+        """As in `Streaming`; what was not offered here may be anything, and is offered again."""
         parts_of(path)
-        kept = self._kept.get(path)
-        if kept is not None and len(kept.data) > limit:
-            kept = None
-        found = self.bucket.get(path, limit, kept.tag if kept else "")
-        if found is Nothing.FORBIDDEN and path in (self._first or path, self._first):
-            raise self.bucket.error(path, "reading it is forbidden")
-        if found is Nothing.UNCHANGED and kept:
-            return kept.data
-        if not isinstance(found, Object):
-            return None
-        self._first = self._first or path
-        return found.data
+        known, tag = self._offered.get(path, ("", ""))
+        return known == digest and self.bucket.same(path, tag)
 
     def offer(self, path: str, data: bytes) -> None:
         parts_of(path)
-        self._kept.pop(path, None)
+        self._offered.pop(path, None)
         if tag := self.bucket.put(path, data):
-            self._kept[path] = Object(data, tag)
-            while len(self._kept) > _KEPT:
-                self._kept.popitem(last=False)
+            self._offered[path] = hashing.digest(data), tag
+            while len(self._offered) > _OFFERED:
+                self._offered.popitem(last=False)
+
+    def _get(self, path: str, limit: int, place: Callable[[int], memoryview]) -> Object | None:
+        parts_of(path)
+        found = self.bucket.get(path, limit, place=place)
+        if found is Nothing.FORBIDDEN and path in (self._first or path, self._first):
+            raise self.bucket.error(path, "reading it is forbidden")
+        if not isinstance(found, Object):
+            return None
+        self._first = self._first or path
+        return found

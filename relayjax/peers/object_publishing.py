@@ -110,7 +110,7 @@ class Publisher:
         if isinstance(there, Object):
             where = f"{self._bucket.url}/{CHECKPOINT}"
             try:
-                theirs = verify_checkpoint(there.data, self._origin, self._log_key, where)
+                theirs = verify_checkpoint(bytes(there.data), self._origin, self._log_key, where)
             except (FormatError, IntegrityError) as error:
                 raise ConfigError(f"{error}; choose another address to publish at") from error
             if theirs.size > self._checkpoint()[1].size:
@@ -155,10 +155,14 @@ class Publisher:
         return True  # else the listing is older than the store
 
     def _take_deltas(self, awaited: Awaited) -> None:
-        self._deltas = {path: tag for path, tag in self._deltas.items() if path in awaited.paths}
-        for path in sorted(awaited.paths):
+        """Takes in what is awaited: the pieces of a delta, then its head."""
+        self._deltas = {path: tag for path, tag in self._deltas.items() if awaited.limit(path) is not None}
+        there = self._listing.names(handover.FOLDER) if awaited.paths else []
+        for path in sorted((name.decode("ascii", "replace") for name in there), reverse=True):
+            if (limit := awaited.limit(path)) is None:
+                continue
             try:
-                found = self._bucket.get(path, awaited.limit, self._deltas.get(path, ""))
+                found = self._bucket.get(path, limit, self._deltas.get(path, ""))
             except IntegrityError as error:
                 self._tell(f"removed: {error}")
                 self._listing.remove([path])
@@ -201,7 +205,9 @@ class Publisher:
 
     def _publish_changing(self, changing: dict[str, Path], look: bool) -> None:
         self._sent = {path: sent for path, sent in self._sent.items() if path in changing}
-        for path, file in changing.items():
+        for path, file in sorted(
+            changing.items(), reverse=True
+        ):  # steps and pieces before what leads to them
             stamp, before = _stamp(file), self._sent.get(path)
             if stamp is None:
                 continue
@@ -212,11 +218,10 @@ class Publisher:
 
     def _left_over(self, changing: dict[str, Path]) -> list[bytes]:
         """What has served in `handover/`, or should not be there."""
-        there = self._listing.names(handover.FOLDER)
-        wanted = {
-            path.encode() for path in (*changing, *self._awaited().paths)
-        }  # as of now: it grows with the log
-        return [name for name in there if name not in wanted]
+        there, awaited = self._listing.names(handover.FOLDER), self._awaited()  # no older than the listing
+        paths = [name.decode("ascii", "replace") for name in there]
+        wanted = [path in changing or awaited.limit(path) is not None for path in paths]
+        return [name for name, stays in zip(there, wanted, strict=True) if not stays]
 
     def _checkpoint(self) -> tuple[bytes, Checkpoint]:
         note = files.read(self._folder / CHECKPOINT, SIZE_LIMIT)
@@ -224,7 +229,7 @@ class Publisher:
 
     def _files(self, name: str) -> Iterator[Path]:
         for file in sorted((self._folder / name).rglob("*")):
-            if is_regular(file) and not files.is_temporary(file):
+            if is_regular(file) and not file.name.startswith("."):
                 yield file
 
     def _path(self, file: Path) -> str:

@@ -92,13 +92,11 @@ def test_what_lies_there_is_not_moved_again(store: ObjectStore, monkeypatch: pyt
     exchange, data = store.exchange(), b"x" * 150_000
     put(exchange, DELTA, data)
     looked: list[str] = []
-    for name in ("get", "put"):
-        monkeypatch.setattr(exchange.bucket, name, lambda *_, name=name: looked.append(name))
-    put(exchange, DELTA, data)
-    assert exchange.holds(DELTA, digest(data)) and not exchange.holds(DELTA, digest(b"")) and not looked
-    monkeypatch.undo()
-    for name, value in store.environment.items():
-        monkeypatch.setenv(name, value)
+    with monkeypatch.context() as patch:
+        for name in ("get", "put"):
+            patch.setattr(exchange.bucket, name, lambda *_, name=name: looked.append(name))
+        put(exchange, DELTA, data)
+        assert exchange.holds(DELTA, digest(data)) and not exchange.holds(DELTA, digest(b"")) and not looked
     store.bucket().put(DELTA, b"y" * 150_000)
     assert not exchange.holds(DELTA, digest(data))
     put(exchange, DELTA, data)
@@ -120,20 +118,18 @@ def test_wrong_credentials_a_missing_bucket_and_nobody_there(
 ) -> None:
     store.bucket().put(NAME, RECORD)
     store.bucket().put("ledger/checkpoint", b"note")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "another")
-    wrong = store.exchange()
-    for attempt in (
-        lambda: wrong.fetch("ledger/checkpoint", 100),
-        lambda: wrong.offer(NAME, RECORD),
-        lambda: Listing(wrong.bucket).names("inbox"),
-        lambda: Listing(wrong.bucket).remove([NAME]),
-    ):
-        with pytest.raises(ExchangeError, match=r"forbidden|403|PERMISSION_DENIED") as raised:
-            attempt()
-        assert SECRET not in str(raised.value) and "\n" not in str(raised.value)
-    monkeypatch.undo()
-    for name, value in store.environment.items():
-        monkeypatch.setenv(name, value)
+    with monkeypatch.context() as patch:
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "another")
+        wrong = store.exchange()
+        for attempt in (
+            lambda: wrong.fetch("ledger/checkpoint", 100),
+            lambda: wrong.offer(NAME, RECORD),
+            lambda: Listing(wrong.bucket).names("inbox"),
+            lambda: Listing(wrong.bucket).remove([NAME]),
+        ):
+            with pytest.raises(ExchangeError, match=r"forbidden|403|PERMISSION_DENIED") as raised:
+                attempt()
+            assert SECRET not in str(raised.value) and "\n" not in str(raised.value)
     nowhere = ObjectExchange("s3://nobucket/relay", **QUICK)
     assert nowhere.fetch("ledger/checkpoint", 100) is None
     with pytest.raises(ExchangeError, match="404"):

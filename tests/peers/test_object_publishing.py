@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -17,16 +18,19 @@ from rich.console import Console
 from relayjax import backend
 from relayjax.errors import ConfigError, ExchangeError, RelayError
 from relayjax.hashing import digest
+from relayjax.identity import Keys
 from relayjax.ledger.tiles import paths_of, tiles_of
 from relayjax.mechanism.state import Phase
 from relayjax.peers import handover
 from relayjax.peers.copying import copy
+from relayjax.peers.exchange import FolderExchange
 from relayjax.peers.follower import CHECKPOINT, Follower
 from relayjax.peers.http_gate import Awaited
 from relayjax.peers.object_keeping import keeping
 from relayjax.peers.object_listing import Listing
 from relayjax.peers.object_publishing import Publisher
 from relayjax.peers.orderer import Orderer
+from relayjax.peers.sending import Parcel
 from relayjax.peers_console import maintain
 
 
@@ -299,6 +303,31 @@ def test_what_others_overwrite_is_put_back_and_a_torn_or_oversized_delta_does_no
     whole(town)
 
 
+def test_what_is_large_passes_in_pieces_both_ways(town: Town, store: ObjectStore) -> None:
+    town.begin(rounds=1, join_all=False)
+    town.orderer()
+    member, limit, awaits = town.home("v0").membership(), 40 << 20, {DELTA}
+    state = lambda: Awaited(frozenset(awaits), limit)  # noqa: E731
+    publisher = Publisher(town.folder, store.bucket(), member.origin, member.log_key, state)
+    publisher.step()
+    keys, data = Keys.generate("p9"), random.Random(1).randbytes(20 << 20)
+    parent, near, far = handover.parent(1, 0), FolderExchange(town.folder), store.exchange()
+    for path, there, here in ((DELTA, far, near), (parent, near, far)):
+        parcel = Parcel(path, data, bytes(32), [keys.public.receiving])
+        parcel.put(there)
+        assert parcel.head.pieces == 2
+        publisher.step()
+        assert handover.take(here, path, keys, digest(data), limit) == data
+    assert {path for path in store.files() if path.startswith("handover/")} == {
+        *(f"{path}{suffix}" for path in (DELTA, parent) for suffix in ("", ".0", ".1"))
+    }
+    awaits.clear()
+    for file in (town.folder / "handover").iterdir():
+        file.unlink()
+    publisher.step(look=True)
+    assert not [path for path in store.files() if path.startswith("handover/")]
+
+
 def test_a_listing_that_is_older_than_the_store(
     town: Town, store: ObjectStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -311,12 +340,10 @@ def test_a_listing_that_is_older_than_the_store(
         before[folder] = fresh(listing, folder)
         return found
 
-    monkeypatch.setattr(Listing, "names", stale)
-    (root,) = play.to_the_end()
+    with monkeypatch.context() as patch:
+        patch.setattr(Listing, "names", stale)
+        (root,) = play.to_the_end()
     assert not play.failed
-    monkeypatch.undo()
-    for name, value in store.environment.items():
-        monkeypatch.setenv(name, value)
     assert copied(town, store) == root
     whole(town)
 

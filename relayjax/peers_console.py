@@ -183,7 +183,7 @@ def _order(
         limit = workshop.codec.max_size(size)
         awaited = lambda: Awaited.of(orderer.state, limit)  # noqa: E731
         server = stack.enter_context(serving(served.open(folder, awaited, tell))) if served else None
-        bucket = stack.enter_context(_kept(publish, folder, home, awaited, poll, tell)) if publish else None
+        bucket = stack.enter_context(_kept(publish, folder, awaited, poll, tell)) if publish else None
         while not orderer.state.finished:
             if bucket:
                 bucket.check()
@@ -200,7 +200,6 @@ def _order(
 def _kept(
     url: str,
     folder: Path,
-    home: Home,
     awaited: Callable[[], Awaited],
     poll: float,
     tell: Callable[[str], None],
@@ -210,8 +209,8 @@ def _kept(
     from relayjax.peers.object_keeping import keeping
     from relayjax.peers.object_publishing import Publisher
 
-    member, bucket = home.membership(), Bucket(url)
-    publisher = Publisher(folder, bucket, member.origin, member.log_key, awaited, tell)
+    bucket = Bucket(url)
+    publisher = Publisher(folder, bucket, awaited, tell)
     tell(f"publishing {bucket.url}")
     return keeping(publisher, max(poll, _PACE), tell)
 

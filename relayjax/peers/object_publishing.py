@@ -20,8 +20,9 @@ from pathlib import Path
 
 from relayjax import canonical, files, hashing
 from relayjax.errors import ConfigError, DiskError, FormatError, IntegrityError
-from relayjax.ledger.checkpoint import Checkpoint, verify_checkpoint
+from relayjax.ledger.checkpoint import Checkpoint
 from relayjax.ledger.note import SIZE_LIMIT, parse_note
+from relayjax.ledger.tiled import TileReader
 from relayjax.ledger.tiles import paths_of, tiles_of
 from relayjax.peers import handover, inbox
 from relayjax.peers.exchange import is_regular
@@ -51,8 +52,6 @@ class Publisher:
         self,
         folder: Path,
         bucket: Bucket,
-        origin: str,
-        log_key: str,
         awaited: Callable[[], Awaited],
         tell: Callable[[str], None] = lambda line: None,
     ):
@@ -61,12 +60,11 @@ class Publisher:
         Args:
           folder: of the relay.
           bucket: that becomes its image.
-          origin, log_key: of the log.
           awaited: what may be handed over now.
           tell: is given lines for who watches.
         """
         self._folder, self._bucket, self._listing = folder, bucket, Listing(bucket)
-        self._origin, self._log_key, self._awaited, self._tell = origin, log_key, awaited, tell
+        self._awaited, self._tell = awaited, tell
         self._known: set[str] | None = None
         self._note = b""
         self._sent: dict[str, tuple[Stamp, str]] = {}
@@ -106,16 +104,19 @@ class Publisher:
 
     def _meet(self) -> set[str]:
         """Names of what lies in the bucket already, after a look at whose it is."""
-        there = self._bucket.get(CHECKPOINT, SIZE_LIMIT)
+        there, ours = self._bucket.get(CHECKPOINT, SIZE_LIMIT), self._checkpoint()[1]
         if isinstance(there, Object):
             where = f"{self._bucket.url}/{CHECKPOINT}"
             try:
-                theirs = verify_checkpoint(bytes(there.data), self._origin, self._log_key, where)
-            except (FormatError, IntegrityError) as error:
-                raise ConfigError(f"{error}; choose another address to publish at") from error
-            if theirs.size > self._checkpoint()[1].size:
+                theirs = Checkpoint.decode(parse_note(bytes(there.data)).text)
+            except FormatError as error:
+                raise ConfigError(f"{where}: {error}; choose another address to publish at") from error
+            if theirs.origin == ours.origin and theirs.size > ours.size:
                 problem = "has more entries than the folder: restore the folder, or choose another address"
                 raise ConfigError(f"{where}: {problem}")
+            reader = TileReader(lambda name: files.read(self._folder / "ledger" / name), ours.size)
+            if theirs.origin != ours.origin or reader.root(theirs.size) != theirs.root:
+                raise ConfigError(f"{where}: is of another relay; choose another address to publish at")
         elif there is not Nothing.MISSING:
             raise self._bucket.error(CHECKPOINT, "reading it is forbidden")
         found = [name for folder in ("ledger", "store", "seals") for name in self._listing.names(folder)]

@@ -19,6 +19,7 @@ from relayjax import backend
 from relayjax.errors import ConfigError, ExchangeError, RelayError
 from relayjax.hashing import digest
 from relayjax.identity import Keys
+from relayjax.ledger.checkpoint import Checkpoint, sign_checkpoint
 from relayjax.ledger.tiles import paths_of, tiles_of
 from relayjax.mechanism.state import Phase
 from relayjax.peers import handover
@@ -101,9 +102,7 @@ def awaited(town: Town, orderer: Orderer) -> Awaited:
 
 
 def published(town: Town, store: ObjectStore, orderer: Orderer, told: list[str]) -> Publisher:
-    member, bucket = town.home("v0").membership(), store.bucket()
-    state = lambda: awaited(town, orderer)  # noqa: E731
-    return Publisher(town.folder, bucket, member.origin, member.log_key, state, told.append)
+    return Publisher(town.folder, store.bucket(), lambda: awaited(town, orderer), told.append)
 
 
 def copied(town: Town, store: ObjectStore) -> str:
@@ -306,9 +305,8 @@ def test_what_others_overwrite_is_put_back_and_a_torn_or_oversized_delta_does_no
 def test_what_is_large_passes_in_pieces_both_ways(town: Town, store: ObjectStore) -> None:
     town.begin(rounds=1, join_all=False)
     town.orderer()
-    member, limit, awaits = town.home("v0").membership(), 40 << 20, {DELTA}
-    state = lambda: Awaited(frozenset(awaits), limit)  # noqa: E731
-    publisher = Publisher(town.folder, store.bucket(), member.origin, member.log_key, state)
+    limit, awaits = 40 << 20, {DELTA}
+    publisher = Publisher(town.folder, store.bucket(), lambda: Awaited(frozenset(awaits), limit))
     publisher.step()
     keys, data = Keys.generate("p9"), random.Random(1).randbytes(20 << 20)
     parent, near, far = handover.parent(1, 0), FolderExchange(town.folder), store.exchange()
@@ -368,6 +366,13 @@ def test_a_bucket_of_another_relay_is_left_alone(town: Town, store: ObjectStore,
     (town.folder / CHECKPOINT).write_bytes(older)
     play.restart()
     with pytest.raises(ConfigError, match="more entries than the folder"):
+        play.publisher.step()
+    (town.folder / CHECKPOINT).write_bytes(newer)
+    member = town.home("v0").membership()
+    branch = sign_checkpoint(Checkpoint(member.origin, 1, bytes(32)), town.home("v0").keys())
+    store.bucket().put(CHECKPOINT, branch)
+    play.restart()
+    with pytest.raises(ConfigError, match="of another relay"):
         play.publisher.step()
 
 

@@ -6,7 +6,8 @@
 A folder is served over loopback by one process, another one fetches from it. Gigabytes a second: medians of
 calls that take turns, each after a `sync`, ± half the range between quartiles; what is served lies in the
 page cache. `cpu` is what both processes computed, so it hangs less on what else the machine does. Memory: the
-largest resident set of a call beyond what the process had before it.
+largest resident set of a call beyond what the process had before it. Before each call the client takes more
+memory than any of them needs, and gives it back: of a virtual machine's first touch none shall suffer more.
 
 plain, to memory        one file, unsealed, by the same server; a loop over a raw socket into the vector
 plain, to a file        the same loop, written a MiB at a time; flushed: and fsync; curl: by that tool

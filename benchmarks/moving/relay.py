@@ -50,7 +50,7 @@ PARTS: dict[str, list[tuple[Any, str]]] = {
     "train, encode": [(Trainer, "train"), (Trainer, "encode")],
     "score, value": [(Validator, "score"), (Validator, "value")],
     "follow the log": [(Follower, "poll")],
-    "hand over": [(Parcel, "put"), (participant, "Parcel"), (orderer.Dispatch, "prepare")],
+    "hand over": [(Parcel, "put"), (participant, "Parcel"), (orderer.Dispatch, "parents")],
     "take": [(Held, "take"), (orderer.handover, "take")],
     "say": [(Voice, "say")],
     "order": [(Orderer, "act")],

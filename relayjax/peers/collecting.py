@@ -16,9 +16,6 @@ from relayjax.peers.parcel import Head
 _ATTEMPTS = 3
 """How often a piece that is damaged is asked for before it is left for another time."""
 
-Prepare = Callable[[int, memoryview], None]
-Keep = Callable[[int, Buffer], None]
-
 
 @dataclass(frozen=True)
 class Opened:
@@ -80,8 +77,9 @@ def collect(
     target: memoryview,
     numbers: Iterable[int],
     *,
-    prepare: Prepare | None = None,
-    keep: Keep | None = None,
+    prepare: Callable[[int, memoryview], None] | None = None,
+    keep: Callable[[int, Buffer], None] | None = None,
+    done: Callable[[int], None] | None = None,
     attempts: int = _ATTEMPTS,
 ) -> list[int]:
     """Fetches pieces into their places.
@@ -93,7 +91,8 @@ def collect(
       target: the artefact's bytes.
       numbers: of the pieces to fetch.
       prepare: fills a piece's place before the piece is opened: with the base's bytes, where it is a step.
-      keep: is given each piece that was right, as it came; the buffer is used again.
+      keep: is given each piece as it came, before it is known to be right; the buffer is used again.
+      done: is told of each piece that was right.
       attempts: how often a damaged piece is asked for.
 
     Returns:
@@ -105,7 +104,7 @@ def collect(
     left, absent = list(numbers), list[int]()
     for _ in range(attempts):
         damaged = list[int]()
-        for number, sealed in threads.ahead(_arriving(exchange, path, head, left)):
+        for number, sealed in threads.ahead(_arriving(exchange, path, head, left, keep)):
             if sealed is None:
                 absent.append(number)
                 continue
@@ -117,8 +116,8 @@ def collect(
             except IntegrityError:
                 damaged.append(number)
             else:
-                if keep:
-                    keep(number, sealed)
+                if done:
+                    done(number)
         left = damaged
         if not left:
             break
@@ -126,7 +125,7 @@ def collect(
 
 
 def _arriving(
-    exchange: Exchange, path: str, head: Head, numbers: list[int]
+    exchange: Exchange, path: str, head: Head, numbers: list[int], keep: Callable[[int, Buffer], None] | None
 ) -> Iterator[tuple[int, memoryview | None]]:
     """Yields pieces as they come; each one's buffer is used again for the next but one."""
     most = max(map(head.room, numbers), default=0)
@@ -137,4 +136,6 @@ def _arriving(
             size = fetch_into(exchange, parcel.piece_path(path, number), buffer)
         except (IntegrityError, DiskError):  # longer than it may be, or no file that can be read
             size = 0
+        if size and keep:
+            keep(number, buffer[:size])
         yield number, None if size is None else buffer[:size]

@@ -18,7 +18,7 @@ from relayjax.history import SettledRound
 from relayjax.identity import Keys
 from relayjax.mechanism.phases import trains
 from relayjax.mechanism.rulesets import mechanism
-from relayjax.mechanism.state import Phase, State
+from relayjax.mechanism.state import State
 from relayjax.peers import handover
 from relayjax.peers.exchange import FolderExchange, is_regular
 from relayjax.peers.parcel import Head
@@ -45,47 +45,48 @@ class Dispatch:
         """
         self._exchange, self._keys, self._secret = FolderExchange(folder), keys, secret
         self._folder = folder / handover.FOLDER
-        self._parcels: list[Parcel] = []
+        self._parcels: dict[str, Parcel] = {}
 
-    def prepare(
-        self,
-        state: State,
-        rounds: Sequence[SettledRound],
-        heads: Mapping[int, np.ndarray],
-        payloads: Mapping[str, bytes],
-        tell: Tell,
+    def __contains__(self, path: str) -> bool:
+        """Whether something is on its way at a path."""
+        return path in self._parcels
+
+    def clear(self) -> None:
+        """Looks after nothing any more."""
+        self._parcels = {}
+
+    def parents(
+        self, state: State, rounds: Sequence[SettledRound], heads: Mapping[int, np.ndarray], tell: Tell
     ) -> None:
-        """Takes up what the present phase needs, and makes steps.
+        """Takes up what matched trainers start from, unless it is on its way, and puts the steps to it.
 
         Args:
           state: the agreed one.
           rounds: that were settled.
           heads: weights of the present heads by version number, float32 [P].
-          payloads: encoded deltas of the present round by trainer.
           tell: is given lines for who watches.
         """
-        now, rules = state.round, mechanism(state.rules)
-        self._parcels = []
-        if now.phase is Phase.COMMIT:
-            for version in sorted(set(now.pairs.values())):
-                readers = [name for name, v in now.pairs.items() if v == version and trains(state, name)]
-                if not readers:
-                    continue
-                path, new = handover.parent(now.number, version), as_bytes(heads[version])
-                sent = self._add(path, new, state, [*readers, state.orderer])
-                if sent.head.pieces:
-                    try:  # before the parent itself is there, so that whoever holds another finds it
-                        self._make_steps(state, version, readers, sent.head, new, rounds)
-                    except DiskError as error:
-                        tell(str(error))
-        elif now.phase in (Phase.TESTING, Phase.APPRAISAL):
-            for name in now.submissions:
-                path = handover.candidate(now.number, name)
-                self._add(path, payloads[name], state, rules.maintainers(state))
+        now = state.round
+        for version in sorted(set(now.pairs.values())):
+            readers = [name for name, v in now.pairs.items() if v == version and trains(state, name)]
+            path, new = handover.parent(now.number, version), as_bytes(heads[version])
+            if not readers or path in self:
+                continue
+            sent = self._add(path, new, state, [*readers, state.orderer])
+            if sent.head.pieces:
+                try:  # before the parent itself is there, so that whoever holds another finds it
+                    self._make_steps(state, version, readers, sent.head, new, rounds)
+                except DiskError as error:
+                    tell(str(error))
+
+    def candidate(self, state: State, name: str, payload: bytes) -> None:
+        """Takes up a trainer's delta for all maintainers."""
+        path = handover.candidate(state.round.number, name)
+        self._add(path, payload, state, mechanism(state.rules).maintainers(state))
 
     def put(self, tell: Tell) -> None:
         """Hands it over; doing it again puts right what others have done to it."""
-        for sent in self._parcels:
+        for sent in self._parcels.values():
             try:
                 sent.put(self._exchange)
             except DiskError as error:  # others may have put something in the way; the next look tries again
@@ -110,7 +111,7 @@ class Dispatch:
 
     def _add(self, path: str, data: bytes | memoryview, state: State, names: Sequence[str]) -> Parcel:
         sent = Parcel(path, data, self._secret, handover.receiving_keys(state, names))
-        self._parcels.append(sent)
+        self._parcels[path] = sent
         return sent
 
     def _make_steps(

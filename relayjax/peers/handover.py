@@ -13,12 +13,15 @@ only, and the others could not report. What is opened counts only if its digest 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 
-from relayjax import hashing
+from relayjax import files, hashing
+from relayjax.hashing import Buffer
 from relayjax.identity import Keys
 from relayjax.mechanism.state import State
 from relayjax.peers.collecting import collect, fetch_head
-from relayjax.peers.exchange import Exchange, room
+from relayjax.peers.exchange import Exchange, FolderExchange, room
+from relayjax.peers.parcel import piece_path
 from relayjax.replay import public_keys
 
 FOLDER = "handover"
@@ -55,7 +58,9 @@ def receiving_keys(state: State, names: Iterable[str]) -> list[str]:
     return [public_keys(state.members[name]).receiving for name in sorted(set(names))]
 
 
-def take(exchange: Exchange, path: str, keys: Keys, expected: str, limit: int) -> bytes | None:
+def take(
+    exchange: Exchange, path: str, keys: Keys, expected: str, limit: int, kept: Path | None = None
+) -> bytes | None:
     """Opens what somebody handed over.
 
     Args:
@@ -64,6 +69,7 @@ def take(exchange: Exchange, path: str, keys: Keys, expected: str, limit: int) -
       keys: of who opens it.
       expected: digest of the plaintext.
       limit: bytes the plaintext may have.
+      kept: where pieces are kept until all are there; None to keep none.
 
     Returns:
       The plaintext; None if it is not there, or is something else: then it is to be handed over again.
@@ -76,6 +82,17 @@ def take(exchange: Exchange, path: str, keys: Keys, expected: str, limit: int) -
         return None
     if not found.head.pieces:
         return found.inline if hashing.digest(found.inline) == expected else None
-    buffer = room(found.head.size)
-    missing = collect(exchange, path, found.head, buffer, range(found.head.pieces))
-    return None if missing else bytes(buffer)
+    head, buffer, name = found.head, room(found.head.size), path.rpartition("/")[2]
+    if kept is None:
+        missing = collect(exchange, path, head, buffer, range(head.pieces))
+        return None if missing else bytes(buffer)
+
+    def keep(number: int, sealed: Buffer) -> None:
+        files.write_cached(kept / piece_path(name, number), sealed)
+
+    missing = collect(FolderExchange(kept), name, head, buffer, range(head.pieces), attempts=1)
+    if collect(exchange, path, head, buffer, missing, keep=keep):
+        return None
+    for number in range(head.pieces):
+        files.remove(kept / piece_path(name, number))
+    return bytes(buffer)

@@ -73,7 +73,9 @@ class Held:
                 missing = self._fetch(round, number, found.head, target, missing)
             else:  # too small to be worth holding
                 target[:] = found.inline
-                missing = [] if weights.digest(theta) == digest else [0]
+                if weights.digest(theta) != digest:
+                    return None
+                missing = []
         if missing:
             return None
         for other in self._others(digest):
@@ -95,7 +97,7 @@ class Held:
                     target,
                     missing,
                     prepare=partial(fetch_piece, FolderExchange(self._folder / other), _NAME, base),
-                    keep=lambda piece, _: self._keep_piece(
+                    done=lambda piece: self._keep_piece(
                         head, piece, head.seal(piece, target[head.span(piece)])
                     ),
                 )

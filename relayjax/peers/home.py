@@ -8,6 +8,7 @@ held/                       the version that it was given last, sealed; see `hel
 turns/ROUND.json, .delta    what it committed to, kept before the commitment is handed in
 reports/ROUND-KIND          what it pledged to, likewise
 handed/ROUND-NAME           the orderer's copies of what trainers handed over in the present round
+coming/ROUND-candidate-…     sealed pieces of deltas, until all of one have come
 scratch/                    plaintext model checkpoints on their way
 """
 
@@ -186,7 +187,7 @@ class Home:
 
     def forget(self, before: int) -> None:
         """Removes what was kept for earlier rounds."""
-        for folder in ("turns", "reports", "handed"):
+        for folder in ("turns", "reports", "handed", "coming"):
             for file in sorted((self.path / folder).glob("*")):
                 found = _ROUND.fullmatch(file.name)
                 if found and int(found[1]) < before:

@@ -30,7 +30,7 @@ from relayjax.peers.exchange import parts_of, room
 T = TypeVar("T")
 
 SCHEMES = ("http://", "https://")
-_CHUNK = 1 << 18
+_CHUNK = 1 << 20
 _GRACE, _SLOWEST = 30.0, 1 << 14
 """Seconds that a download may take anyway, and the bytes a second that it must bring from then on."""
 

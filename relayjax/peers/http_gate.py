@@ -82,7 +82,7 @@ class Awaited:
             return parcel.head_limit(self.size)
         piece = _PIECE.fullmatch(path)
         if piece and piece[1] in self.paths and int(piece[2]) < parcel.piece_count(self.size):
-            return parcel.PIECE + parcel.TAG
+            return parcel.sealed_piece(parcel.PIECE)
         return None
 
 

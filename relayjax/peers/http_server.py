@@ -38,6 +38,7 @@ from relayjax.errors import DiskError, FormatError
 from relayjax.peers.exchange import FolderExchange, is_regular
 from relayjax.peers.http_gate import Awaited, Gate, RefusedError, sender_of
 from relayjax.peers.http_incoming import Incoming
+from relayjax.peers.http_outgoing import send, tag_of
 
 _TIMEOUT = 15.0
 """Seconds for a request's head, which a connection may idle before, and for each piece of an answer."""
@@ -189,7 +190,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _serve(self, path: str) -> None:
         with self._opened(path) as file:
             found = os.fstat(file.fileno())
-            tag = _tag(found)
+            tag = tag_of(found)
             headers = {"ETag": tag, "Accept-Ranges": "bytes", "Cache-Control": "no-cache"}
             if self._has(path, tag):
                 self._answer(HTTPStatus.NOT_MODIFIED, None, headers)
@@ -226,16 +227,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send(self, file: io.FileIO, first: int, count: int) -> None:
         self.connection.settimeout(self.server.patience)
-        if not isinstance(self.connection, ssl.SSLSocket):
-            sent = self.connection.sendfile(file, first, count)
-        else:
-            file.seek(first)
-            sent = 0
-            while sent < count and (part := file.read(min(_CHUNK, count - sent))):
-                self.wfile.write(part)
-                sent += len(part)
-        # Somebody shortens it: the line is closed, so that the other side notices.
-        self.close_connection |= sent < count
+        if not send(self.connection, file, first, count):  # the other side must notice
+            self.close_connection = True
 
     def _length(self) -> int:
         length = self.headers.get("Content-Length", "")
@@ -299,8 +292,3 @@ class _Handler(BaseHTTPRequestHandler):
         if self.close_connection:
             self.send_header("Connection", "close")
         self.end_headers()
-
-
-def _tag(found: os.stat_result) -> str:
-    """An entity tag: files are replaced and never changed, so inode and time tell them apart."""
-    return f'"{found.st_ino:x}-{found.st_mtime_ns:x}-{found.st_size:x}"'

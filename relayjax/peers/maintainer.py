@@ -70,4 +70,5 @@ class Maintainer:
     def _opened(self, submission: Submit) -> bytes | None:
         path = handover.candidate(submission.round, submission.author)
         limit = self._codec.max_size(self._size)
-        return handover.take(self._exchange, path, self._keys, submission.delta, limit)
+        kept = self._home.path / "coming"
+        return handover.take(self._exchange, path, self._keys, submission.delta, limit, kept)

@@ -209,8 +209,13 @@ class Orderer:
         now = self._clock()
         if self._prepared != (number, phase):
             self._prepared = number, phase
-            rounds, heads = self._chronicle.history.rounds, self._validating.heads
-            self._dispatch.prepare(state, rounds, heads, self._payloads, self._tell)
+            self._dispatch.clear()
+            if phase is Phase.COMMIT:
+                rounds, heads = self._chronicle.history.rounds, self._validating.heads
+                self._dispatch.parents(state, rounds, heads, self._tell)
+            elif phase in (Phase.TESTING, Phase.APPRAISAL):
+                for name in state.round.submissions:
+                    self._dispatch.candidate(state, name, self._payloads[name])
         elif now - self._looked < self._patience / _LOOKS:
             return
         self._looked = now

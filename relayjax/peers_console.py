@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,16 +21,21 @@ from relayjax.errors import (
 )
 from relayjax.history import History
 from relayjax.mechanism.state import Role
-from relayjax.peers.http_exchange import SCHEMES, HttpExchange
-from relayjax.peers_view import exchange_at, own_lines, say, where
+from relayjax.peers.exchange import FolderExchange
+from relayjax.peers_view import REMOTE, exchange_at, own_lines, say, where
 
 if TYPE_CHECKING:
     from relayjax.config import Config
     from relayjax.peers.follower import Follower
     from relayjax.peers.home import Home
+    from relayjax.peers.http_gate import Awaited
     from relayjax.peers.http_server import RelayServer
     from relayjax.peers.http_serving import Served
+    from relayjax.peers.object_keeping import Keeping
     from relayjax.peers.office import Waiting
+
+_PACE = 1.0
+"""Seconds between two looks at a bucket, at least: every listing is paid for."""
 
 Act = Callable[[History], tuple[bool, str | None]]
 """Does what the history asks for; returns whether the log has grown by it, and what is to be told."""
@@ -105,6 +110,7 @@ def maintain(
     poll: float | None,
     served: Served | None,
     console: Console,
+    publish: str | None = None,
 ) -> None:
     """A maintainer's loop as for `work`; it orders the records while the log says so."""
     from relayjax.peers.bundle_replica import Replica
@@ -114,47 +120,76 @@ def maintain(
     name = own.keys().name
     if own.membership().role != Role.MAINTAINER.value:
         raise ConfigError(f"{home}: {name} is no maintainer; use `relayjax work`")
-    if isinstance(exchange, HttpExchange):
-        if own.membership().log_key == own.keys().public.signing:
-            raise ConfigError(f"{place}: {name} founded this relay; give the folder itself")
-        if served:
-            raise ConfigError(f"--serve: {name} has only reached {place}; serve where the folder is")
-    elif Replica(Path(place)).exists:  # silence is no sign where only bundles come, and votes are not carried
-        waiting = replace(waiting, takeover=math.inf)
-    if served and poll is None:
-        raise ConfigError("--serve goes on and on, --once does not; leave one of them out")
+    if isinstance(exchange, FolderExchange):
+        if Replica(Path(place)).exists:  # where only bundles come silence is no sign, nor are votes carried
+            waiting = replace(waiting, takeover=math.inf)
+    elif own.membership().log_key == own.keys().public.signing:
+        raise ConfigError(f"{place}: {name} founded this relay; give the folder itself")
+    elif served or publish:
+        raise ConfigError(
+            f"--serve, --publish: {name} has only reached {place}; that is for where the folder is"
+        )
+    if (served or publish) and poll is None:
+        raise ConfigError("--serve and --publish go on and on, --once does not; leave one of them out")
     with own.locked(), ExitStack() as stack:
         server: RelayServer | None = None
+        bucket: Keeping | None = None
 
         def start(history: History) -> Act:
             from relayjax.peers.office import Office
             from relayjax.peers.workshop import Workshop
 
-            nonlocal server
+            nonlocal server, bucket
             workshop = Workshop.of(history, config)
             tell = lambda line: say(console, line)  # noqa: E731
             validator, codec = workshop.validator(), workshop.codec
             office = stack.enter_context(Office(own, exchange, validator, codec, waiting, tell))
+            limit = codec.max_size(ModelVersion(0, "", history.genesis.layout).size)
+            awaited = lambda: Awaited.of(office.newest or history.state, limit)  # noqa: E731
             if served:
-                limit = codec.max_size(ModelVersion(0, "", history.genesis.layout).size)
-                newest = lambda: office.newest or history.state  # noqa: E731
-                awaited = lambda: Awaited.of(newest(), limit)  # noqa: E731
                 server = stack.enter_context(serving(served.open(Path(place), awaited, tell)))
+            if publish:
+                bucket = stack.enter_context(_kept(publish, Path(place), awaited, poll or _PACE, tell))
             return office.act
 
         from relayjax.pack import ModelVersion
         from relayjax.peers.http_gate import Awaited
         from relayjax.peers.http_serving import serving
 
-        _loop(place, own, start, poll, console)
+        _loop(place, own, start, poll, console, lambda: bucket.check() if bucket else None)
+        if bucket:
+            bucket.finish()
         if server and poll is not None:
             say(console, f"finished   serving on until nobody asks for {waiting.patience:g} s")
             while time.monotonic() - server.asked < waiting.patience:
                 time.sleep(poll)
 
 
+def _kept(
+    url: str,
+    folder: Path,
+    awaited: Callable[[], Awaited],
+    poll: float,
+    tell: Callable[[str], None],
+) -> AbstractContextManager[Keeping]:
+    """A bucket that is kept in step with a folder."""
+    from relayjax.peers.object_bucket import Bucket
+    from relayjax.peers.object_keeping import keeping
+    from relayjax.peers.object_publishing import Publisher
+
+    bucket = Bucket(url)
+    publisher = Publisher(folder, bucket, awaited, tell)
+    tell(f"publishing {bucket.url}")
+    return keeping(publisher, max(poll, _PACE), tell)
+
+
 def _loop(
-    place: str, home: Home, start: Callable[[History], Act], poll: float | None, console: Console
+    place: str,
+    home: Home,
+    start: Callable[[History], Act],
+    poll: float | None,
+    console: Console,
+    check: Callable[[], None] = lambda: None,
 ) -> None:
     """Follows the log and acts on it until the relay is finished, or until nothing is to be done."""
     from relayjax.peers.joining import follow, join
@@ -163,6 +198,7 @@ def _loop(
     follower, act, told, settled = follow(exchange, home), None, "", -1
     while True:
         line, grown = None, False
+        check()
         try:
             grown = follower.poll()
             state = follower.chronicle.state
@@ -209,7 +245,7 @@ def _finish(follower: Follower, place: str, home: Home, console: Console) -> Non
         say(console, line)
     say(console, f"ledger     {follower.size} entries, root {follower.root.hex()}")
     pinned, key = f"--log_key={home.membership().log_key}", f"--key={home.path / 'keys' / name}"
-    if place.startswith(SCHEMES):
+    if place.startswith(REMOTE):
         say(console, f"copy       relayjax copy {place} COPY {pinned}")
         place = "COPY"
     say(console, f"check      relayjax verify {place} {pinned} {key}")

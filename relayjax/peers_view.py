@@ -25,8 +25,21 @@ if TYPE_CHECKING:
     from relayjax.peers.follower import Follower
 
 
+BUCKETS = ("s3://", "gs://")
+REMOTE = (*SCHEMES, *BUCKETS)
+"""How the addresses begin at which a relay is reached and does not lie."""
+
+
 def exchange_at(place: str) -> Exchange:
-    """Where members meet: an address, else a folder."""
+    """Where members meet: an address of a server or of a bucket, else a folder.
+
+    Raises:
+      ConfigError: the address is none, or the packages for a bucket are missing.
+    """
+    if place.startswith(BUCKETS):
+        from relayjax.peers.object_exchange import ObjectExchange
+
+        return ObjectExchange(place)
     return HttpExchange(place) if place.startswith(SCHEMES) else FolderExchange(Path(place))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from peers.site import Site, served
@@ -16,6 +17,9 @@ from relayjax.learning.placement import place_shards
 from relayjax.peers.workshop import Workshop
 from relayjax.relay.timing import Stopwatch
 from relayjax.relay.training import Trainer
+
+if TYPE_CHECKING:
+    from peers.bucket import ObjectStore
 
 
 @pytest.fixture(scope="session")
@@ -38,3 +42,14 @@ def town(tools: Tools, tmp_path: Path) -> Iterator[Town]:
 def site(tmp_path: Path) -> Iterator[Site]:
     with served(tmp_path / "relay") as site:
         yield site
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ObjectStore]:
+    """An object store, and an environment in which clients find it."""
+    from peers.bucket import object_store
+
+    with object_store(tmp_path) as store:
+        for name, value in store.environment.items():
+            monkeypatch.setenv(name, value)
+        yield store

@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from threading import Thread
 
 import pytest
-from peers.bucket import QUICK, SECRET, URL, ObjectStore, object_store
+from peers.bucket import QUICK, SECRET, URL, ObjectStore
 from peers.site import DELTA, NAME, RECORD
 from peers.test_http_exchange import test_the_contract_of_an_exchange as contract
 
@@ -25,14 +25,6 @@ from relayjax.peers.exchange import put
 from relayjax.peers.object_bucket import Bucket, Nothing, Object
 from relayjax.peers.object_exchange import ObjectExchange
 from relayjax.peers.object_listing import Listing
-
-
-@pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ObjectStore]:
-    with object_store(tmp_path) as store:
-        for name, value in store.environment.items():
-            monkeypatch.setenv(name, value)
-        yield store
 
 
 class Place(PurePosixPath):

@@ -66,7 +66,7 @@ class Tree:
             if height == len(self.levels):
                 self.levels.append([])
 
-    def truncate(self, size: int) -> None:
+    def rewind(self, size: int) -> None:
         """Takes back the leaves from a number on, and the subtrees that end with them."""
         for height, level in enumerate(self.levels):
             del level[size >> height :]

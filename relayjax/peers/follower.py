@@ -81,7 +81,7 @@ class Follower:
         try:
             self._read(note, claim, steps)
         except BaseException as error:
-            self._tree.truncate(self.size)
+            self._tree.rewind(self.size)
             if isinstance(error, _NotThereError):
                 return False
             raise

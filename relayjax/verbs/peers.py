@@ -109,7 +109,7 @@ def _define_maintain(values: flags.FlagValues, _: Sequence[str]) -> None:
     )
     flags.DEFINE_boolean("begin", False, "do not wait until every place is taken", flag_values=values)
     string(values, "serve", None, "HOST:PORT to serve the folder at, for members elsewhere")
-    string(values, "publish", None, "s3:// or gs:// address to keep in step with the folder; one maintainer's")
+    string(values, "publish", None, "s3:// or gs:// address kept in step with the folder; one maintainer's")
     string(values, "tls_cert", None, "with --serve: certificate chain for https (PEM)")
     string(values, "tls_key", None, "with --serve: its private key (PEM)")
 

@@ -75,7 +75,7 @@ def test_proofs_of_larger_sizes_equal_the_recursion(size: int) -> None:
 @pytest.mark.parametrize("size", range(34))
 def test_leaves_can_be_taken_back(size: int) -> None:
     tree = Tree([leaf_hash(entry) for entry in ENTRIES[:33]])
-    tree.truncate(size)
+    tree.rewind(size)
     kept = ENTRIES[: min(size, 33)]
     assert tree.size == len(kept) and tree.root() == _mth(kept)
     for entry in (other := [b"other %d" % i for i in range(9)]):

@@ -27,6 +27,7 @@ from relayjax.peers.http_gate import Awaited
 from relayjax.peers.object_keeping import keeping
 from relayjax.peers.object_listing import Listing
 from relayjax.peers.object_publishing import Publisher
+from relayjax.peers.office import Waiting
 from relayjax.peers.sending import Parcel
 from relayjax.peers_console import maintain
 
@@ -179,13 +180,16 @@ def test_a_thread_keeps_on_while_the_store_fails(town: Town, store: ObjectStore)
     town.close()
 
 
-def test_only_who_orders_publishes_and_from_the_folder(town: Town, store: ObjectStore) -> None:
+def test_only_from_the_folder_it_is_published(town: Town, store: ObjectStore) -> None:
     Play(town, store)
-    rest = (None, 1.0, False, 0.1, None, Console())
-    with pytest.raises(ConfigError, match="does not order"):
-        maintain(str(town.folder), town.home("v1").path, *rest, "s3://bucket/relay")
+    waiting = Waiting(1.0, 60.0, time.monotonic)
+    rest = (None, Console(), "s3://bucket/relay")
+    with pytest.raises(ConfigError, match="has only reached"):
+        maintain("s3://bucket/relay", town.home("v1").path, None, waiting, 0.1, *rest)
     with pytest.raises(ConfigError, match="give the folder"):
-        maintain("s3://bucket/relay", town.home("v0").path, *rest)
+        maintain("s3://bucket/relay", town.home("v0").path, None, waiting, 0.1, *rest)
+    with pytest.raises(ConfigError, match="--once"):
+        maintain(str(town.folder), town.home("v0").path, None, waiting, None, *rest)
 
 
 def test_an_error_that_does_not_pass_ends_the_work(town: Town, store: ObjectStore) -> None:

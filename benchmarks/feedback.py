@@ -52,7 +52,8 @@ class Deltas:
     def begin(self) -> None:
         """Hands along what the legs before, side by side or one, have left out."""
         if self.left:
-            self.carried, self.left = np.mean(self.left, axis=0, dtype=np.float32), []
+            self.carried = np.stack(self.left).mean(axis=0, dtype=np.float32)
+            self.left = []
 
     def seen(self, parent: np.ndarray, child: np.ndarray, residual: np.ndarray, trainer: int) -> np.ndarray:
         """What others see of a child, float32 [P + C]; keeps what they do not."""

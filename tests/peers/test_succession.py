@@ -28,6 +28,7 @@ from relayjax.ledger.proof import Receipt, verify_receipt_under
 from relayjax.licences import Right, ownership
 from relayjax.mechanism.membership import POSSESSION_TYPE
 from relayjax.mechanism.state import Phase
+from relayjax.mechanism.succession import ballot
 from relayjax.peers.copying import copy
 from relayjax.peers.exchange import FolderExchange
 from relayjax.peers.follower import Follower
@@ -77,6 +78,18 @@ def test_a_minority_takes_nothing_over_and_is_bound_to_nothing(relay: Republic):
     relay.finish()
     assert relay.check(rounds=2).state.term.number == 0
     assert relay.people[first].state.round.number == 3
+
+
+def test_votes_in_the_inbox_do_not_make_the_orderer_end_its_own_term(relay: Republic):
+    relay.play(relay.at(1, Phase.COMMIT))
+    relay.people["v0"].follower.poll()
+    state = relay.people["v0"].state
+    for name in relay.line():
+        Voice(relay.town.exchange, relay.town.home(name).keys()).say(ballot(state, name, 1), state)
+    relay.people["v0"].step()
+    assert sum("a vote is handed over" in why for why in relay.town.why()) == 2
+    relay.finish()
+    assert relay.check(rounds=2).state.term.number == 0
 
 
 def test_the_successor_vanishes_as_well_before_and_after_it_has_taken_over(relay: Republic):

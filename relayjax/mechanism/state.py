@@ -217,7 +217,8 @@ class State:
 
     def settled_by(self, round: int) -> str:
         """Name of who ordered when a round was settled; for the present round, who orders now."""
-        return next(term.orderer for term in reversed(self.terms) if term.since <= round)
+        begun = (term.orderer for term in reversed(self.terms) if term.since <= round)
+        return next(begun, self.terms[0].orderer)
 
     @property
     def head(self) -> Version:

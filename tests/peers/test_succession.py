@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import shutil
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 from peers.republic import Republic
 from peers.town import Tools, Town
+from rich.console import Console
 
 from relayjax import backend
+from relayjax.archive import Archive
 from relayjax.authority import open_log
 from relayjax.errors import ConfigError, IntegrityError, SplitViewError
 from relayjax.identity import Keys
@@ -19,8 +23,13 @@ from relayjax.identity.envelope import pre_authentication
 from relayjax.ledger.checkpoint import Checkpoint, sign_checkpoint, verify_checkpoint
 from relayjax.ledger.evidence import Evidence, verify_evidence
 from relayjax.ledger.note import signer_key
+from relayjax.ledger.policy import NONE, Endpoint, Policy
+from relayjax.ledger.proof import Receipt, verify_receipt_under
+from relayjax.licences import Right, ownership
 from relayjax.mechanism.membership import POSSESSION_TYPE
 from relayjax.mechanism.state import Phase
+from relayjax.mechanism.succession import ballot
+from relayjax.peers.copying import copy
 from relayjax.peers.exchange import FolderExchange
 from relayjax.peers.follower import Follower
 from relayjax.peers.home import Promise
@@ -28,6 +37,8 @@ from relayjax.peers.office import Office
 from relayjax.peers.orderer import Orderer
 from relayjax.peers.voice import Voice
 from relayjax.records import Join, Rotate, possession
+from relayjax.report.explain import explain
+from relayjax.trust_console import check_ledger, write_receipts
 from relayjax.workdir import Workdir
 
 
@@ -42,6 +53,7 @@ def relay(tools: Tools, tmp_path: Path) -> Iterator[Republic]:
 @pytest.mark.parametrize("phase", list(Phase))
 def test_the_founder_vanishes_in_any_phase(relay: Republic, phase: Phase):
     relay.play(relay.at(1 if phase else 2, phase))
+    relay.people["v1"].follower.poll()
     settled = relay.people["v1"].follower.chronicle.settled
     first, _ = relay.line()
     relay.lose("v0")
@@ -68,6 +80,18 @@ def test_a_minority_takes_nothing_over_and_is_bound_to_nothing(relay: Republic):
     assert relay.people[first].state.round.number == 3
 
 
+def test_votes_in_the_inbox_do_not_make_the_orderer_end_its_own_term(relay: Republic):
+    relay.play(relay.at(1, Phase.COMMIT))
+    relay.people["v0"].follower.poll()
+    state = relay.people["v0"].state
+    for name in relay.line():
+        Voice(relay.town.exchange, relay.town.home(name).keys()).say(ballot(state, name, 1), state)
+    relay.people["v0"].step()
+    assert sum("a vote is handed over" in why for why in relay.town.why()) == 2
+    relay.finish()
+    assert relay.check(rounds=2).state.term.number == 0
+
+
 def test_the_successor_vanishes_as_well_before_and_after_it_has_taken_over(relay: Republic):
     relay.play(relay.at(1, Phase.REVEAL))
     first, second = relay.line()
@@ -83,6 +107,33 @@ def test_the_successor_vanishes_as_well_before_and_after_it_has_taken_over(relay
     assert relay.orderers == ["v0"], relay.town.told
     terms = relay.check(rounds=2).state.terms
     assert [(term.number, term.orderer) for term in terms] == [(0, "v0"), (2, second), (3, "v0")]
+
+
+def test_whoever_looks_at_it_later_finds_both_terms_right(relay: Republic, tmp_path: Path):
+    relay.play(relay.at(1, Phase.SCORING))
+    first, second = relay.line()
+    relay.lose("v0")
+    relay.finish()
+    history, member = relay.check(rounds=2), relay.town.home("p0").membership()
+    follower = Follower(relay.town.exchange, member.origin, member.log_key)
+    copy(relay.town.exchange, follower, member.origin, member.log_key, tmp_path / "copy")
+    keys = relay.town.home(second).keys()
+    found = backend.verify(tmp_path / "copy", keys=keys, log_key=member.log_key, seen=tmp_path / "seen")
+    assert found.audit.root == relay.people["p0"].follower.root.hex() and found.audit.opened > 0
+    owned = ownership(history, Archive(Workdir(tmp_path / "copy")))
+    assert owned.manifests == 2 and all(access.right is not Right.NONE for access in owned.accesses)
+    assert f"ordered the records, in term {history.state.term.number}" in explain(history, first)
+    said = io.StringIO()
+    out = Console(file=said, width=400)
+    (receipt, *_) = write_receipts(tmp_path / "copy", tmp_path / "receipts", None, out)
+    assert receipt.exists()
+    check_ledger(tmp_path / "copy", None, tmp_path / "seen", 0, out)
+    signer = signer_key(member.origin, history.state.members[first].signing)
+    assert said.getvalue().count(signer.encode()) == 2
+    for key, holds in ((signer, True), (signer_key(member.origin, member.log_key), False)):
+        policy = Policy(NONE, (Endpoint(key),))
+        with nullcontext() if holds else pytest.raises(IntegrityError):
+            verify_receipt_under(Receipt.decode(receipt.read_bytes()), policy)
 
 
 def test_the_old_one_comes_back_and_goes_on_as_an_ordinary_maintainer(relay: Republic):

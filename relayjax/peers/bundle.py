@@ -160,11 +160,6 @@ def is_delta(path: str) -> bool:
     return re.match(_DELTA, path) is not None
 
 
-def sealed_limit(size: int) -> int:
-    """Bytes that something may have when it is sealed, in one file or as one of several."""
-    return size + size // 512 + (1 << 18)
-
-
 def _listed(obj: Any) -> Listed:
     match obj:
         case {"path": str(path), "digest": str(digest), "size": int(size), **more} if not more:

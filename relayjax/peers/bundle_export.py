@@ -11,7 +11,7 @@ from relayjax import files, hashing
 from relayjax.authority import sealer
 from relayjax.errors import DiskError, IntegrityError
 from relayjax.mechanism.state import State
-from relayjax.peers.bundle import LETTERS_LIMIT, Kind, Manifest, is_delta, sealed_limit
+from relayjax.peers.bundle import LETTERS_LIMIT, Kind, Manifest, is_delta
 from relayjax.peers.bundle_folder import Bundle, write
 from relayjax.peers.bundle_letters import hold
 from relayjax.peers.bundle_log import WholeLog
@@ -19,6 +19,7 @@ from relayjax.peers.bundle_replica import handed
 from relayjax.peers.exchange import FolderExchange, is_regular
 from relayjax.peers.follower import CHECKPOINT
 from relayjax.peers.inbox import FOLDER as INBOX
+from relayjax.peers.parcel import sealed_limit
 from relayjax.peers.voice import WHY_LIMIT
 from relayjax.store.local import LocalStore
 from relayjax.store.manifest import PIECE, SIZE_LIMIT, verify_manifest

@@ -15,7 +15,6 @@ from relayjax.errors import FormatError, IntegrityError, SplitViewError
 from relayjax.history import History
 from relayjax.ledger.note import SIZE_LIMIT as NOTE_LIMIT
 from relayjax.pack import ModelVersion
-from relayjax.peers.bundle import sealed_limit
 from relayjax.peers.bundle_export import pieces_of
 from relayjax.peers.bundle_folder import Bundle
 from relayjax.peers.bundle_letters import delta_limit
@@ -27,6 +26,7 @@ from relayjax.peers.handover import FOLDER as HANDOVER
 from relayjax.peers.handover import round_of
 from relayjax.peers.home import Home
 from relayjax.peers.inbox import FOLDER as INBOX
+from relayjax.peers.parcel import sealed_limit
 from relayjax.peers.voice import WHY_LIMIT
 from relayjax.store.local import LocalStore
 from relayjax.store.manifest import SIZE_LIMIT

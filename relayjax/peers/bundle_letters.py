@@ -16,7 +16,7 @@ from relayjax.history import History
 from relayjax.identity import Envelope
 from relayjax.ledger.note import SIZE_LIMIT as NOTE_LIMIT
 from relayjax.pack import ModelVersion
-from relayjax.peers.bundle import Kind, Manifest, is_delta, sealed_limit
+from relayjax.peers.bundle import Kind, Manifest, is_delta
 from relayjax.peers.bundle_folder import Bundle, write
 from relayjax.peers.bundle_log import LogName, WholeLog, files_of
 from relayjax.peers.bundle_replica import Replica, handed
@@ -25,6 +25,7 @@ from relayjax.peers.follower import CHECKPOINT
 from relayjax.peers.handover import FOLDER as HANDOVER
 from relayjax.peers.http_gate import Awaited
 from relayjax.peers.inbox import FOLDER as INBOX
+from relayjax.peers.parcel import sealed_limit
 from relayjax.peers.voice import encode
 
 

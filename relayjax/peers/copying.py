@@ -10,6 +10,7 @@ from pathlib import Path
 from relayjax import files, hashing
 from relayjax.authority import check_note, sealer
 from relayjax.errors import FormatError, IntegrityError
+from relayjax.ledger.disk import superfluous_files
 from relayjax.ledger.note import SIZE_LIMIT as NOTE_LIMIT
 from relayjax.ledger.tiles import ENTRY_LIMIT, WIDTH, paths_of, tiles_of
 from relayjax.mechanism.state import State
@@ -50,6 +51,9 @@ def copy(exchange: Exchange, follower: Follower, origin: str, log_key: str, fold
         if not target.exists():
             files.write_atomic(target, _fetched(exchange, f"ledger/{path}", WIDTH * ENTRY_LIMIT))
     files.write_atomic(folder / CHECKPOINT, note)
+    for path in superfluous_files(folder / "ledger", follower.size):
+        if path.startswith("tile/"):  # of an earlier copy, outgrown
+            files.remove(folder / "ledger" / path)
 
 
 def _newest(exchange: Exchange, follower: Follower, origin: str) -> bytes:

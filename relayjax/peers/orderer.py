@@ -28,6 +28,7 @@ from relayjax.peers.dispatch import Dispatch
 from relayjax.peers.exchange import FolderExchange
 from relayjax.peers.home import Home
 from relayjax.peers.inbox import Inbox, Letter
+from relayjax.peers.patience import Patience
 from relayjax.peers.validating import Validating
 from relayjax.records import Close, Join, Record, Settle, Submit, Succeed
 from relayjax.relay.round import sealed_deltas, sealed_model
@@ -106,8 +107,8 @@ class Orderer:
         self._logged = {_identity(entry) for entry in log.entries()}
         self._absent: set[str] = set()
         self._phase: tuple[int, Phase] | None = None
-        self._since = clock()
-        self._looked = self._since
+        self._waiting = Patience(patience, clock)
+        self._looked = clock()
 
     @property
     def state(self) -> State:
@@ -253,7 +254,8 @@ class Orderer:
     def _watch(self, state: State) -> None:
         """Counts the time of each phase from when it began."""
         if (phase := (state.round.number, state.round.phase)) != self._phase:
-            self._phase, self._since = phase, self._clock()
+            self._phase = phase
+            self._waiting.begin()
 
     def _hand_over(self, state: State) -> None:
         """Hands over what a phase needs, and does so again where others have written over it."""
@@ -290,10 +292,10 @@ class Orderer:
         if now.phase is Phase.TESTING and not now.seed:
             return expected_draw(state)
         if self._gathers(state):
-            self._since = self._clock()
+            self._waiting.begin()
             return None
         missing = set(awaited(state))
-        late = self._clock() - self._since > self._patience
+        late = self._waiting.ends()
         if missing - self._absent and not late:
             return None
         if missing and not closable(state):

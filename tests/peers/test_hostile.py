@@ -158,7 +158,7 @@ def test_who_commits_and_never_reveals_loses_its_deposit_and_stops_the_others_on
     kept = meeting.town.home("p0").turn(1)
     assert kept is not None
     meeting.play(others, until=lambda: len(meeting.orderer.state.round.submissions) == 2)
-    meeting.town.now += meeting.town.patience + 1
+    meeting.town.outwait(meeting.orderer)
     meeting.play(others, until=lambda: meeting.orderer.state.round.number == 2)
     (first,) = meeting.orderer._chronicle.history.rounds
     assert set(first.facts.submissions) == {"p1", "p2"} and first.settle.refused == ("p0",)
@@ -195,8 +195,7 @@ def test_a_delta_that_is_overwritten_all_the_time_is_outlived_by_the_others(meet
             stranger.offer(path, wrong)
         meeting.orderer.act()
     assert set(meeting.orderer.state.round.submissions) >= {"p1", "p2"}
-    meeting.town.now += meeting.town.patience + 1
-    meeting.orderer.act()
+    meeting.town.outwait(meeting.orderer)
     assert meeting.orderer.state.round.phase is not Phase.REVEAL
     history = meeting.rest(members).audit.history
     assert set(history.rounds[1].facts.submissions) == set(history.rounds[1].facts.pairs)

@@ -35,7 +35,7 @@ def test_who_never_commits_is_left_behind_once_and_awaited_again_when_heard_of(t
             member.step()
         orderer.act()
     assert orderer.state.round.phase is Phase.COMMIT and set(orderer.state.round.commitments) == {"p0", "p2"}
-    town.now += town.patience + 1
+    town.outwait(orderer)
     play(town, orderer, others, until=lambda: orderer.state.round.number == 2)
     assert "round 1 goes on without p1" in town.told
     (first,) = orderer._chronicle.history.rounds
@@ -63,8 +63,7 @@ def test_a_silent_maintainer_of_two_stops_the_relay_until_it_is_back(town: Town)
     orderer, members = town.orderer(), town.members()
     play(town, orderer, members, until=lambda: orderer.state.round.phase is Phase.TESTING)
     for _ in range(3):
-        town.now += town.patience + 1
-        orderer.act()
+        town.outwait(orderer)
         for member in members[:-1]:
             member.step()
     assert orderer.state.round.phase is Phase.TESTING, "one of two maintainers is no majority"
@@ -75,8 +74,7 @@ def test_without_any_bid_no_round_passes(town: Town):
     town.begin(rounds=2)
     orderer = town.orderer()
     for _ in range(5):
-        town.now += town.patience + 1
-        orderer.act()
+        town.outwait(orderer)
     assert orderer.state.round.number == 1 and orderer.state.round.phase is Phase.AUCTION
 
 
@@ -86,8 +84,7 @@ def test_places_that_nobody_takes_are_waited_for_unless_told_to_begin(town: Town
         town.join(name)
     orderer, members = town.orderer(), town.members("p0", "p1", "v1")
     for _ in range(3):
-        town.now += town.patience + 1
-        orderer.act()
+        town.outwait(orderer)
         for member in members:
             member.step()
     assert orderer.state.round.phase is Phase.AUCTION
@@ -109,7 +106,7 @@ def test_a_delta_that_leads_elsewhere_is_refused_with_the_reason(town: Town):
     assert "is not what it states" not in str(members[0].step())
     orderer.act()
     assert "is not what it states" in str(members[0].step())
-    town.now += town.patience + 1
+    town.outwait(orderer)
     rest_of(town, orderer, members, rounds=2)
 
 
@@ -186,3 +183,15 @@ def test_weights_on_their_way_open_for_nobody_else(town: Town):
         found = handover.take(town.exchange, path, town.home(name).keys(), version.digest, limit)
         assert (found is not None) == (name in (trainer, "v0"))  # who orders makes steps from it later
         assert found is None or np.isfinite(np.frombuffer(found, "<f4")).all()
+
+
+def test_an_orderer_that_was_stopped_itself_waits_on_for_those_who_could_not_be_heard(town: Town):
+    town.begin(rounds=1)
+    orderer, members = town.orderer(), town.members()
+    play(town, orderer, members, until=lambda: orderer.state.round.phase is Phase.COMMIT)
+    town.now += 10 * town.patience
+    orderer.act()
+    assert orderer.state.round.phase is Phase.COMMIT
+    rest_of(town, orderer, members, rounds=1)
+    (settled,) = orderer._chronicle.history.rounds
+    assert len(settled.facts.submissions) == 3

@@ -120,6 +120,12 @@ class Town:
         codec = tools.workshop.codec
         return Office(self.home(name), self.exchange, tools.validator, codec, waiting, tell)
 
+    def outwait(self, orderer: Orderer) -> None:
+        """Lets time pass, in which the orderer looks again and again, until its patience is at its end."""
+        for _ in range(4):
+            self.now += self.patience / 2
+            orderer.act()
+
     def close(self) -> None:
         self.stack.close()
 

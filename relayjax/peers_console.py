@@ -18,6 +18,7 @@ from relayjax.errors import (
     ExchangeError,
     IntegrityError,
     SplitViewError,
+    WorkdirError,
 )
 from relayjax.history import History
 from relayjax.mechanism.state import Role
@@ -226,6 +227,10 @@ def _loop(
             IntegrityError,
         ) as error:  # others may have done that, or may put it right
             if poll is None:
+                raise
+            line = str(error)
+        except WorkdirError as error:  # over a line nothing can be there for a while
+            if poll is None or isinstance(exchange, FolderExchange):
                 raise
             line = str(error)
         if line and line != told:

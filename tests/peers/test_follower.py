@@ -69,11 +69,8 @@ def test_a_second_history_convicts_the_log(town: Town, begun: list[Member]):
     town.close()
     replace(town, town.base / "old")
     forked = town.orderer()
-    town.now += 2 * town.patience
-    forked.act()
-    town.now += 2 * town.patience
-    for _ in range(8):
-        forked.act()
+    town.outwait(forked)
+    town.outwait(forked)
     while forked.log.size <= begun[0].follower.size:
         _more(town, forked._transcript)
     for member in begun[:2]:

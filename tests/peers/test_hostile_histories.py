@@ -53,7 +53,7 @@ def forked(town: Town, tools: Tools, tmp_path_factory: pytest.TempPathFactory) -
         for member in members:
             member.step()
         elsewhere.act()
-    other.now += other.patience + 1
+    other.outwait(elsewhere)
     play(other, elsewhere, members, until=lambda: elsewhere.state.round.phase is Phase.SCORING)
     other.close()
     return town, other

@@ -44,6 +44,7 @@ from safetensors.numpy import load_file, save_file
 sys.path.insert(0, str(Path(__file__).parent))
 
 from encoding import plot
+from encoding.memory import resident
 
 from relayjax import handoff
 from relayjax.hashing import CHUNK
@@ -211,11 +212,11 @@ def measure(size: int, rounds: int, directory: Path) -> dict[str, float]:
             os.sync()
             calls = {name: save, **{key: call for key, (of, call) in restores.items() if of == name}}
             for key, call in calls.items():
-                before = _resident(reset=True)
+                before = resident(reset=True)
                 begin = time.perf_counter()
                 found = call(path)
                 samples[key].append(time.perf_counter() - begin)
-                memory[key] = _resident() - before
+                memory[key] = resident() - before
                 del found
         if number < 0:
             samples = {name: [] for name in samples}
@@ -229,17 +230,6 @@ def measure(size: int, rounds: int, directory: Path) -> dict[str, float]:
         figures[f"{name} best"] = 4 * size / ordered[0] / 1e9
         figures[f"{name} memory"] = memory[name]
     return figures
-
-
-def _resident(reset: bool = False) -> int:
-    """The largest resident set since the last reset, bytes; 0 where the system does not say."""
-    try:
-        if reset:
-            Path("/proc/self/clear_refs").write_text("5")
-        status = Path("/proc/self/status").read_text()
-    except OSError:
-        return 0
-    return 1024 * int(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1])
 
 
 def show(figures: dict[int, dict[str, float]], title: str) -> None:

@@ -34,6 +34,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from rich.console import Console
 from rich.table import Table
 
+sys.path.insert(0, str(Path(__file__).parent))
+
+from encoding.memory import resident
+
 from relayjax import records
 from relayjax.identity import Keys, sign
 from relayjax.ledger import Log, verify_log
@@ -125,16 +129,10 @@ def verify_here(path: str, workers: int) -> None:
         "seconds": seconds,
         "CPU seconds": sum(usage.ru_utime + usage.ru_stime for usage in (own, children)),
         "of them for signatures": (time.process_time() - start) / SIGNATURES * checkpoint.size,
-        "MiB": _peak(),
+        "MiB": resident() / 2**20,
         "MiB of a worker": children.ru_maxrss / 1024,
     }
     print(json.dumps(figures))
-
-
-def _peak() -> float:
-    """Peak memory of this process in MiB; the resource module would count that of whoever started it."""
-    status = Path("/proc/self/status").read_text()
-    return int(status.split("VmHWM:")[1].split()[0]) / 1024
 
 
 def proofs(path: Path, count: int) -> dict[str, float]:

@@ -15,6 +15,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
+from encoding.memory import resident
 
 from relayjax import files, weights
 from relayjax.identity import Keys
@@ -249,14 +250,3 @@ def _cpu() -> float:
     """Seconds computed by this process and by those that it waited for."""
     times = os.times()
     return times.user + times.system + times.children_user + times.children_system
-
-
-def resident(reset: bool = False) -> int:
-    """The largest resident set since the last reset, bytes; 0 where the system does not say."""
-    try:
-        if reset:
-            Path("/proc/self/clear_refs").write_text("5")
-        status = Path("/proc/self/status").read_text()
-    except OSError:
-        return 0
-    return 1024 * int(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1])

@@ -6,7 +6,6 @@ finds it knows which way bundles go: letters from here, the relay to here.
 
 from __future__ import annotations
 
-import fcntl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
@@ -19,6 +18,7 @@ from relayjax.mechanism.state import State
 from relayjax.peers import handover
 from relayjax.peers.bundle_log import LogName, WholeLog
 from relayjax.peers.exchange import is_regular
+from relayjax.peers.home import alone
 from relayjax.peers.inbox import FOLDER as INBOX
 from relayjax.peers.inbox import Inbox, Letter
 
@@ -71,13 +71,7 @@ class Replica:
             problem = f"holds other files ({foreign[0]}, ...); import into an empty folder"
             raise WorkdirError(f"{self.folder}: {problem}")
         files.make_directory(self.folder)
-        files.touch(self.folder / "lock")
-        with open(self.folder / "lock", "rb") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                problem = "another process imports into this folder; wait for it"
-                raise WorkdirError(f"{self.folder}: {problem}") from None
+        with alone(self.folder, "another process imports into this folder; wait for it"):
             self._clean()
             yield
 

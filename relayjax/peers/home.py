@@ -32,6 +32,26 @@ _LIMIT = 1 << 16
 _ROUND = re.compile(r"(\d{5,15})[-.].*")
 
 
+@contextmanager
+def alone(directory: Path, otherwise: str) -> Iterator[None]:
+    """Holds the file `lock` of a directory, which is made if it is not there; the lock goes with the process.
+
+    Args:
+      directory: that exists.
+      otherwise: what is to be said if another process holds it.
+
+    Raises:
+      WorkdirError: another process holds it.
+    """
+    files.touch(directory / "lock")
+    with open(directory / "lock", "rb") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise WorkdirError(f"{directory}: {otherwise}") from None
+        yield
+
+
 @dataclass(frozen=True)
 class Membership:
     """Who somebody is in which relay.
@@ -102,13 +122,7 @@ class Home:
           WorkdirError: there is one.
         """
         files.make_directory(self.path, mode=0o700)
-        files.touch(self.path / "lock")
-        with open(self.path / "lock", "rb") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                problem = "another process works with this directory; stop it or wait for it"
-                raise WorkdirError(f"{self.path}: {problem}") from None
+        with alone(self.path, "another process works with this directory; stop it or wait for it"):
             yield
 
     def make_keys(self, name: str) -> Keys:

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +29,19 @@ def command(*arguments: str) -> list[str]:
 def relayjax(*arguments: str) -> str:
     """Runs a command to its end and returns what it prints."""
     done = subprocess.run(command(*arguments), capture_output=True, text=True, env=ENVIRONMENT, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def without_accelerator(verbs: Sequence[Sequence[str]]) -> str:
+    """Runs verbs one after the other where the accelerator's packages can't be imported; what they print."""
+    program = (
+        "import sys\n"
+        "for name in ('jax', 'jaxlib', 'flax', 'optax', 'orbax'): sys.modules[name] = None\n"
+        "from relayjax import cli\n"
+        f"sys.exit(any([cli.main(arguments) for arguments in {verbs}]))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from conftest import Player
 from peers.lands import Lands, contents, copied, file_of, listed
+from peers.processes import without_accelerator
 from peers.town import Tools
 
 from relayjax import files
@@ -205,13 +204,6 @@ def test_carrying_needs_no_accelerator(lands: Lands, tmp_path: Path):
         ["bundle", "export", str(lands.here.folder), stick, f"--since={letters}"],
         ["bundle", "import", stick, there],
     ]
-    program = (
-        "import sys\n"
-        "for name in ('jax', 'jaxlib', 'flax', 'optax', 'orbax'): sys.modules[name] = None\n"
-        "from relayjax import cli\n"
-        f"sys.exit(any([cli.main(arguments) for arguments in {verbs}]))\n"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count(f"log key    {key}") == 2 and "believed" not in done.stdout
-    assert "taken      0 entries, 0 artefacts" in done.stdout
+    told = without_accelerator(verbs)
+    assert told.count(f"log key    {key}") == 2 and "believed" not in told
+    assert "taken      0 entries, 0 artefacts" in told

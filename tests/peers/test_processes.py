@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from peers.processes import ENVIRONMENT, command, relayjax, wait_until
+from peers.processes import ENVIRONMENT, command, relayjax, wait_until, without_accelerator
 
 from relayjax.errors import RelayError
 from relayjax.peers.exchange import FolderExchange
@@ -22,16 +21,9 @@ def test_joining_and_looking_need_no_accelerator(tmp_path: Path):
     (key,) = [line.split()[-1] for line in told.splitlines() if line.startswith("log key")]
     member = (str(relay), f"--home={home}")
     verbs = [("join", *member, "--name=p0", f"--log_key={key}"), ("status", *member), ("status", str(relay))]
-    program = (
-        "import sys\n"
-        "for name in ('jax', 'jaxlib', 'flax', 'optax', 'orbax'): sys.modules[name] = None\n"
-        "from relayjax import cli\n"
-        f"sys.exit(any([cli.main(arguments) for arguments in {verbs}]))\n"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "2 more participants and 0 more maintainers to join" in done.stdout
-    assert f"log key    {key}, as the log says itself" in done.stdout
+    told = without_accelerator(verbs)
+    assert "2 more participants and 0 more maintainers to join" in told
+    assert f"log key    {key}, as the log says itself" in told
 
 
 @pytest.mark.slow

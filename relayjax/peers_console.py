@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -78,12 +78,20 @@ def join(place: str, home: Path, name: str, role: str, log_key: str | None, cons
 
 
 def work(
-    place: str, home: Path, shard: int | None, config: Config | None, poll: float | None, console: Console
+    place: str,
+    home: Path,
+    shard: int | None,
+    config: Config | None,
+    poll: float | None,
+    console: Console,
+    served: Served | None = None,
+    peers: Sequence[str] = (),
 ) -> None:
     """A participant's loop until the relay is finished, or until nothing is to be done if nobody polls."""
     from relayjax.peers.home import Home
+    from relayjax.peers.p2p_pieces import serving_pieces
 
-    own, exchange = Home(home), exchange_at(place)
+    own, exchange, others = Home(home), exchange_at(place), [exchange_at(peer) for peer in peers]
     if own.membership().role != Role.PARTICIPANT.value:
         raise ConfigError(f"{home}: {own.membership().name} is no participant; use `relayjax maintain`")
 
@@ -96,10 +104,12 @@ def work(
         if shard is None and shards > 1:
             raise ConfigError(f"--shard=K is needed: which of the task's {shards} shards is yours, 0 or more")
         trainer, data = workshop.trainer(shard or 0)
-        participant = Participant(own, own.keys(), exchange, trainer, data)
+        participant = Participant(own, own.keys(), exchange, trainer, data, others)
         return lambda history: (False, participant.act(history.state))
 
-    with own.locked():
+    with own.locked(), ExitStack() as stack:
+        if served:
+            stack.enter_context(serving_pieces(served, home, lambda line: say(console, line)))
         _loop(place, own, start, poll, console)
 
 

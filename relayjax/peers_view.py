@@ -20,22 +20,27 @@ from relayjax.mechanism.rulesets import mechanism
 from relayjax.mechanism.state import State
 from relayjax.peers.exchange import Exchange, FolderExchange
 from relayjax.peers.http_exchange import SCHEMES, HttpExchange
+from relayjax.peers.p2p_address import SCHEME
 
 if TYPE_CHECKING:
     from relayjax.peers.follower import Follower
 
 
 BUCKETS = ("s3://", "gs://")
-REMOTE = (*SCHEMES, *BUCKETS)
+REMOTE = (*SCHEMES, *BUCKETS, SCHEME)
 """How the addresses begin at which a relay is reached and does not lie."""
 
 
 def exchange_at(place: str) -> Exchange:
-    """Where members meet: an address of a server or of a bucket, else a folder.
+    """Where members meet: an address of a server, of an endpoint or of a bucket, else a folder.
 
     Raises:
-      ConfigError: the address is none, or the packages for a bucket are missing.
+      ConfigError: the address is none, or the packages for a bucket or for iroh are missing.
     """
+    if place.startswith(SCHEME):
+        from relayjax.peers.p2p_exchange import P2pExchange
+
+        return P2pExchange(place)
     if place.startswith(BUCKETS):
         from relayjax.peers.object_exchange import ObjectExchange
 

@@ -40,7 +40,7 @@ from relayjax.peers.http_gate import Awaited, Gate, RefusedError, sender_of
 from relayjax.peers.http_incoming import Incoming
 from relayjax.peers.http_outgoing import send, tag_of
 
-_TIMEOUT = 15.0
+TIMEOUT = 15.0
 """Seconds for a request's head, which a connection may idle before, and for each piece of an answer."""
 
 _SLOWEST = 1 << 16
@@ -50,7 +50,6 @@ _HEAD = 1 << 15
 _CHUNK = 1 << 18
 _LINGER = 1.0
 _CONNECTIONS, _OF_ONE = 256, 128
-_READABLE = re.compile(r"(ledger|store|seals|handover|inbox)/.{1,512}")
 _LENGTH = re.compile(r"[0-9]{1,15}")
 _DIGEST = re.compile(r'"blake3-([0-9a-f]{64})"')
 """An entity tag that a client makes of the digest that it looks for."""
@@ -66,6 +65,8 @@ class RelayServer(ThreadingHTTPServer):
 
     daemon_threads = True
     request_queue_size = 128
+    readable = re.compile(r"(ledger|store|seals|handover|inbox)/.{1,512}")
+    """Paths that may be asked for; others are not there."""
 
     def __init__(
         self,
@@ -75,7 +76,7 @@ class RelayServer(ThreadingHTTPServer):
         *,
         tls: ssl.SSLContext | None = None,
         report: Report = lambda line: None,
-        timeout: float = _TIMEOUT,
+        timeout: float = TIMEOUT,
     ):
         """Listens on a host and port; port 0 chooses a free one.
 
@@ -183,8 +184,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _path(self) -> str:
         """The path asked for: no escapes are known, so nothing needs to be decoded."""
         path = self.path.removeprefix("/")
-        if not _READABLE.fullmatch(path):
-            raise RefusedError(HTTPStatus.NOT_FOUND, "there is ledger/, store/, seals/, handover/ and inbox/")
+        if not self.server.readable.fullmatch(path):
+            raise RefusedError(HTTPStatus.NOT_FOUND, f"there is {self.server.readable.pattern}")
         return path
 
     def _serve(self, path: str) -> None:

@@ -7,6 +7,7 @@ killed at any moment and go on. What it commits to is durable before it commits.
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -30,7 +31,15 @@ from relayjax.relay.training import Candidate, Trainer
 class Participant:
     """One participant at work."""
 
-    def __init__(self, home: Home, keys: Keys, exchange: Exchange, trainer: Trainer, shard: Shard):
+    def __init__(
+        self,
+        home: Home,
+        keys: Keys,
+        exchange: Exchange,
+        trainer: Trainer,
+        shard: Shard,
+        others: Sequence[Exchange] = (),
+    ):
         """Goes on from what the directory holds.
 
         Args:
@@ -39,12 +48,13 @@ class Participant:
           exchange: where it meets the others.
           trainer: what it trains with.
           shard: its data.
+          others: where other trainers serve what they hold.
         """
         self.name = keys.name
         self._home, self._keys, self._exchange = home, keys, exchange
         self._trainer, self._shard = trainer, shard
         self._voice = Voice(exchange, keys)
-        self._held = Held(home.path / "held", exchange, keys)
+        self._held = Held(home.path / "held", exchange, keys, others)
         material = jnp.asarray(np.frombuffer(home.secret()[:8], np.uint32))
         self._key = jax.random.wrap_key_data(material, impl="threefry2x32")
         self._diverged = 0

@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from absl import flags
 from rich.console import Console
@@ -21,6 +22,9 @@ from relayjax.verbs.flags import (
     string,
     workdir,
 )
+
+if TYPE_CHECKING:
+    from relayjax.peers.http_serving import Served
 
 _TAKEOVER = 5
 """Times the patience after which a silent orderer is given up; it closes a phase after one."""
@@ -47,6 +51,26 @@ def _place(arguments: list[str]) -> str:
     if len(arguments) != 1:
         raise ConfigError("give exactly one FOLDER, or the address where it is served")
     return arguments[0]
+
+
+def _define_serve(values: flags.FlagValues, what: str) -> None:
+    string(values, "serve", None, what)
+    string(values, "tls_cert", None, "with --serve=HOST:PORT: certificate chain for https (PEM)")
+    string(values, "tls_key", None, "with --serve=HOST:PORT: its private key (PEM)")
+
+
+def _served(values: flags.FlagValues, home: Path) -> Served | None:
+    """Where something is served; None if nowhere."""
+    from relayjax.peers.http_serving import Served
+    from relayjax.peers.p2p_address import SCHEME
+    from relayjax.peers.p2p_serving import ServedToPeers
+
+    place, certificate, key = values.serve, values.tls_cert, values.tls_key
+    if (certificate or key) and (not place or place.startswith(SCHEME)):
+        raise ConfigError("--tls_cert and --tls_key go with --serve=HOST:PORT")
+    if place and place.startswith(SCHEME):
+        return ServedToPeers(place, home=home)
+    return Served(place, certificate, key) if place else None
 
 
 def _define_found(values: flags.FlagValues, arguments: Sequence[str]) -> None:
@@ -84,6 +108,8 @@ def _join(values: flags.FlagValues, arguments: list[str]) -> None:
 def _define_work(values: flags.FlagValues, _: Sequence[str]) -> None:
     _define_loop(values)
     flags.DEFINE_integer("shard", None, "which of the task's shards is your data", 0, flag_values=values)
+    _define_serve(values, "[iroh:]HOST:PORT to serve other trainers what you hold at")
+    flags.DEFINE_list("peers", [], "addresses where other trainers serve what they hold", flag_values=values)
 
 
 def _work(values: flags.FlagValues, arguments: list[str]) -> None:
@@ -91,7 +117,8 @@ def _work(values: flags.FlagValues, arguments: list[str]) -> None:
 
     chosen = config_of(values.config)
     poll = None if values.once else values.poll
-    work(_place(arguments), _home(values), values.shard, chosen, poll, Console())
+    place, home = _place(arguments), _home(values)
+    work(place, home, values.shard, chosen, poll, Console(), _served(values, home), values.peers)
 
 
 def _define_maintain(values: flags.FlagValues, _: Sequence[str]) -> None:
@@ -108,23 +135,16 @@ def _define_maintain(values: flags.FlagValues, _: Sequence[str]) -> None:
         flag_values=values,
     )
     flags.DEFINE_boolean("begin", False, "do not wait until every place is taken", flag_values=values)
-    string(values, "serve", None, "HOST:PORT to serve the folder at, for members elsewhere")
+    _define_serve(values, "[iroh:]HOST:PORT to serve the folder at, for members elsewhere")
     string(values, "publish", None, "s3:// or gs:// address kept in step with the folder; one maintainer's")
-    string(values, "tls_cert", None, "with --serve: certificate chain for https (PEM)")
-    string(values, "tls_key", None, "with --serve: its private key (PEM)")
 
 
 def _maintain(values: flags.FlagValues, arguments: list[str]) -> None:
-    from relayjax.peers.http_serving import Served
     from relayjax.peers.office import Waiting
     from relayjax.peers_console import maintain
 
     place, home, chosen = _place(arguments), _home(values), config_of(values.config)
-    served = None
-    if values.serve:
-        served = Served(values.serve, values.tls_cert, values.tls_key)
-    elif values.tls_cert or values.tls_key:
-        raise ConfigError("--tls_cert and --tls_key go with --serve=HOST:PORT")
+    served = _served(values, home)
     takeover = values.takeover or max(_TAKEOVER * values.patience, values.poll)
     waiting = Waiting(values.patience, takeover, time.monotonic, values.begin)
     if values.once:  # those whose letters are carried take longer than any patience

@@ -14,7 +14,9 @@ from ipaddress import ip_address
 from relayjax.errors import ConfigError, ExchangeError
 
 SCHEME = "iroh:"
-_ADDRESS = re.compile(SCHEME + r"([0-9a-f]{64})@(\[[0-9a-fA-F:.%]{2,64}\]|[A-Za-z0-9._-]{1,253}):([0-9]{1,5})")
+_ADDRESS = re.compile(
+    SCHEME + r"([0-9a-f]{64})@(\[[0-9a-fA-F:.%]{2,64}\]|[A-Za-z0-9._-]{1,253}):([0-9]{1,5})"
+)
 _EVERYWHERE = {4: "0.0.0.0:0", 6: "[::]:0"}
 _HERE = {4: "127.0.0.1:0", 6: "[::1]:0"}
 
@@ -80,6 +82,6 @@ def bound_to(host: str, version: int, port: int) -> tuple[str, str]:
 
 
 def bound_for(host: str, version: int) -> tuple[str, str]:
-    """What to bind for reaching a numeric address: nothing that others could reach, if it is on this machine."""
+    """What to bind for reaching a numeric address: nothing others could reach, if it is on this machine."""
     local = ip_address(host.partition("%")[0]).is_loopback
     return (_HERE if local else _EVERYWHERE)[version], _HERE[10 - version]

@@ -1,4 +1,4 @@
-"""The package iroh, as far as we use it: endpoints that know direct addresses only, and the loop they live in.
+"""The package iroh, as far as we use it: endpoints that know direct addresses only, and their loop.
 
 An endpoint is bound from iroh's minimal preset without relays, so that it has no list of servers, no
 directory to publish itself in and none to look others up in; see `docs/p2p.md` for what it does send.
@@ -61,7 +61,9 @@ def submit(call: Coroutine[Any, Any, T]) -> Future[T]:
     return asyncio.run_coroutine_threadsafe(call, loop())
 
 
-async def bind(addresses: tuple[str, str], secret: bytes | None = None, *, accepts: bool = False) -> iroh.Endpoint:
+async def bind(
+    addresses: tuple[str, str], secret: bytes | None = None, *, accepts: bool = False
+) -> iroh.Endpoint:
     """Makes an endpoint without relays and without any way to look others up.
 
     Args:

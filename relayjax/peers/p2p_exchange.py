@@ -22,7 +22,7 @@ _CONNECTING = 5.0
 class P2pExchange(HttpExchange):
     """An exchange at an address such as `iroh:KEY@192.0.2.7:8219`; not to be shared between threads."""
 
-    def __init__(self, url: str, *, timeout: float = 10.0, attempts: int = 3, pause: float = 0.1):
+    def __init__(self, url: str, *, timeout: float = 10.0, attempts: int = 2, pause: float = 0.1):
         """Connects to nothing yet; arguments and errors as for `HttpExchange`."""
         address = Address.parse(url)
         super().__init__(f"http://{joined(address.host, address.port)}", attempts=attempts, pause=pause)
@@ -54,7 +54,7 @@ class _Connection(http.client.HTTPConnection):
         self.sock = near
 
     def close(self) -> None:
-        """Gives stream and connection up: after a failure a new one tells soonest whether anybody is there."""
+        """Gives the connection up: after a failure a new one tells soonest whether anybody is there."""
         self._line = None
         super().close()
 

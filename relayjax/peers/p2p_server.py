@@ -1,4 +1,4 @@
-"""Serves a folder over iroh: each stream is a connection of the server over HTTP, with its gate and its limits.
+"""Serves a folder over iroh: each stream is a connection of the server over HTTP, with its gate and limits.
 
 What is added here is a bound on connections: how many there are, in all and of one address, how long each may
 be silent, and how much each may have sent that nobody has read. An address is believed when a packet sent to

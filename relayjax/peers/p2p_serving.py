@@ -31,6 +31,7 @@ class ServedToPeers(Served):
         """Listens there and says so; arguments and errors as for `Served.open`."""
         from relayjax.peers.p2p_binding import iroh
         from relayjax.peers.p2p_server import P2pServer
+
         host, port = listen(self.address.removeprefix(SCHEME))
         found, version = numeric(host)
         secret = endpoint_key(self.home)

@@ -1,4 +1,4 @@
-"""A stream of iroh in the place of a connection over TCP: a socket whose other end is carried over the stream.
+"""A stream of iroh in place of a connection over TCP: a socket whose other end is carried over the stream.
 
 What works on sockets, with threads and timeouts, thus works over iroh, and the limits that it keeps hold
 here. Whoever holds the socket ends the stream by closing it; what is on its way is bounded by a chunk in each
@@ -31,8 +31,6 @@ async def carry(stream: iroh.BiStream, far: socket.socket) -> None:
             coming.cancel()
         else:  # an answer may still come: it says why the other side took no more
             await asyncio.wait([coming], timeout=_STALLED)
-    except OSError:
-        pass  # the near end is gone
     finally:
         coming.cancel()
         with suppress(asyncio.CancelledError):
@@ -44,9 +42,8 @@ async def carry(stream: iroh.BiStream, far: socket.socket) -> None:
 
 async def _out(far: socket.socket, sending: iroh.SendStream) -> bool:
     """Sends what the near end writes; returns whether that was all of it."""
-    own = asyncio.get_running_loop()
     try:
-        while data := await own.sock_recv(far, CHUNK):
+        while data := await _read(far):
             async with asyncio.timeout(_STALLED):
                 await sending.write_all(data)
         await sending.finish()
@@ -59,11 +56,18 @@ async def _out(far: socket.socket, sending: iroh.SendStream) -> bool:
     return True
 
 
+async def _read(far: socket.socket) -> bytes:
+    """What the near end has written; nothing once it is closed."""
+    try:
+        return await asyncio.get_running_loop().sock_recv(far, CHUNK)
+    except OSError:  # closed before it had read all
+        return b""
+
+
 async def _in(receiving: iroh.RecvStream, far: socket.socket) -> None:
     """Hands what comes to the near end, as fast as that is read."""
-    own = asyncio.get_running_loop()
     with suppress(iroh.IrohError, OSError):
         while data := await receiving.read(CHUNK):
-            await own.sock_sendall(far, data)
+            await asyncio.get_running_loop().sock_sendall(far, data)
     with suppress(OSError):
         far.shutdown(socket.SHUT_WR)

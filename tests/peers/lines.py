@@ -1,0 +1,111 @@
+"""A folder that is served over iroh in this process, and endpoints that say and leave out what they like."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import CancelledError
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from peers.site import DELTA
+
+from relayjax.errors import ConfigError
+from relayjax.peers.http_gate import Awaited
+from relayjax.peers.http_serving import serving
+from relayjax.peers.p2p_address import Address, bound_to
+
+try:
+    from relayjax.peers.p2p_binding import bind, iroh, submit
+    from relayjax.peers.p2p_exchange import P2pExchange
+    from relayjax.peers.p2p_server import P2pServer
+except ConfigError as missing:  # whoever imports this is skipped
+    pytest.skip(str(missing), allow_module_level=True)
+
+HERE = bound_to("127.0.0.1", 4, 0)
+
+
+@dataclass
+class Town:
+    """A folder, who serves it, and where."""
+
+    folder: Path
+    server: P2pServer
+
+    @property
+    def address(self) -> str:
+        return str(Address(self.server.node, "127.0.0.1", self.server.port))
+
+    def exchange(self, attempts: int = 3) -> P2pExchange:
+        return P2pExchange(self.address, timeout=5.0, attempts=attempts, pause=0.01)
+
+    def ask(
+        self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None
+    ) -> tuple[int, bytes]:
+        """A request, exactly as written."""
+        connection = self.exchange()._connection
+        try:
+            connection.request(method, path, body, headers or {})
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+        finally:
+            connection.close()
+
+    def raw(self, data: bytes) -> bytes:
+        """What comes back for some bytes until the server ends the stream."""
+        connection = self.exchange()._connection
+        connection.connect()
+        with connection.sock as line:
+            with suppress(BrokenPipeError):  # the server has heard enough
+                line.sendall(data)
+            answer = b""
+            while part := line.recv(65_536):
+                answer += part
+            return answer
+
+    def files(self) -> dict[str, bytes]:
+        """All there is in the folder."""
+        found = sorted(path for path in self.folder.rglob("*") if path.is_file())
+        return {path.relative_to(self.folder).as_posix(): path.read_bytes() for path in found}
+
+
+@contextmanager
+def served(folder: Path, timeout: float = 5.0, secret: bytes = bytes(32)) -> Iterator[Town]:
+    for name in ("ledger", "store", "inbox", "handover"):
+        (folder / name).mkdir(parents=True)
+    awaited = Awaited(frozenset({DELTA}), 100_000)
+    with serving(P2pServer(HERE, secret, folder, lambda: awaited, timeout=timeout)) as server:
+        assert isinstance(server, P2pServer)
+        yield Town(folder, server)
+
+
+@contextmanager
+def answering(answer: Callable[[bytes, iroh.SendStream], Awaitable[None]]) -> Iterator[str]:
+    """The address of an endpoint that is none of ours: it is given the head of each request, and a stream."""
+    endpoint = submit(bind(HERE, accepts=True)).result()
+
+    async def speak(incoming: iroh.Incoming) -> None:
+        with suppress(iroh.IrohError):
+            line = await (await incoming.accept()).connect()
+            while True:
+                stream = await line.accept_bi()
+                head = await stream.recv().read(65_536)
+                with suppress(iroh.IrohError):
+                    await answer(head, stream.send())
+
+    async def serve() -> None:
+        async with asyncio.TaskGroup() as lines:
+            while incoming := await endpoint.accept_next():
+                lines.create_task(speak(incoming))
+
+    accepting = submit(serve())
+    port = int(endpoint.bound_sockets()[0].rpartition(":")[2])
+    try:
+        yield str(Address(str(endpoint.id()), "127.0.0.1", port))
+    finally:
+        accepting.cancel()
+        with suppress(CancelledError):
+            accepting.result()
+        submit(endpoint.close()).result()

@@ -44,8 +44,11 @@ def _write(builder: Any, value: bytes) -> None:
         ctypes.memmove(end, bytes(value), len(value))
 
 
-if hasattr(iroh_ffi, "_UniffiRustBufferBuilder"):  # else a newer one, which may have learnt it
-    iroh_ffi._UniffiRustBufferBuilder.write = _write  # pyright: ignore[reportAttributeAccessIssue]
+_BUILDER = getattr(iroh_ffi, "_UniffiRustBufferBuilder", None)
+if hasattr(_BUILDER, "write") and hasattr(
+    _BUILDER, "_reserve"
+):  # else another binding, which may have learnt it
+    _BUILDER.write = _write
 
 
 @cache

@@ -45,9 +45,7 @@ def _write(builder: Any, value: bytes) -> None:
 
 
 _BUILDER = getattr(iroh_ffi, "_UniffiRustBufferBuilder", None)
-if hasattr(_BUILDER, "write") and hasattr(
-    _BUILDER, "_reserve"
-):  # else another binding, which may have learnt it
+if _BUILDER is not None and hasattr(_BUILDER, "_reserve"):  # else another binding, which may have learnt it
     _BUILDER.write = _write
 
 

@@ -23,7 +23,7 @@ from relayjax.peers.http_server import TIMEOUT, RelayServer, Report
 from relayjax.peers.p2p_binding import bind, iroh, submit
 from relayjax.peers.p2p_stream import carry
 
-_CONNECTIONS, _OF_ONE = 128, 64
+_CONNECTIONS, _OF_ONE = 256, 128
 _STREAMS = 16
 """Streams that one connection may have at once; a member uses one."""
 

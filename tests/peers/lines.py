@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import CancelledError
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
@@ -41,11 +42,15 @@ class Town:
     def exchange(self, attempts: int = 3) -> P2pExchange:
         return P2pExchange(self.address, timeout=5.0, attempts=attempts, pause=0.01)
 
+    def line(self) -> HTTPConnection:
+        """A connection on which anything can be said."""
+        return self.exchange()._open()._connection
+
     def ask(
         self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None
     ) -> tuple[int, bytes]:
         """A request, exactly as written."""
-        connection = self.exchange()._connection
+        connection = self.line()
         try:
             connection.request(method, path, body, headers or {})
             answer = connection.getresponse()
@@ -55,7 +60,7 @@ class Town:
 
     def raw(self, data: bytes) -> bytes:
         """What comes back for some bytes until the server ends the stream."""
-        connection = self.exchange()._connection
+        connection = self.line()
         connection.connect()
         with connection.sock as line:
             with suppress(BrokenPipeError):  # the server has heard enough
@@ -91,7 +96,9 @@ def answering(answer: Callable[[bytes, iroh.SendStream], Awaitable[None]]) -> It
             line = await (await incoming.accept()).connect()
             while True:
                 stream = await line.accept_bi()
-                head = await stream.recv().read(65_536)
+                head = b""
+                while b"\r\n\r\n" not in head and (part := await stream.recv().read(65_536)):
+                    head += part
                 with suppress(iroh.IrohError):
                     await answer(head, stream.send())
 

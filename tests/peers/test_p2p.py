@@ -66,8 +66,8 @@ def test_what_may_not_be_put_is_refused_and_leaves_nothing(
     town: Town, path: str, body: bytes, status: int
 ) -> None:
     with pytest.raises(ExchangeError, match=f"{status} "):
-        exchange = town.exchange()
-        exchange._persist(path, lambda: exchange._send(path, body))
+        line = town.exchange()._open()
+        line._persist(path, lambda: line._send(path, body))
     assert not town.files()
 
 
@@ -98,7 +98,7 @@ def test_slow_senders_are_let_go_and_leave_nothing(tmp_path: Path) -> None:
 
 
 def test_who_cuts_an_upload_leaves_nothing(town: Town) -> None:
-    connection = town.exchange()._connection
+    connection = town.line()
     for _ in range(3):
         connection.connect()
         head = f"PUT /{NAME} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(RECORD)}\r\n\r\n".encode()
@@ -110,7 +110,7 @@ def test_who_cuts_an_upload_leaves_nothing(town: Town) -> None:
 
 def test_there_are_only_so_many_streams_and_connections(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http_server, "_OF_ONE", 2)
-    lines = [town.exchange()._connection for _ in range(3)]
+    lines = [town.line() for _ in range(3)]
     for line in lines[:2]:
         line.connect()
         line.sock.sendall(b"GET /ledger/x HTTP/1.1\r\nHost: x\r\n\r\n")

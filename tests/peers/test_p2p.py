@@ -109,7 +109,7 @@ def test_who_cuts_an_upload_leaves_nothing(town: Town) -> None:
 
 
 def test_there_are_only_so_many_streams_and_connections(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_server, "_OF_ONE", 2)
+    monkeypatch.setattr(http_server, "_CONNECTIONS", 2)
     lines = [town.line() for _ in range(3)]
     for line in lines[:2]:
         line.connect()
@@ -118,7 +118,7 @@ def test_there_are_only_so_many_streams_and_connections(town: Town, monkeypatch:
     lines[2].connect()
     lines[2].sock.sendall(b"GET /ledger/x HTTP/1.1\r\nHost: x\r\n\r\n")
     assert lines[2].sock.recv(12) == b""
-    monkeypatch.setattr(p2p_server, "_OF_ONE", 3)
+    monkeypatch.setattr(p2p_server, "_CONNECTIONS", 3)
     with pytest.raises(ExchangeError, match="lets us in"):
         town.exchange(attempts=1).fetch("ledger/x", 5)
     for line in lines:

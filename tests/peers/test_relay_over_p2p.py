@@ -122,7 +122,7 @@ def test_a_version_comes_from_whoever_holds_it(holding: Holding, tmp_path: Path,
     path = holding.hand_over(2)  # other recipients, another round: the same pieces
     main, peer = Watched(FolderExchange(holding.folder)), Watched(exchange_at(holding.addresses[kind]))
     assert holding.take(tmp_path / "own", TRAINER, 2, main, peer)
-    assert not main.moved and peer.moved == pieces(held_at(holding.digest), 0, 1, 2, 3)
+    assert not main.moved and sorted(peer.moved) == pieces(held_at(holding.digest), 0, 1, 2, 3)
     assert holding.take(tmp_path / "own", TRAINER, 2, main, peer) and not main.moved and len(peer.moved) == 4
     assert (holding.folder / f"{path}.0").read_bytes() == (
         tmp_path / "own" / f"{held_at(holding.digest)}.0"
@@ -139,7 +139,7 @@ def test_what_a_holder_lacks_or_has_wrong_comes_from_the_relay(holding: Holding,
     gone = Watched(peer)
     gone.fails_after = 0
     assert holding.take(tmp_path / "own", TRAINER, 1, main, gone, peer)
-    assert main.moved == pieces(path, 1, 2, 3) and len(peer.moved) == 4
+    assert sorted(main.moved) == pieces(path, 1, 2, 3) and len(peer.moved) == 4
     whole = (tmp_path / "own" / f"{held_at(holding.digest)}.2").read_bytes()
     assert whole == (holding.folder / f"{path}.2").read_bytes(), "what was wrong is not kept"
 

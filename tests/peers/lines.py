@@ -11,7 +11,7 @@ from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
-from peers.site import DELTA
+from peers.site import DELTA, Site
 
 from relayjax.errors import ConfigError
 from relayjax.peers.http_gate import Awaited
@@ -29,15 +29,14 @@ HERE = bound_to("127.0.0.1", 4, 0)
 
 
 @dataclass
-class Town:
-    """A folder, who serves it, and where."""
+class PeerSite(Site):
+    """A folder, and who serves it over iroh."""
 
-    folder: Path
     server: P2pServer
 
     @property
     def address(self) -> str:
-        return str(Address(self.server.node, "127.0.0.1", self.server.port))
+        return str(Address(self.server.node, "127.0.0.1", self.port))
 
     def exchange(self, attempts: int = 3) -> P2pExchange:
         return P2pExchange(self.address, timeout=5.0, attempts=attempts, pause=0.01)
@@ -49,7 +48,6 @@ class Town:
     def ask(
         self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None
     ) -> tuple[int, bytes]:
-        """A request, exactly as written."""
         connection = self.line()
         try:
             connection.request(method, path, body, headers or {})
@@ -59,7 +57,6 @@ class Town:
             connection.close()
 
     def raw(self, data: bytes) -> bytes:
-        """What comes back for some bytes until the server ends the stream."""
         connection = self.line()
         connection.connect()
         with connection.sock as line:
@@ -70,20 +67,15 @@ class Town:
                 answer += part
             return answer
 
-    def files(self) -> dict[str, bytes]:
-        """All there is in the folder."""
-        found = sorted(path for path in self.folder.rglob("*") if path.is_file())
-        return {path.relative_to(self.folder).as_posix(): path.read_bytes() for path in found}
-
 
 @contextmanager
-def served(folder: Path, timeout: float = 5.0, secret: bytes = bytes(32)) -> Iterator[Town]:
+def served(folder: Path, timeout: float = 5.0, secret: bytes = bytes(32)) -> Iterator[PeerSite]:
     for name in ("ledger", "store", "inbox", "handover"):
         (folder / name).mkdir(parents=True)
     awaited = Awaited(frozenset({DELTA}), 100_000)
     with serving(P2pServer(HERE, secret, folder, lambda: awaited, timeout=timeout)) as server:
         assert isinstance(server, P2pServer)
-        yield Town(folder, server)
+        yield PeerSite(folder, server, server.port)
 
 
 @contextmanager

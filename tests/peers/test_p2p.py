@@ -11,7 +11,7 @@ from http import HTTPStatus
 from pathlib import Path
 
 import pytest
-from peers.lines import HERE, Town, answering, served
+from peers.lines import HERE, PeerSite, answering, served
 from peers.site import DELTA, NAME, RECORD
 
 from relayjax import canonical
@@ -30,14 +30,14 @@ NODE = "ab" * 32
 
 
 @pytest.fixture
-def town(tmp_path: Path) -> Iterator[Town]:
-    with served(tmp_path / "relay") as town:
-        yield town
+def site(tmp_path: Path) -> Iterator[PeerSite]:
+    with served(tmp_path / "relay") as site:
+        yield site
 
 
-def test_files_come_and_go_as_over_any_exchange(town: Town) -> None:
-    exchange, large = town.exchange(), random.Random(0).randbytes(5_000_000)
-    (town.folder / "store" / "x").write_bytes(large)
+def test_files_come_and_go_as_over_any_exchange(site: PeerSite) -> None:
+    exchange, large = site.exchange(), random.Random(0).randbytes(5_000_000)
+    (site.folder / "store" / "x").write_bytes(large)
     target = memoryview(bytearray(len(large)))
     assert exchange.fetch("store/x", len(large)) == large
     assert exchange.fetch_into("store/x", target) == len(large) and target == large
@@ -47,7 +47,7 @@ def test_files_come_and_go_as_over_any_exchange(town: Town) -> None:
         exchange.fetch("store/x", 10)
     put(exchange, NAME, RECORD)
     put(exchange, DELTA, large[:90_000])
-    assert {NAME: RECORD, DELTA: large[:90_000]}.items() <= town.files().items()
+    assert {NAME: RECORD, DELTA: large[:90_000]}.items() <= site.files().items()
 
 
 @pytest.mark.parametrize(
@@ -63,54 +63,54 @@ def test_files_come_and_go_as_over_any_exchange(town: Town) -> None:
     ],
 )
 def test_what_may_not_be_put_is_refused_and_leaves_nothing(
-    town: Town, path: str, body: bytes, status: int
+    site: PeerSite, path: str, body: bytes, status: int
 ) -> None:
     with pytest.raises(ExchangeError, match=f"{status} "):
-        line = town.exchange()._open()
+        line = site.exchange()._open()
         line._persist(path, lambda: line._send(path, body))
-    assert not town.files()
+    assert not site.files()
 
 
-def test_nothing_else_can_be_read(town: Town, tmp_path: Path) -> None:
+def test_nothing_else_can_be_read(site: PeerSite, tmp_path: Path) -> None:
     (tmp_path / "key").write_bytes(b"secret")
-    (town.folder / "lock").write_bytes(b"secret")
-    (town.folder / "store" / "out").symlink_to(tmp_path)
+    (site.folder / "lock").write_bytes(b"secret")
+    (site.folder / "store" / "out").symlink_to(tmp_path)
     for path in ("/../key", "/ledger/../../key", "//key", "/lock", "/store/out/key", "/ledger/", "/"):
-        status, answer = town.ask("GET", path)
+        status, answer = site.ask("GET", path)
         assert status == HTTPStatus.NOT_FOUND and b"secret" not in answer, path
-    assert town.raw(b"nonsense\r\n\r\n")
-    assert town.raw(b"GET /x HTTP/1.1\r\n" + b"a: b\r\n" * 200 + b"\r\n").startswith(b"HTTP/1.1 431 ")
+    assert site.raw(b"nonsense\r\n\r\n")
+    assert site.raw(b"GET /x HTTP/1.1\r\n" + b"a: b\r\n" * 200 + b"\r\n").startswith(b"HTTP/1.1 431 ")
 
 
-def test_a_head_without_an_end_is_given_up(town: Town) -> None:
-    assert town.raw(b"GET /" + b"a" * (1 << 20)) == b""
-    assert town.exchange().fetch("ledger/checkpoint", 5) is None
+def test_a_head_without_an_end_is_given_up(site: PeerSite) -> None:
+    assert site.raw(b"GET /" + b"a" * (1 << 20)) == b""
+    assert site.exchange().fetch("ledger/checkpoint", 5) is None
 
 
 def test_slow_senders_are_let_go_and_leave_nothing(tmp_path: Path) -> None:
-    with served(tmp_path / "relay", timeout=0.3) as town:
+    with served(tmp_path / "relay", timeout=0.3) as site:
         started = f"PUT /{NAME} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(RECORD)}\r\n\r\n".encode()
-        assert town.raw(b"GET /ledger/ch") == b""
-        assert town.raw(started + RECORD[:5]).startswith(b"HTTP/1.1 408 ")
-        assert not town.files()
-        put(town.exchange(), NAME, RECORD)
-        assert set(town.files()) == {NAME}
+        assert site.raw(b"GET /ledger/ch") == b""
+        assert site.raw(started + RECORD[:5]).startswith(b"HTTP/1.1 408 ")
+        assert not site.files()
+        put(site.exchange(), NAME, RECORD)
+        assert set(site.files()) == {NAME}
 
 
-def test_who_cuts_an_upload_leaves_nothing(town: Town) -> None:
-    connection = town.line()
+def test_who_cuts_an_upload_leaves_nothing(site: PeerSite) -> None:
+    connection = site.line()
     for _ in range(3):
         connection.connect()
         head = f"PUT /{NAME} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(RECORD)}\r\n\r\n".encode()
         connection.sock.sendall(head + RECORD[:5])
         connection.close()
-    put(town.exchange(), NAME, RECORD)
-    assert town.files() == {NAME: RECORD}
+    put(site.exchange(), NAME, RECORD)
+    assert site.files() == {NAME: RECORD}
 
 
-def test_there_are_only_so_many_streams_and_connections(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_there_are_only_so_many_streams_and_lines(site: PeerSite, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http_server, "_CONNECTIONS", 2)
-    lines = [town.line() for _ in range(3)]
+    lines = [site.line() for _ in range(3)]
     for line in lines[:2]:
         line.connect()
         line.sock.sendall(b"GET /ledger/x HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -120,7 +120,7 @@ def test_there_are_only_so_many_streams_and_connections(town: Town, monkeypatch:
     assert lines[2].sock.recv(12) == b""
     monkeypatch.setattr(p2p_server, "_CONNECTIONS", 3)
     with pytest.raises(ExchangeError, match="lets us in"):
-        town.exchange(attempts=1).fetch("ledger/x", 5)
+        site.exchange(attempts=1).fetch("ledger/x", 5)
     for line in lines:
         line.close()
 
@@ -166,17 +166,17 @@ def test_who_answers_is_believed_nothing(said: bytes, error: type[Exception]) ->
         P2pExchange(address, timeout=2.0, attempts=2, pause=0.01).fetch("store/x", 100)
 
 
-def test_only_who_has_the_key_is_spoken_to(town: Town) -> None:
-    other = Address(str(Keys.derive("x", b"x").public.signing), "127.0.0.1", town.server.port)
+def test_only_who_has_the_key_is_spoken_to(site: PeerSite) -> None:
+    other = Address(str(Keys.derive("x", b"x").public.signing), "127.0.0.1", site.server.port)
     with pytest.raises(ExchangeError, match="nobody with that key"):
         P2pExchange(str(other), attempts=1).fetch("ledger/x", 5)
 
 
-def test_another_protocol_is_refused(town: Town) -> None:
+def test_another_protocol_is_refused(site: PeerSite) -> None:
     async def connect() -> None:
         endpoint = await bind(HERE)
         there = iroh.EndpointAddr(
-            iroh.EndpointId.from_string(town.server.node), None, [f"127.0.0.1:{town.server.port}"]
+            iroh.EndpointId.from_string(site.server.node), None, [f"127.0.0.1:{site.server.port}"]
         )
         assert await endpoint.connect(there, PROTOCOL)
         with pytest.raises(iroh.IrohError):
@@ -202,8 +202,8 @@ def test_an_endpoint_keeps_its_key_and_that_is_no_other(tmp_path: Path) -> None:
         endpoint_key(tmp_path / "home")
 
 
-def test_a_taken_address_is_said(town: Town, tmp_path: Path) -> None:
-    place = f"iroh:127.0.0.1:{town.server.port}"
+def test_a_taken_address_is_said(site: PeerSite, tmp_path: Path) -> None:
+    place = f"iroh:127.0.0.1:{site.server.port}"
     with pytest.raises(WorkdirError, match="can't listen there"):
         ServedToPeers(place, home=tmp_path / "home").open(tmp_path, lambda: Awaited(frozenset(), 0), print)
     with pytest.raises(ConfigError, match="HOST:PORT"):

@@ -50,7 +50,8 @@ class PeerSite(Site):
     ) -> tuple[int, bytes]:
         connection = self.line()
         try:
-            connection.request(method, path, body, headers or {})
+            with suppress(BrokenPipeError):  # refused before all was sent
+                connection.request(method, path, body, headers or {})
             answer = connection.getresponse()
             return answer.status, answer.read()
         finally:

@@ -89,6 +89,7 @@ def work(
 
     def start(history: History) -> Act:
         from relayjax.peers.participant import Participant
+        from relayjax.peers.warming import warm_trainer
         from relayjax.peers.workshop import Workshop
 
         workshop = Workshop.of(history, config)
@@ -96,6 +97,9 @@ def work(
         if shard is None and shards > 1:
             raise ConfigError(f"--shard=K is needed: which of the task's {shards} shards is yours, 0 or more")
         trainer, data = workshop.trainer(shard or 0)
+        if poll is not None:
+            say(console, "compiling  the leg and the codec; bids come after that")
+            warm_trainer(trainer, data)
         participant = Participant(own, own.keys(), exchange, trainer, data)
         return lambda history: (False, participant.act(history.state))
 
@@ -138,6 +142,7 @@ def maintain(
 
         def start(history: History) -> Act:
             from relayjax.peers.office import Office
+            from relayjax.peers.warming import measures, warm_validator
             from relayjax.peers.workshop import Workshop
 
             nonlocal server, bucket
@@ -151,6 +156,9 @@ def maintain(
                 server = stack.enter_context(serving(served.open(Path(place), awaited, tell)))
             if publish:
                 bucket = stack.enter_context(_kept(publish, Path(place), awaited, poll or _PACE, tell))
+            if poll is not None and not measures(history.state):
+                tell("compiling  what scores and values, by measuring made-up work once")
+                warm_validator(validator, workshop)
             return office.act
 
         from relayjax.pack import ModelVersion

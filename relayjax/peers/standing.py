@@ -2,9 +2,10 @@
 
     wait = patience / 2ᵏ
 
-k rises by one when it is left behind, and falls by one when its work is taken, to 0 at least. That holds where staying away costs nothing: while bids and pledges are awaited. Afterwards who stays away
-pays with its bid, its deposit or a slash, and less time would take these from who is honestly at work. A bid
-takes no work, so one that comes in the second half of its author's time counts like one that did not come.
+k rises by one when it is left behind, and falls by one when its work is taken, to 0 at least. That holds
+where staying away costs nothing: while bids and pledges are awaited. Afterwards who stays away pays with its
+bid, its deposit or a slash, and less time would take these from who is honestly at work. A bid takes no work,
+so one that comes in the second half of its author's time counts like one that did not come.
 
 A piece of work adds half of the patience at most to a wait, and being left behind halves it. So over the
 whole relay nobody costs the others more such waiting than twice the patience and once more for each piece of

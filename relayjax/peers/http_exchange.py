@@ -26,6 +26,7 @@ from urllib.parse import urlsplit
 
 from relayjax.errors import ConfigError, ExchangeError, IntegrityError
 from relayjax.peers.exchange import parts_of, room
+from relayjax.peers.uploads import HEADER, Signer
 
 T = TypeVar("T")
 
@@ -67,7 +68,11 @@ class _Download:
 
 
 class HttpExchange:
-    """An exchange at an address, over one connection at a time; not to be shared between threads."""
+    """An exchange at an address, over one connection at a time; not to be shared between threads.
+
+    Attributes:
+      signer: who signs what is put; None if nobody does.
+    """
 
     def __init__(self, url: str, *, timeout: float = 10.0, attempts: int = 5, pause: float = 0.1):
         """Connects to nothing yet.
@@ -92,6 +97,7 @@ class HttpExchange:
         if parts.username is not None:
             raise ConfigError(f"{host}: no names or passwords in an address; a relay's records are signed")
         self.url = url.rstrip("/")
+        self.signer: Signer | None = None
         self._prefix = parts.path.rstrip("/")
         self._attempts, self._pause = attempts, pause
         self._connection = (
@@ -221,6 +227,8 @@ class HttpExchange:
     def _send(self, path: str, data: bytes) -> None:
         """Puts a file."""
         headers = {"Content-Length": str(len(data)), "Content-Type": "application/octet-stream"}
+        if self.signer:
+            headers[HEADER] = self.signer.header(path, data)
         response = self._ask("PUT", path, headers, io.BytesIO(data))
         if response.status not in (HTTPStatus.OK, HTTPStatus.CREATED, HTTPStatus.NO_CONTENT):
             raise self._unexpected(path, response)

@@ -1,7 +1,7 @@
 """The ordering maintainer: it takes records in, says what follows from them, and keeps log and artefacts.
 
 It decides little: a record counts if its author signed it and the rules allow it. What is left to it is the
-order, and when to go on without those who stay away (`standing.py`). Records become durable in batches; an
+order, and when to go on without those who stay away (`lapses.py`). Records become durable in batches; an
 inbox file is removed after that, and a settled round's artefacts are durable before. So it can be killed at
 any moment and goes on mid-round.
 """
@@ -29,7 +29,7 @@ from relayjax.peers.exchange import FolderExchange
 from relayjax.peers.home import Home
 from relayjax.peers.inbox import Inbox, Letter
 from relayjax.peers.patience import Patience
-from relayjax.peers.standing import Standing
+from relayjax.peers.lapses import Lapses
 from relayjax.peers.validating import Validating
 from relayjax.records import Close, Join, Record, Settle, Submit, Succeed
 from relayjax.relay.round import sealed_deltas, sealed_model
@@ -108,7 +108,7 @@ class Orderer:
         self._logged = {_identity(entry) for entry in log.entries()}
         self._phase: tuple[int, Phase] | None = None
         self._waiting = Patience(patience, clock)
-        self._standing = Standing(self._waiting)
+        self._lapses = Lapses(self._waiting)
         self._looked = clock()
 
     @property
@@ -166,7 +166,7 @@ class Orderer:
             self._tell(f"refused, and not by {who} for all one knows: {error}")
             self._dispose(letter)
         else:
-            self._standing.take(record)
+            self._lapses.take(record)
             self._hear_of(record)
             self._logged.add(letter.digest)
             self._taken.append(letter)
@@ -190,7 +190,7 @@ class Orderer:
     def _hear_of(self, record: Record) -> None:
         """Waits for an author again from now on; what is older than a round may be anybody's repetition."""
         if getattr(record, "round", 0) >= self.state.round.number - 1:
-            self._standing.hear(record.author)
+            self._lapses.hear(record.author)
 
     def _check_handed(self, submission: Submit) -> bool:
         """Whether a trainer's delta is there and right; if so, all maintainers can have it from now on.
@@ -298,9 +298,9 @@ class Orderer:
             return None
         missing = set(awaited(state))
         self._waiting.look()
-        if self._standing.awaited(missing, now.phase) or (missing and not closable(state)):
+        if self._lapses.awaited(missing, now.phase) or (missing and not closable(state)):
             return None
-        for name in self._standing.leave_behind(missing):
+        for name in self._lapses.leave_behind(missing):
             self._tell(f"round {now.number} goes on without {name}")
         if now.phase is Phase.AUCTION:
             return expected_match(state)

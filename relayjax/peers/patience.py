@@ -2,7 +2,7 @@
 
 Only time in which the orderer can hear counts. While it is stopped, asleep or busy measuring, nobody can be
 heard, and whoever acted meanwhile must not be late for that: of the time between two looks a third of what
-is waited counts at most. Some are waited for a half, a quarter, … of the patience only (`standing.py`), so
+is waited counts at most. Some are waited for a half, a quarter, … of the patience only (`lapses.py`), so
 each of these is counted by itself.
 """
 

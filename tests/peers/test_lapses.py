@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from relayjax.mechanism.state import Phase
 from relayjax.peers.patience import Patience
-from relayjax.peers.standing import Standing
+from relayjax.peers.lapses import Lapses
 from relayjax.records import Bid, Score, Submit
 
 PATIENCE = 64.0
@@ -20,7 +20,7 @@ class Ground:
     def __init__(self) -> None:
         self.now = 0.0
         self.waiting = Patience(PATIENCE, lambda: self.now)
-        self.standing = Standing(self.waiting)
+        self.lapses = Lapses(self.waiting)
 
     def pass_time(self, seconds: float) -> None:
         for _ in range(round(seconds * 16)):  # powers of two add up exactly
@@ -29,12 +29,12 @@ class Ground:
 
     def waits(self, phase: Phase = Phase.AUCTION) -> float:
         """Seconds that a phase waits for the member, which is heard of before and left behind at its end."""
-        self.standing.hear("p0")
+        self.lapses.hear("p0")
         self.waiting.begin()
         begun = self.now
-        while self.standing.awaited(["p0"], phase):
+        while self.lapses.awaited(["p0"], phase):
             self.pass_time(1 / 16)
-        assert self.standing.leave_behind(["p0"]) == ["p0"]
+        assert self.lapses.leave_behind(["p0"]) == ["p0"]
         return self.now - begun
 
 
@@ -42,10 +42,10 @@ def test_each_time_somebody_is_left_behind_the_wait_halves_and_each_piece_of_wor
     ground = Ground()
     assert [round(ground.waits()) for _ in range(4)] == [64, 32, 16, 8]
     for record in WORK:
-        ground.standing.take(record)
+        ground.lapses.take(record)
     assert round(ground.waits(Phase.TESTING)) == 16
     for record in 3 * WORK:
-        ground.standing.take(record)
+        ground.lapses.take(record)
     assert round(ground.waits(Phase.APPRAISAL)) == 64, "work is not hoarded beyond the patience"
 
 
@@ -61,20 +61,20 @@ def test_who_is_silent_is_not_waited_for_until_it_is_heard_of_and_others_are():
     ground = Ground()
     ground.waits()
     ground.waiting.begin()
-    assert not ground.standing.awaited(["p0"], Phase.COMMIT)
-    assert ground.standing.awaited(["p0", "p1"], Phase.AUCTION)
+    assert not ground.lapses.awaited(["p0"], Phase.COMMIT)
+    assert ground.lapses.awaited(["p0", "p1"], Phase.AUCTION)
     ground.pass_time(40)
-    assert ground.standing.awaited(["p1"], Phase.AUCTION), "another's conduct is not held against it"
-    assert ground.standing.leave_behind(["p1", "p0"]) == ["p1"]
+    assert ground.lapses.awaited(["p1"], Phase.AUCTION), "another's conduct is not held against it"
+    assert ground.lapses.leave_behind(["p1", "p0"]) == ["p1"]
 
 
 def test_a_bid_in_the_second_half_of_its_time_counts_like_one_that_did_not_come():
     ground = Ground()
     ground.pass_time(32)
-    ground.standing.take(Bid("p0", 1, 1))
-    assert ground.standing._lapses["p0"] == 0
+    ground.lapses.take(Bid("p0", 1, 1))
+    assert ground.lapses._count["p0"] == 0
     ground.pass_time(1 / 16)
-    ground.standing.take(Bid("p0", 1, 1))
+    ground.lapses.take(Bid("p0", 1, 1))
     assert round(ground.waits()) == 32
 
 
@@ -83,9 +83,9 @@ def test_nobody_costs_more_than_twice_the_patience_and_once_more_for_each_piece_
     ground, cost = Ground(), 0.0
     for works in course:
         if works:
-            ground.standing.take(WORK[0])
+            ground.lapses.take(WORK[0])
         else:  # what `waits` comes to, without letting so much time pass in small steps
-            cost += PATIENCE / 2 ** ground.standing._lapses["p0"]
-            ground.standing.hear("p0")
-            ground.standing.leave_behind(["p0"])
+            cost += PATIENCE / 2 ** ground.lapses._count["p0"]
+            ground.lapses.hear("p0")
+            ground.lapses.leave_behind(["p0"])
     assert cost <= PATIENCE * (2 + sum(course))

@@ -27,7 +27,7 @@ _FREE = frozenset({Phase.AUCTION, Phase.TESTING, Phase.APPRAISAL})
 """Phases in which nothing is lost by staying away."""
 
 
-class Standing:
+class Lapses:
     """What an orderer remembers of the members' conduct."""
 
     def __init__(self, waiting: Patience):
@@ -37,7 +37,7 @@ class Standing:
           waiting: of the present phase.
         """
         self._waiting = waiting
-        self._silent, self._lapses = set[str](), Counter[str]()
+        self._silent, self._count = set[str](), Counter[str]()
 
     def awaited(self, names: Iterable[str], phase: Phase) -> bool:
         """Whether the others still wait for one of those whose record is missing."""
@@ -59,15 +59,15 @@ class Standing:
         """Draws conclusions from a record that was taken into the log."""
         name = record.author
         if isinstance(record, Submit | Score | Value):
-            self._lapses[name] = max(0, self._lapses[name] - 1)
+            self._count[name] = max(0, self._count[name] - 1)
         elif isinstance(record, Bid) and name not in self._silent and self._late(name):
             self._lapse(name)
 
     def _out_of_time(self, name: str, phase: Phase) -> bool:
-        return self._waiting.over(self._lapses[name] if phase in _FREE else 0)
+        return self._waiting.over(self._count[name] if phase in _FREE else 0)
 
     def _late(self, name: str) -> bool:
-        return self._waiting.over(self._lapses[name] + 1)
+        return self._waiting.over(self._count[name] + 1)
 
     def _lapse(self, name: str) -> None:
-        self._lapses[name] = min(HALVINGS, self._lapses[name] + 1)
+        self._count[name] = min(HALVINGS, self._count[name] + 1)

@@ -19,7 +19,8 @@ from relayjax.mechanism.rules import COIN
 from relayjax.mechanism.rulesets import mechanism
 from relayjax.mechanism.state import State
 from relayjax.peers.exchange import Exchange, FolderExchange
-from relayjax.peers.http_exchange import SCHEMES, HttpExchange
+from relayjax.peers.http_exchange import HttpExchange
+from relayjax.peers.http_line import SCHEMES
 
 if TYPE_CHECKING:
     from relayjax.peers.follower import Follower

@@ -61,6 +61,11 @@ class Follower:
         """Merkle root over the entries read, 32 bytes."""
         return self._tree.root()
 
+    @property
+    def tree(self) -> Tree:
+        """Over the entries read."""
+        return self._tree
+
     def poll(self) -> bool:
         """Reads what is new; returns whether something was.
 

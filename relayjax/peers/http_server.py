@@ -144,6 +144,7 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server_version = "relayjax"
     sys_version = ""
+    disable_nagle_algorithm = True  # else a short body waits until its head is acknowledged, 40 ms
 
     def setup(self) -> None:
         super().setup()

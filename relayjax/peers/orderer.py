@@ -28,8 +28,8 @@ from relayjax.peers.dispatch import Dispatch
 from relayjax.peers.exchange import FolderExchange
 from relayjax.peers.home import Home
 from relayjax.peers.inbox import Inbox, Letter
-from relayjax.peers.patience import Patience
 from relayjax.peers.lapses import Lapses
+from relayjax.peers.patience import Patience
 from relayjax.peers.validating import Validating
 from relayjax.records import Close, Join, Record, Settle, Submit, Succeed
 from relayjax.relay.round import sealed_deltas, sealed_model

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relayjax.mechanism.state import Phase
-from relayjax.peers.patience import Patience
 from relayjax.peers.lapses import Lapses
+from relayjax.peers.patience import Patience
 from relayjax.records import Bid, Score, Submit
 
 PATIENCE = 64.0

@@ -31,7 +31,16 @@ class Patience:
 
     def ends(self) -> bool:
         """Looks at the clock; returns whether the phase has waited for long enough."""
-        now = self._clock()
-        passed, self._looked = now - self._looked, now
-        self._waited += min(passed, self._seconds / _SHARE) if self._seconds else passed
+        self._waited, self._looked = self._so_far()
         return self._waited > self._seconds
+
+    @property
+    def left(self) -> float:
+        """Seconds that the phase waits at least from now on."""
+        return max(0.0, self._seconds - self._so_far()[0])
+
+    def _so_far(self) -> tuple[float, float]:
+        """How long the phase has waited by now, and what the clock says."""
+        now = self._clock()
+        passed = now - self._looked
+        return self._waited + (min(passed, self._seconds / _SHARE) if self._seconds else passed), now

@@ -17,8 +17,9 @@ from relayjax.errors import FormatError, IntegrityError, RollbackError, SplitVie
 from relayjax.ledger.checkpoint import Checkpoint, read_claim, verify_checkpoint
 from relayjax.ledger.entry import FIRST_PREV, digest
 from relayjax.ledger.evidence import Evidence, check_view, keep
-from relayjax.ledger.merkle import HASH_SIZE, Tree, leaf_hash
+from relayjax.ledger.merkle import HASH_SIZE, Tree, leaf_hash, verify_inclusion
 from relayjax.ledger.note import SIZE_LIMIT, signer_key
+from relayjax.ledger.proof import Receipt
 from relayjax.ledger.tiled import TileReader
 from relayjax.ledger.tiles import ENTRY_LIMIT, WIDTH, decode_bundle, tiles_of
 from relayjax.mechanism.state import State
@@ -65,6 +66,16 @@ class Follower:
     def tree(self) -> Tree:
         """Over the entries read."""
         return self._tree
+
+    def prove(self, index: int, entry: bytes) -> Receipt:
+        """A receipt for one of the entries read.
+
+        Raises:
+          IntegrityError: it is not the entry that was read.
+        """
+        proof, note = tuple(self._tree.prove_inclusion(index)), self._note or b""
+        verify_inclusion(leaf_hash(entry), index, self.size, proof, self.root)
+        return Receipt(index, entry, proof, note)
 
     def poll(self) -> bool:
         """Reads what is new; returns whether something was.

@@ -122,6 +122,11 @@ class Orderer:
         return self._transcript.log
 
     @property
+    def left(self) -> float | None:
+        """Seconds that the present phase still waits for those who stay away; None while places are free."""
+        return None if self._gathers(self.state) else self._waiting.left
+
+    @property
     def outdated(self) -> bool:
         """Whether the log in the folder is not as this orderer wrote it: another one has taken over."""
         return read(self._folder.ledger / "checkpoint") != self.log.signed_checkpoint
@@ -325,8 +330,6 @@ class Orderer:
         self._home.forget(state.round.number)  # until then a kill would have needed it
         self._inbox.forget()
         self._dispatch.sweep(settled.number + state.finished, state.finished, self._tell)
-        accepted = ", ".join(settled.settle.accepted) or "nobody"
-        self._tell(f"round {settled.number} ({settled.topology.value}): accepted {accepted}")
 
     def _commit(self) -> None:
         self._transcript.commit(self._keys)

@@ -36,12 +36,21 @@ class Patience:
 
     def look(self) -> None:
         """Looks at the clock, and counts what has passed since the last look."""
-        now = self._clock()
-        passed, self._looked = now - self._looked, now
-        for halvings, limit in enumerate(self._limits):
-            self._waited[halvings] += min(passed, limit / _SHARE) if limit else passed
+        self._waited, self._looked = self._so_far()
 
     def over(self, halvings: int = 0) -> bool:
         """Whether the phase has waited for long enough, for those whose patience was halved so often."""
         halvings = min(halvings, HALVINGS)
         return self._waited[halvings] > self._limits[halvings]
+
+    @property
+    def left(self) -> float:
+        """Seconds that the phase waits from now on, at least for whom it waits the whole patience."""
+        return max(0.0, self._limits[0] - self._so_far()[0][0])
+
+    def _so_far(self) -> tuple[list[float], float]:
+        """How long the phase has waited by now, and what the clock says."""
+        now = self._clock()
+        passed = now - self._looked
+        waited = zip(self._waited, self._limits, strict=True)
+        return [so_far + (min(passed, limit / _SHARE) if limit else passed) for so_far, limit in waited], now

@@ -25,7 +25,7 @@ class Rollbacks:
         self._since: float | None = None
 
     def end(self) -> None:
-        """The log shows all again, or nothing."""
+        """The log shows all again, or can't be seen."""
         self._since = None
 
     def outlast(self, error: RollbackError) -> str:

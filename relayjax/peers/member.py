@@ -203,12 +203,13 @@ class Member:
 
     def _register(self, state: State | None) -> None:
         member = self._member
+        if state is not None and state.finished:
+            self._say(f"the relay is finished without {member.name}")
+            self._over = True
+            return
         refused = join(self._exchange, self._home, member.name, member.role, member.log_key)
         if refused:
             self._say(f"not let in: {refused}")
-        elif state is not None and state.finished:
-            self._say(f"the relay is finished without {member.name}")
-            self._over = True
 
     def _report(self, state: State) -> None:
         """Tells what the log says that it did not say before."""

@@ -31,16 +31,13 @@ class Patience:
 
     def ends(self) -> bool:
         """Looks at the clock; returns whether the phase has waited for long enough."""
-        self._waited, self._looked = self._so_far()
+        now = self._clock()
+        passed, self._looked = now - self._looked, now
+        self._waited += min(passed, self._seconds / _SHARE) if self._seconds else passed
         return self._waited > self._seconds
 
     @property
     def left(self) -> float:
-        """Seconds that the phase waits at least from now on."""
-        return max(0.0, self._seconds - self._so_far()[0])
-
-    def _so_far(self) -> tuple[float, float]:
-        """How long the phase has waited by now, and what the clock says."""
-        now = self._clock()
-        passed = now - self._looked
-        return self._waited + (min(passed, self._seconds / _SHARE) if self._seconds else passed), now
+        """Seconds until the phase has waited for long enough, if it is looked at all the time."""
+        passed = min(self._clock() - self._looked, self._seconds / _SHARE)
+        return max(0.0, self._seconds - self._waited - passed)

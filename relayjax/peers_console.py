@@ -12,7 +12,7 @@ from relayjax import peers
 from relayjax.peers.events import Begun, Event, Failed, Finished, ServingOn, Settled, Told, TookOver
 from relayjax.peers.member import GIVE_UP, Member
 from relayjax.peers.places import REMOTE
-from relayjax.peers.standing import Status
+from relayjax.peers.snapshot import Status
 from relayjax.peers_view import ledger, own, say, where
 
 if TYPE_CHECKING:

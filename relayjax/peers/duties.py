@@ -64,7 +64,7 @@ class Duty(ABC):
 
     @property
     def left(self) -> float | None:
-        """Seconds that the present phase waits at least; None for who does not know."""
+        """See `Status.left`."""
         return None
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from relayjax.errors import RelayError
-from relayjax.peers.standing import Status
+from relayjax.peers.snapshot import Status
 
 
 @dataclass(frozen=True)

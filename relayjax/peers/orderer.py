@@ -123,7 +123,7 @@ class Orderer:
 
     @property
     def left(self) -> float | None:
-        """Seconds that the present phase still waits for those who stay away; None while places are free."""
+        """Seconds until the present phase goes on without those who stay away; None while places are free."""
         return None if self._gathers(self.state) else self._waiting.left
 
     @property

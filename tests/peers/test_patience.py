@@ -38,6 +38,18 @@ def test_of_the_time_between_two_looks_a_third_of_what_is_waited_counts_at_most(
     assert looks(patience, clock, step, halvings) == expected
 
 
+def test_what_is_left_shrinks_as_the_clock_goes_by_what_counts_of_it():
+    clock = Clock()
+    patience = Patience(30.0, clock)
+    assert patience.left == 30.0
+    clock.now += 4.0
+    assert patience.left == 26.0
+    assert not patience.ends() and patience.left == 26.0
+    clock.now += 1e6
+    assert patience.left == 16.0
+    assert [patience.ends(), patience.left] == [False, 16.0]
+
+
 def test_without_patience_any_time_is_enough_and_none_is_not():
     clock = Clock()
     patience = Patience(0.0, clock)

@@ -25,7 +25,6 @@ References:
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,7 +36,6 @@ from relayjax import canonical, hashing
 from relayjax.codec.lossless import Lossless
 from relayjax.errors import FormatError, IntegrityError
 from relayjax.hashing import CHUNK, Buffer, is_digest
-from relayjax.kernels import threads
 from relayjax.store.manifest import PIECE
 
 INLINE = CHUNK
@@ -94,20 +92,15 @@ class Head:
         return _STEPS.max_size(inside // 4) + TAG if self.base else sealed_piece(inside)
 
     def seal(self, number: int, plaintext: Buffer) -> bytes:
-        """Seals what a piece holds, on all cores."""
+        """Seals what a piece holds."""
         cipher, view = AESGCM(self.key), memoryview(plaintext).cast("B")
         if self.base:
             return cipher.encrypt(_nonce(number), view, None)
         first, sealed = self._first(number), np.empty(sealed_piece(len(view)), np.uint8)
-
-        def some(start: int, end: int) -> None:
-            for i in range(start, end):
-                inside, outside = view[CHUNK * i : CHUNK * (i + 1)], _SEALED * i
-                cipher.encrypt_into(
-                    _nonce(first + i), inside, None, sealed.data[outside : outside + len(inside) + TAG]
-                )
-
-        _over_chunks(some, len(view))
+        for i in range(-(-len(view) // CHUNK)):
+            inside, outside = view[CHUNK * i : CHUNK * (i + 1)], _SEALED * i
+            target = sealed.data[outside : outside + len(inside) + TAG]
+            cipher.encrypt_into(_nonce(first + i), inside, None, target)
         return sealed.tobytes()
 
     def open(self, number: int, sealed: Buffer, target: memoryview) -> None:
@@ -222,12 +215,6 @@ def head_limit(size: int) -> int:
 
 def _nonce(number: int) -> bytes:
     return number.to_bytes(12, "big")
-
-
-def _over_chunks(call: Callable[[int, int], None], size: int) -> None:
-    """Calls `call(first, last)` for the chunks of so many bytes, on all cores where that pays."""
-    count = -(-size // CHUNK)
-    threads.run_ranges(call, count, min(threads.cores(), count) if count > 3 else 1)
 
 
 def sealed_limit(size: int) -> int:

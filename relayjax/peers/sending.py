@@ -1,14 +1,19 @@
-"""Handing an artefact over in pieces. Beside the artefact itself one sealed piece is in memory at a time."""
+"""Handing an artefact over in pieces: beside it two sealed pieces are in memory at a time."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 from relayjax import hashing
 from relayjax.hashing import Buffer
 from relayjax.identity import seal
 from relayjax.peers import parcel
 from relayjax.peers.exchange import Exchange, holds, put
+
+_AT_ONCE = 2
+"""Pieces that are put at a time: one is sealed as another is sent or flushed."""
 
 
 class Parcel:
@@ -38,11 +43,14 @@ class Parcel:
         Raises:
           DiskError, ExchangeError: as for `Exchange.offer`; doing it again goes on.
         """
-        for number, digest in enumerate(self._digests):
-            path = parcel.piece_path(self.path, number)
-            if digest and holds(exchange, path, digest, self.head.room(number)):
-                continue
-            sealed = self.head.seal(number, self._data[self.head.span(number)])
-            self._digests[number] = hashing.digest(sealed)
-            put(exchange, path, sealed)
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            list(pool.map(partial(self._put, exchange), range(self.head.pieces)))
         put(exchange, self.path, self._sealed)
+
+    def _put(self, exchange: Exchange, number: int) -> None:
+        path, digest = parcel.piece_path(self.path, number), self._digests[number]
+        if digest and holds(exchange, path, digest, self.head.room(number)):
+            return
+        sealed = self.head.seal(number, self._data[self.head.span(number)])
+        self._digests[number] = hashing.digest(sealed)
+        put(exchange, path, sealed)

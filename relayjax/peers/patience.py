@@ -34,7 +34,6 @@ class Patience:
         """Begins anew: a phase has begun."""
         self._waited, self._looked = [0.0] * len(self._limits), self._clock()
 
-<<<<<<< HEAD
     def look(self) -> None:
         """Looks at the clock, and counts what has passed since the last look."""
         self._waited, self._looked = self._so_far()
@@ -46,7 +45,7 @@ class Patience:
 
     @property
     def left(self) -> float:
-        """Seconds that the phase waits from now on, at least for whom it waits the whole patience."""
+        """Seconds until the phase has waited for the whole patience, if it is looked at all the time."""
         return max(0.0, self._limits[0] - self._so_far()[0][0])
 
     def _so_far(self) -> tuple[list[float], float]:
@@ -55,17 +54,3 @@ class Patience:
         passed = now - self._looked
         waited = zip(self._waited, self._limits, strict=True)
         return [so_far + (min(passed, limit / _SHARE) if limit else passed) for so_far, limit in waited], now
-=======
-    def ends(self) -> bool:
-        """Looks at the clock; returns whether the phase has waited for long enough."""
-        now = self._clock()
-        passed, self._looked = now - self._looked, now
-        self._waited += min(passed, self._seconds / _SHARE) if self._seconds else passed
-        return self._waited > self._seconds
-
-    @property
-    def left(self) -> float:
-        """Seconds until the phase has waited for long enough, if it is looked at all the time."""
-        passed = min(self._clock() - self._looked, self._seconds / _SHARE)
-        return max(0.0, self._seconds - self._waited - passed)
->>>>>>> origin/facade

@@ -32,8 +32,8 @@ from relayjax.peers.exchange import Exchange, FolderExchange, fetch_into
 from relayjax.peers.http_gate import Awaited
 from relayjax.peers.http_serving import Served, serving
 from relayjax.peers.p2p_serving import ServedToPeers
+from relayjax.peers.places import exchange_at
 from relayjax.peers.sending import Parcel
-from relayjax.peers_view import exchange_at
 
 LINES, WAYS = ("http", "iroh"), ("plain", "sealed")
 
@@ -83,7 +83,7 @@ def _prepare(folder: Path, parameters: int) -> None:
 
 
 def _serve(folder: Path, orders: Connection) -> None:
-    told, awaited = list[str](), lambda: Awaited(frozenset(), 0)
+    told, awaited = list[str](), lambda: Awaited({}, 0)
     http = Served("127.0.0.1:0").open(folder, awaited, told.append)
     iroh = ServedToPeers("iroh:127.0.0.1:0", home=folder / "home").open(folder, awaited, told.append)
     with serving(http), serving(iroh):

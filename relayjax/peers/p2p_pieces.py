@@ -41,7 +41,7 @@ def serving_pieces(served: Served, home: Path, tell: Callable[[str], None]) -> I
     Raises:
       ConfigError, WorkdirError: as for `Served.open`.
     """
-    awaited = lambda: Awaited(frozenset(), 0)  # noqa: E731
+    awaited = lambda: Awaited({}, 0)  # noqa: E731
     files.make_directory(home, mode=0o700)
     server = served.open(home, awaited, tell)
     server.readable, server.gate = _PIECES, Closed(home, awaited, time.monotonic)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from relayjax import files
-from relayjax.errors import FormatError, WorkdirError
+from relayjax.errors import ConfigError, FormatError, WorkdirError
 from relayjax.ledger.witness_server import listen
 from relayjax.peers.http_gate import Awaited
 from relayjax.peers.http_server import RelayServer
@@ -39,8 +39,35 @@ class ServedToPeers(Served):
             server = P2pServer(bound_to(found, version, port), secret, folder, awaited, report=tell)
         except iroh.IrohError as error:
             raise WorkdirError(f"{self.address}: can't listen there; serve at another address") from error
-        tell(f"serving    {Address(server.node, found, server.port)}")
+        tell(f"serving    {self.url(server)}")
         return server
+
+    def url(self, server: RelayServer) -> str:
+        """The address of what `open` has opened."""
+        from relayjax.peers.p2p_server import P2pServer
+
+        if not isinstance(server, P2pServer):
+            raise TypeError("that was not opened here")
+        host, _ = listen(self.address.removeprefix(SCHEME))
+        return str(Address(server.node, numeric(host)[0], server.port))
+
+
+def served_at(address: str, home: Path, certificate: str | None = None, key: str | None = None) -> Served:
+    """Where something is to be served.
+
+    Args:
+      address: HOST:PORT, or iroh:HOST:PORT.
+      home: of who serves.
+      certificate, key: PEM files, or neither.
+
+    Raises:
+      ConfigError: there is a certificate where none is used.
+    """
+    if not address.startswith(SCHEME):
+        return Served(address, certificate, key)
+    if certificate or key:
+        raise ConfigError("--tls_cert and --tls_key go with --serve=HOST:PORT; over iroh the key is its own")
+    return ServedToPeers(address, home=home)
 
 
 def endpoint_key(home: Path) -> bytes:

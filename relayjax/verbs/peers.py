@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,9 +24,6 @@ from relayjax.verbs.flags import (
 if TYPE_CHECKING:
     from relayjax.peers.http_serving import Served
 
-_TAKEOVER = 5
-"""Times the patience after which a silent orderer is given up; it closes a phase after one."""
-
 
 def _define_home(values: flags.FlagValues) -> None:
     string(values, "home", None, "your own directory: keys, and what you must not lose")
@@ -38,6 +33,13 @@ def _define_loop(values: flags.FlagValues) -> None:
     _define_home(values)
     string(values, "config", None, "config file that has the task, if it is not RelayJAX's own")
     flags.DEFINE_float("poll", 0.2, "seconds between two looks at the folder", 0.01, flag_values=values)
+    flags.DEFINE_float(
+        "give_up",
+        600.0,
+        "seconds for which a log that shows less than before is asked again",
+        0.0,
+        flag_values=values,
+    )
     flags.DEFINE_boolean("once", False, "do what can be done now, and end", flag_values=values)
 
 
@@ -61,16 +63,13 @@ def _define_serve(values: flags.FlagValues, what: str) -> None:
 
 def _served(values: flags.FlagValues, home: Path) -> Served | None:
     """Where something is served; None if nowhere."""
-    from relayjax.peers.http_serving import Served
-    from relayjax.peers.p2p_address import SCHEME
-    from relayjax.peers.p2p_serving import ServedToPeers
+    from relayjax.peers.p2p_serving import served_at
 
-    place, certificate, key = values.serve, values.tls_cert, values.tls_key
-    if (certificate or key) and (not place or place.startswith(SCHEME)):
+    if values.serve:
+        return served_at(values.serve, home, values.tls_cert, values.tls_key)
+    if values.tls_cert or values.tls_key:
         raise ConfigError("--tls_cert and --tls_key go with --serve=HOST:PORT")
-    if place and place.startswith(SCHEME):
-        return ServedToPeers(place, home=home)
-    return Served(place, certificate, key) if place else None
+    return None
 
 
 def _define_found(values: flags.FlagValues, arguments: Sequence[str]) -> None:
@@ -113,12 +112,22 @@ def _define_work(values: flags.FlagValues, _: Sequence[str]) -> None:
 
 
 def _work(values: flags.FlagValues, arguments: list[str]) -> None:
-    from relayjax.peers_console import work
+    from relayjax import peers
+    from relayjax.peers_console import MemberView, work
 
-    chosen = config_of(values.config)
-    poll = None if values.once else values.poll
     place, home = _place(arguments), _home(values)
-    work(place, home, values.shard, chosen, poll, Console(), _served(values, home), values.peers)
+    chosen, warm = config_of(values.config), not values.once
+    member = peers.open_participant(
+        place,
+        home,
+        shard=values.shard,
+        config=chosen,
+        warm=warm,
+        serve=_served(values, home),
+        peers=values.peers,
+    )
+    view = MemberView(place, home, Console())
+    work(member, None if values.once else values.poll, view, values.give_up)
 
 
 def _define_maintain(values: flags.FlagValues, _: Sequence[str]) -> None:
@@ -129,8 +138,8 @@ def _define_maintain(values: flags.FlagValues, _: Sequence[str]) -> None:
     flags.DEFINE_float(
         "takeover",
         None,
-        f"seconds without anything new before you want another to order the records "
-        f"({_TAKEOVER} times the patience by default)",
+        "seconds without anything new before you want another to order the records "
+        "(five times the patience by default)",
         1e-3,
         flag_values=values,
     )
@@ -140,17 +149,29 @@ def _define_maintain(values: flags.FlagValues, _: Sequence[str]) -> None:
 
 
 def _maintain(values: flags.FlagValues, arguments: list[str]) -> None:
-    from relayjax.peers.office import Waiting
-    from relayjax.peers_console import maintain
+    from relayjax import peers
+    from relayjax.peers_console import MemberView, work
 
-    place, home, chosen = _place(arguments), _home(values), config_of(values.config)
-    served = _served(values, home)
-    takeover = values.takeover or max(_TAKEOVER * values.patience, values.poll)
-    waiting = Waiting(values.patience, takeover, time.monotonic, values.begin)
+    place, home = _place(arguments), _home(values)
+    patience, takeover, served = values.patience, values.takeover, _served(values, home)
     if values.once:  # those whose letters are carried take longer than any patience
-        waiting = replace(waiting, patience=math.inf, takeover=math.inf)
-    poll = None if values.once else values.poll
-    maintain(place, home, chosen, waiting, poll, served, Console(), values.publish)
+        if served or values.publish:
+            raise ConfigError("--serve and --publish go on and on, --once does not; leave one of them out")
+        patience = takeover = math.inf
+    member = peers.open_maintainer(
+        place,
+        home,
+        patience=patience,
+        takeover=takeover,
+        begin=values.begin,
+        serve=served,
+        publish=values.publish,
+        pace=values.poll,
+        config=config_of(values.config),
+        warm=not values.once,
+    )
+    view = MemberView(place, home, Console())
+    work(member, None if values.once else values.poll, view, values.give_up)
 
 
 def _define_status(values: flags.FlagValues, _: Sequence[str]) -> None:

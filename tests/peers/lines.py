@@ -11,12 +11,14 @@ from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
-from peers.site import DELTA, Site
+from peers.site import DELTA, OCCASION, TRAINER, Site
 
 from relayjax.errors import ConfigError
+from relayjax.identity import Keys
 from relayjax.peers.http_gate import Awaited
 from relayjax.peers.http_serving import serving
 from relayjax.peers.p2p_address import Address, bound_to
+from relayjax.peers.uploads import Signer
 
 try:
     from relayjax.peers.p2p_binding import bind, iroh, submit
@@ -38,8 +40,10 @@ class PeerSite(Site):
     def address(self) -> str:
         return str(Address(self.server.node, "127.0.0.1", self.port))
 
-    def exchange(self, attempts: int = 3) -> P2pExchange:
-        return P2pExchange(self.address, timeout=5.0, attempts=attempts, pause=0.01)
+    def exchange(self, signer: Keys | None = TRAINER, attempts: int = 3) -> P2pExchange:
+        found = P2pExchange(self.address, timeout=5.0, attempts=attempts, pause=0.01)
+        found.signer = signer and Signer(signer, OCCASION)
+        return found
 
     def line(self) -> HTTPConnection:
         """A connection on which anything can be said."""
@@ -73,7 +77,7 @@ class PeerSite(Site):
 def served(folder: Path, timeout: float = 5.0, secret: bytes = bytes(32)) -> Iterator[PeerSite]:
     for name in ("ledger", "store", "inbox", "handover"):
         (folder / name).mkdir(parents=True)
-    awaited = Awaited(frozenset({DELTA}), 100_000)
+    awaited = Awaited({DELTA: TRAINER.public}, 100_000, OCCASION)
     with serving(P2pServer(HERE, secret, folder, lambda: awaited, timeout=timeout)) as server:
         assert isinstance(server, P2pServer)
         yield PeerSite(folder, server, server.port)

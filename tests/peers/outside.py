@@ -65,7 +65,7 @@ def exchange(host: str, base: Path) -> None:
     (base / "store" / "x").write_bytes(bytes(100_000))
     told = list[str]()
     served = ServedToPeers(f"iroh:{host}:0", home=base / "home")
-    with serving(served.open(base, lambda: Awaited(frozenset(), 0), told.append)):
+    with serving(served.open(base, lambda: Awaited({}, 0), told.append)):
         address = told[0].split()[1].replace("0.0.0.0", _OWN)
         if P2pExchange(address).fetch("store/x", 100_000) != bytes(100_000):
             raise RuntimeError("the file is another one")

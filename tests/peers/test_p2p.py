@@ -189,7 +189,7 @@ def test_an_endpoint_keeps_its_key_and_that_is_no_other(tmp_path: Path) -> None:
     folder.mkdir()
     for _ in range(2):
         served = ServedToPeers("iroh:127.0.0.1:0", home=tmp_path / "home")
-        with served.open(folder, lambda: Awaited(frozenset(), 0), told.append):
+        with served.open(folder, lambda: Awaited({}, 0), told.append):
             pass
     nodes = [Address.parse(line.split()[1]).node for line in told]
     file = tmp_path / "home" / "endpoint"
@@ -203,9 +203,9 @@ def test_an_endpoint_keeps_its_key_and_that_is_no_other(tmp_path: Path) -> None:
 def test_a_taken_address_is_said(site: PeerSite, tmp_path: Path) -> None:
     place = f"iroh:127.0.0.1:{site.server.port}"
     with pytest.raises(WorkdirError, match="can't listen there"):
-        ServedToPeers(place, home=tmp_path / "home").open(tmp_path, lambda: Awaited(frozenset(), 0), print)
+        ServedToPeers(place, home=tmp_path / "home").open(tmp_path, lambda: Awaited({}, 0), print)
     with pytest.raises(ConfigError, match="HOST:PORT"):
-        ServedToPeers("iroh:nowhere", home=tmp_path).open(tmp_path, lambda: Awaited(frozenset(), 0), print)
+        ServedToPeers("iroh:nowhere", home=tmp_path).open(tmp_path, lambda: Awaited({}, 0), print)
 
 
 def test_addresses() -> None:
@@ -243,6 +243,6 @@ def test_what_is_bound_is_no_more_than_is_needed() -> None:
 
 def test_without_the_extra_it_is_said_what_to_install() -> None:
     program = "import sys\nsys.modules['iroh'] = None\n"
-    program += f"from relayjax.peers_view import exchange_at\nexchange_at('iroh:{NODE}@127.0.0.1:1')\n"
+    program += f"from relayjax.peers.places import exchange_at\nexchange_at('iroh:{NODE}@127.0.0.1:1')\n"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert "ConfigError: peer to peer needs `pip install relayjax[p2p]`" in done.stderr

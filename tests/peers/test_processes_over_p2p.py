@@ -9,7 +9,7 @@ import peers.lines  # noqa: F401  skips this file where iroh is not installed
 import pytest
 from peers.processes import ENVIRONMENT, Crew, command, relayjax, wait_until
 
-from relayjax.peers_view import exchange_at
+from relayjax.peers.places import exchange_at
 
 SMALL = ("--config=digits:smoke", "--config.relay.participants=2", "--config.relay.validators=2")
 SMALL += ("--config.relay.rounds=3", "--config.relay.braid_rounds=1,3", "--config.task.hidden=4000")

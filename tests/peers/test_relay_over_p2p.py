@@ -30,8 +30,8 @@ from relayjax.peers.p2p_exchange import P2pExchange
 from relayjax.peers.p2p_pieces import serving_pieces
 from relayjax.peers.p2p_server import P2pServer
 from relayjax.peers.p2p_serving import ServedToPeers
+from relayjax.peers.places import exchange_at
 from relayjax.peers.sending import Parcel
-from relayjax.peers_view import exchange_at
 
 SIZE = 3 * CHUNK // 4 + 10
 """Parameters: four pieces of a MiB, the last one short."""

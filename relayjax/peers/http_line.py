@@ -228,6 +228,8 @@ class HttpLine:
         elif total != len(download.target):
             download.restart()
             raise _CutError("answers with a part of another file")
+        if response.length != total - download.size:  # chunked, or another part
+            raise _CutError("does not state the length of what it sends")
         self._receive(response, download, total, path, begun)
         return total
 

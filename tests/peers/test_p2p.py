@@ -164,6 +164,19 @@ def test_who_answers_is_believed_nothing(said: bytes, error: type[Exception]) ->
         P2pExchange(address, timeout=2.0, attempts=2, pause=0.01).fetch("store/x", 100)
 
 
+def test_a_part_that_is_longer_than_it_says_is_refused() -> None:
+    async def answer(head: bytes, stream: iroh.SendStream) -> None:
+        if b"Range" in head:
+            said = b"206 Partial Content\r\nContent-Range: bytes 5-9/10\r\nContent-Length: 3\r\n\r\n56789"
+        else:
+            said = b'200 OK\r\nETag: "x"\r\nContent-Length: 10\r\n\r\n01234'
+        await stream.write_all(b"HTTP/1.1 " + said)
+        await stream.finish()
+
+    with answering(answer) as address, pytest.raises(ExchangeError, match="length"):
+        P2pExchange(address, timeout=2.0, attempts=2, pause=0.01).fetch("store/x", 100)
+
+
 def test_only_who_has_the_key_is_spoken_to(site: PeerSite) -> None:
     other = Address(str(Keys.derive("x", b"x").public.signing), "127.0.0.1", site.server.port)
     with pytest.raises(ExchangeError, match="nobody with that key"):

@@ -30,7 +30,7 @@ from relayjax.learning.task import Batch, Task, examples
 from relayjax.lineage import Siblings, siblings, walk
 from relayjax.measured import NATS, Leg, legs
 from relayjax.mechanism.state import Role, Topology
-from relayjax.merging import MERGES
+from relayjax.merging import merge_of
 from relayjax.records import Submit
 from relayjax.relay.testing import draws
 from relayjax.rescore import rebuilt
@@ -254,7 +254,7 @@ def _braids(archive: Archive, past: History, keys: Keys) -> Iterator[tuple[Settl
     for settled in past.rounds:
         if settled.facts.values:
             starts.setdefault(settled.facts.pairs[settled.settle.accepted[0]], []).append(settled)
-    delta_codec, merge = codec.get(schedule.codec), MERGES[schedule.merge]
+    delta_codec, merge = codec.get(schedule.codec), merge_of(schedule)
 
     def fetch(submission: Submit) -> bytes:
         return archive.open_delta(past.state, submission, keys)

@@ -15,7 +15,7 @@ from relayjax.errors import FormatError, IntegrityError
 from relayjax.history import History, SettledRound
 from relayjax.mechanism.base import loss_rises
 from relayjax.mechanism.state import Round, Topology, Version
-from relayjax.merging import MERGES, Merge, compose
+from relayjax.merging import Merge, compose, merge_of
 from relayjax.records import Submit
 from relayjax.weights import digest
 
@@ -76,7 +76,7 @@ def rebuild(
         missing.append(version)
     else:
         raise IntegrityError(f"version {number}", "no ancestor's weights are at hand")
-    merge = MERGES[history.state.schedule.merge]
+    merge = merge_of(history.state.schedule)
     for version in reversed(missing):
         theta = _child(history.rounds[version.round - 1], version, theta, fetch, codec, merge)
     return theta
@@ -96,7 +96,7 @@ def walk(
     Raises:
       IntegrityError: see `rebuild`.
     """
-    versions, merge = history.state.versions, MERGES[history.state.schedule.merge]
+    versions, merge = history.state.versions, merge_of(history.state.schedule)
     last_child = {version.parent: version.number for version in versions}
     held = {0: genesis}
     yield versions[0], genesis

@@ -5,6 +5,9 @@
     sign_consensus   as equal, but a parameter moves only with those deltas that share the sign of their sum
                      (TIES-Merging, arXiv 2306.01708, section 3, steps 2 and 3)
 
+All weights are multiplied by the schedule's step: 1 is the mean, more goes further along it, as an outer step
+size does in federated optimization (arXiv 2003.00295, section 2).
+
 All of it is agreed: it works on the host, in a fixed order, with sums, products and quotients that IEEE 754
 defines to the bit. P: parameters, K: accepted deltas.
 """
@@ -13,6 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import numpy as np
 
@@ -55,6 +59,38 @@ MERGES: dict[str, Merge] = {
     "value_weighted": value_weighted,
 }
 """By the name a schedule uses."""
+
+
+class Merging(Protocol):
+    """What a schedule says of it."""
+
+    @property
+    def merge(self) -> str:
+        """One of `MERGES`."""
+        ...
+
+    @property
+    def merge_step(self) -> int:
+        """Factor of all weights, ppm."""
+        ...
+
+
+def share_of(schedule: Merging, places: int) -> float:
+    """What each of so many deltas weighs if none is known to be worth more."""
+    return schedule.merge_step / 1e6 / places
+
+
+def merge_of(schedule: Merging) -> Merge:
+    """The merge that a schedule asks for."""
+    merge, step = MERGES[schedule.merge], np.float32(schedule.merge_step / 1e6)
+
+    def stepped(
+        deltas: Sequence[np.ndarray], rises: Sequence[int], places: int
+    ) -> tuple[np.ndarray, list[np.ndarray]]:
+        weights, moved = merge(deltas, rises, places)
+        return weights * step, moved
+
+    return stepped
 
 
 def compose(parent: np.ndarray, weights: np.ndarray, deltas: Sequence[np.ndarray]) -> np.ndarray:

@@ -24,7 +24,7 @@ from relayjax.learning.layout import Layout
 from relayjax.learning.placement import place
 from relayjax.learning.task import Task, examples
 from relayjax.lineage import siblings
-from relayjax.merging import MERGES
+from relayjax.merging import merge_of
 from relayjax.records import Pairs, Score, Submit
 from relayjax.relay.testing import Candidates, Validator, draws, validation_digest
 from relayjax.valuation.novelty import Novelties
@@ -127,7 +127,7 @@ class _Checker:
         if facts.scores:
             drawn = jnp.asarray(self._draws[settled.number])
             handed = {name: (children[name], delta) for name, delta in deltas.items()}
-            tested = Candidates.of(facts, settled.topology, self._heads, handed)
+            tested = Candidates.of(facts, settled.topology, self._heads, handed, self._past.state.schedule)
             self._check_scores(settled, self._validator.score(tested, drawn, self._novelties))
             if facts.values:
                 composed = self._check_values(settled, drawn)
@@ -155,7 +155,7 @@ class _Checker:
         some = next(iter(facts.values.values()))
         (parent,) = {facts.pairs[name] for name, _ in some.values}
         base = self._heads[parent]
-        merge = MERGES[self._past.state.schedule.merge]
+        merge = merge_of(self._past.state.schedule)
         braid = siblings(settled, base, self._open, self._codec, merge)
         composed, deltas = braid.composed, braid.by_trainer
         ours = self._validator.value(

@@ -41,7 +41,7 @@ from relayjax.mechanism.base import loss_rises, medians
 from relayjax.mechanism.base import slopes as slopes_of
 from relayjax.mechanism.rules import RelayJAXRules
 from relayjax.mechanism.state import Role, Topology
-from relayjax.merging import MERGES, compose
+from relayjax.merging import compose, merge_of, share_of
 from relayjax.relay.conduct import Conduct
 from relayjax.relay.testing import WORST, draws, step_of
 from relayjax.relay.turn import Handed
@@ -142,7 +142,7 @@ class Retraining:
         self._validation = place(dict(task.validation))
         self._everything = np.arange(examples(task.validation), dtype=np.int32)
         self._draws = draws(past, len(self._everything))
-        self._codec, self._merge = codec.get(state.schedule.codec), MERGES[state.schedule.merge]
+        self._codec, self._merge = codec.get(state.schedule.codec), merge_of(state.schedule)
         self._genesis = archive.genesis(past)
 
     def legs(self, absent: Collection[str] = ()) -> int:
@@ -262,7 +262,8 @@ class Retraining:
         if settled.topology is Topology.CHAIN:
             steps = {name: self._codec.apply(payload, head) for name, payload in payloads.items()}
         else:
-            steps = {name: step_of(head, delta, places) for name, delta in deltas.items()}
+            share = share_of(self._past.state.schedule, places)
+            steps = {name: step_of(head, delta, share) for name, delta in deltas.items()}
         before, along = self._loss(head, drawn), self._slopes(head, deltas, drawn)
         tolerance, trusted = self._tolerance(settled), self._rules.trusted
         rises = {name: self._loss(step, drawn) - before for name, step in steps.items()}

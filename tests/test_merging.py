@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from relayjax.merging import MERGES, compose, equal, sign_consensus, value_weighted
+from relayjax.mechanism.rules import Schedule
+from relayjax.merging import MERGES, compose, equal, merge_of, share_of, sign_consensus, value_weighted
 
 SIZE = 6
 DELTAS = st.lists(
@@ -146,3 +147,21 @@ def test_the_order_of_composition_is_that_of_the_names():
     deltas = [np.float32([-1e8]), np.float32([1.5])]
     assert compose(parent, ones, deltas).tolist() == [1.5]
     assert compose(parent, ones, deltas[::-1]).tolist() == [0.0]
+
+
+@pytest.mark.parametrize("name", MERGES)
+@given(given_round=rounds(), step=st.integers(1, 10_000_000))
+def test_a_step_multiplies_all_weights(name, given_round, step):
+    weights, merged = MERGES[name](*given_round)
+    further, same = merge_of(Schedule(merge=name, merge_step=step))(*given_round)
+    np.testing.assert_allclose(further, weights.astype(np.float64) * step / 1e6, rtol=1e-6)
+    np.testing.assert_array_equal(merged, same)
+
+
+def test_without_a_step_nothing_changes():
+    for places in range(1, 257):
+        deltas = [np.ones(1, np.float32)] * places
+        weights, _ = merge_of(Schedule())(deltas, [0] * places, places)
+        assert weights.dtype == np.float32
+        np.testing.assert_array_equal(weights, equal(deltas, [0] * places, places)[0])
+        assert np.float32(share_of(Schedule(), places)) == weights[0]

@@ -70,18 +70,19 @@ def measure(job: Job) -> dict[str, Any]:
     task = _task(job.task, job.skew, "line search" in job.scheme, job.seed)
     last: dict[int, np.ndarray] = {}
     settings = dataclasses.replace(catalogue.leg_of(job.task, job.scheme), learning_rate=job.rate)
-    setup = Setup(task, settings, catalogue.legs_of(job.scheme), job.seed, last.__setitem__)
+    legs, step = catalogue.legs_of(job.scheme), config.load(catalogue.TASKS[job.task]).relay.merge_step
+    setup = Setup(task, settings, legs, job.seed, last.__setitem__, merge_step=step)
     scheme, _ = catalogue.SCHEMES[job.scheme]
     outcome = _with_ledger(job, setup) if job.scheme == catalogue.WITH_LEDGER else scheme(setup)
     outcomes = outcome if isinstance(outcome, list) else [outcome]
     eye = Eye(task, Layout.of(jax.eval_shape(task.init, jax.random.key(0))))
     seen = [_figures(eye, task, one.params, last) for one in outcomes]
-    legs = sum(one.legs for one in outcomes)
+    trained = sum(one.legs for one in outcomes)
     return {
         **dataclasses.asdict(job),
         **{name: float(np.mean([figures[name] for figures in seen])) for name in seen[0]},
-        "legs": legs,
-        "steps": legs * settings.steps,
+        "legs": trained,
+        "steps": trained * settings.steps,
         "moved": sum(one.moved for one in outcomes),
     }
 

@@ -21,6 +21,7 @@ from relayjax.incentives.table import SALT, Table, digest
 from relayjax.mechanism.phases import trains
 from relayjax.mechanism.rules import DeRelayLRules
 from relayjax.mechanism.state import Phase, State, Topology
+from relayjax.merging import share_of
 from relayjax.misreports import Bias
 from relayjax.records import Pairs, Score, Submit, Value
 
@@ -200,14 +201,15 @@ class Game:
     def _measured(self, handed: Mapping[str, Handed]) -> Score:
         """What every validator that measures finds."""
         now, topology = self.state.round, self._table.topology
-        trainers, place, places = sorted(handed), now.number - 1, len(now.pairs)
+        trainers, place = sorted(handed), now.number - 1
+        share = share_of(self.state.schedule, len(now.pairs))
         tree, braid = topology is Topology.TREE, topology is Topology.BRAID
         before, after, along = dict[str, float](), dict[str, float](), dict[str, float]()
         for name in trainers:
             one, seat = handed[name], self._seat(name)
             before[name] = self.loss(now.pairs[name])
             along[name] = one.slope[0] + one.slope[1] * float(seat.slope[place])
-            rise = along[name] / places if braid else one.rise[0] + one.rise[1] * float(seat.rise[place])
+            rise = along[name] * share if braid else one.rise[0] + one.rise[1] * float(seat.rise[place])
             after[name] = before[name] * (1 + rise)
             if tree:
                 after[name] = self._world.loss(self._raced(name, now.pairs[name], place, one))

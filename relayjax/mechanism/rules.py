@@ -35,6 +35,13 @@ class Schedule(Settings):
         "how a braid round's deltas are merged",
         choices=("equal", "sign_consensus", "value_weighted"),
     )
+    merge_step: int = setting(
+        MILLION,
+        "how far a braid round goes along its merged deltas: as far as they go on average, or a multiple",
+        unit="ppm",
+        low=1,
+        high=100 * MILLION,
+    )
     draw: int = setting(200, "validation examples drawn to test a chain round", low=2, high=10_000_000)
     draw_valued: int = setting(
         2_000, "validation examples drawn to test and value a braid round", low=2, high=10_000_000

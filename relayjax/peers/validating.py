@@ -21,7 +21,7 @@ from relayjax.errors import IntegrityError
 from relayjax.history import History, SettledRound
 from relayjax.mechanism.rulesets import mechanism
 from relayjax.mechanism.state import Phase, Round, State
-from relayjax.merging import MERGES
+from relayjax.merging import merge_of
 from relayjax.peers.home import Home
 from relayjax.records import Pledge, Record, Score, Submit, Value, report_commitment
 from relayjax.relay.testing import Candidates, Rotation, Validator
@@ -122,7 +122,7 @@ class Validating:
                 )
             handed[name] = child, self._codec.decode(payload, parent)
         topology = mechanism(state.rules).topology(state)
-        candidates = Candidates.of(state.round, topology, self.heads, handed)
+        candidates = Candidates.of(state.round, topology, self.heads, handed, state.schedule)
         drawn = jnp.asarray(self._draw(state.round, state))
         return self._keep(self._validator.score(candidates, drawn, self._novelties))
 
@@ -132,7 +132,7 @@ class Validating:
         accepted, base = sorted(mechanism(state.rules).accepted(state)), self.heads[state.head.number]
         submissions = state.round.submissions
         deltas = [self._codec.decode(self._payloads[submissions[name].delta], base) for name in accepted]
-        braid = lineage.merged(state.round, accepted, base, deltas, MERGES[state.schedule.merge])
+        braid = lineage.merged(state.round, accepted, base, deltas, merge_of(state.schedule))
         measured = self._validator.value(
             state.round.number,
             jnp.asarray(self._draw(state.round, state)),

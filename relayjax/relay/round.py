@@ -18,7 +18,7 @@ from relayjax.lineage import merged
 from relayjax.measured import NATS, head_loss, legs_of, valuations_of
 from relayjax.mechanism.state import Phase, State
 from relayjax.mechanism.transitions import expected_draw, expected_match, expected_settlement
-from relayjax.merging import MERGES
+from relayjax.merging import merge_of
 from relayjax.pack import ModelVersion, encode_pack
 from relayjax.records import Bid, Close, Deposit, Pledge, Score, Value, report_commitment
 from relayjax.relay.crew import Crew
@@ -123,7 +123,7 @@ def _test(crew: Crew, heads: Heads, candidates: Mapping[str, Candidate]) -> np.n
             name: (candidate.child, crew.codec.decode(candidate.payload, heads[state.round.pairs[name]]))
             for name, candidate in candidates.items()
         }
-        tested_ones = Candidates.of(state.round, crew.rules.topology(state), heads, handed)
+        tested_ones = Candidates.of(state.round, crew.rules.topology(state), heads, handed, state.schedule)
         score = crew.validator.score(tested_ones, drawn, crew.novelties)
     _report(crew, score)
     return drawn
@@ -140,7 +140,7 @@ def _value(
     with crew.clock.stage("encode"):
         accepted = sorted(crew.rules.accepted(state))
         deltas = [crew.codec.decode(candidates[name].payload, base) for name in accepted]
-        braid = merged(state.round, accepted, base, deltas, MERGES[state.schedule.merge])
+        braid = merged(state.round, accepted, base, deltas, merge_of(state.schedule))
         composed = braid.composed
     with crew.clock.stage("value"):
         value = crew.validator.value(

@@ -20,6 +20,7 @@ from relayjax.learning.evaluate import Array, Evaluator
 from relayjax.learning.task import Batch
 from relayjax.mechanism.rules import Schedule
 from relayjax.mechanism.state import Round, Topology
+from relayjax.merging import share_of
 from relayjax.records import Pairs, Score, Value
 from relayjax.valuation.chance import slopes
 from relayjax.valuation.estimate import fixed_point
@@ -114,7 +115,7 @@ def validation_digest(validation: Batch) -> str:
     return hasher.hexdigest()
 
 
-def step_of(parent: np.ndarray, delta: np.ndarray, places: int) -> np.ndarray:
+def step_of(parent: np.ndarray, delta: np.ndarray, share: float) -> np.ndarray:
     """What one of several deltas does to its parent as part of a composition.
 
     A whole delta may overshoot where the data is skewed; so small a step does not, unless it points away from
@@ -123,12 +124,12 @@ def step_of(parent: np.ndarray, delta: np.ndarray, places: int) -> np.ndarray:
     Args:
       parent: float32 [P].
       delta: float32 [P].
-      places: how many a composition is made of.
+      share: what it weighs in a composition.
 
     Returns:
       float32 [P].
     """
-    return parent + np.float32(1 / places) * delta
+    return parent + np.float32(share) * delta
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,7 +139,7 @@ class Candidates:
     Attributes:
       round: the round.
       topology: of the round.
-      places: N, of how many a composition is made.
+      share: what a delta weighs in a composition.
       parents: trainer → number of the version it trained from.
       bases: trainer → weights of that version, float32 [P].
       children: trainer → weights that it made of them, float32 [P].
@@ -147,7 +148,7 @@ class Candidates:
 
     round: int
     topology: Topology
-    places: int
+    share: float
     parents: Mapping[str, int]
     bases: Mapping[str, np.ndarray]
     children: Mapping[str, np.ndarray]
@@ -160,6 +161,7 @@ class Candidates:
         topology: Topology,
         heads: Mapping[int, np.ndarray],
         handed: Mapping[str, tuple[np.ndarray, np.ndarray]],
+        schedule: Schedule,
     ) -> Candidates:
         """Puts together what a round's test needs.
 
@@ -168,12 +170,13 @@ class Candidates:
           topology: of the round.
           heads: weights by version number, float32 [P].
           handed: trainer → child and delta, float32 [P] each.
+          schedule: of the relay.
         """
         committed = [name for name in facts.commitments if name in handed]
         return cls(
             facts.number,
             topology,
-            len(facts.pairs),
+            share_of(schedule, len(facts.pairs)),
             {name: facts.pairs[name] for name in committed},
             {name: heads[facts.pairs[name]] for name in committed},
             {name: handed[name][0] for name in committed},
@@ -181,8 +184,8 @@ class Candidates:
         )
 
     def steps(self) -> dict[str, np.ndarray]:
-        """What one N-th of each delta makes of its parent, float32 [P]."""
-        return {name: step_of(self.bases[name], delta, self.places) for name, delta in self.deltas.items()}
+        """What each delta, as it is composed, makes of its parent, float32 [P]."""
+        return {name: step_of(self.bases[name], delta, self.share) for name, delta in self.deltas.items()}
 
 
 @dataclass(frozen=True)

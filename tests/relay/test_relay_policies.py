@@ -15,7 +15,7 @@ from relayjax.config import Config
 from relayjax.history import History
 from relayjax.identity import Keys
 from relayjax.mechanism.base import loss_rises
-from relayjax.merging import MERGES, compose
+from relayjax.merging import MERGES, compose, merge_of
 from relayjax.weights import digest
 from relayjax.workdir import Workdir
 
@@ -30,7 +30,7 @@ CARRIED = {
 }
 POLICIES = {
     "carried": (CARRIED, 4 * PARAMETERS),
-    "sign consensus": ({"relay.merge": "sign_consensus"}, PARAMETERS),
+    "sign consensus": ({"relay.merge": "sign_consensus", "relay.merge_step": "1500000"}, PARAMETERS),
     "value weighted": ({"relay.merge": "value_weighted"} | CARRIED, 4 * PARAMETERS),
     "searched": (
         {"leg.optimizer": "muon", "leg.hand_on": "line_search", "task.development": "50"}
@@ -121,7 +121,7 @@ def test_a_braid_is_merged_as_the_schedule_says(played: Played):
         decode(archive.open_delta(past.state, facts.submissions[name], keys), genesis) for name in names
     ]
     rises = [loss_rises(facts)[name] for name in names]
-    merge = MERGES[played.config.relay.merge]
+    merge = merge_of(played.config.relay)
     child = compose(genesis, *merge(deltas, rises, 3))
     assert digest(child) == past.state.versions[1].digest
     plainly = compose(genesis, *MERGES["equal"](deltas, rises, 3))

@@ -82,7 +82,7 @@ def test_scores_are_integer_micro_nats(validator: Validator):
     tested = Candidates(
         3,
         Topology.TREE,
-        places=2,
+        share=0.5,
         parents={"p1": 12, "p0": 0},
         bases={"p1": theta * 2, "p0": theta},
         children={"p1": theta * 4, "p0": theta},

@@ -60,6 +60,7 @@ class Setup:
       seed: of the initial parameters, the batches and the order of the participants.
       turn: is told of every leg.
       codec: what deltas pass through before others see them; None passes them on exactly.
+      merge_step: how far a braid round goes along its merged deltas, ppm.
     """
 
     task: Task
@@ -68,6 +69,7 @@ class Setup:
     seed: int
     turn: Turn = lambda participant, theta: None
     codec: Deltas | None = None
+    merge_step: int = 1_000_000
 
     @cached_property
     def leg(self) -> Leg:

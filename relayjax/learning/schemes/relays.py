@@ -90,7 +90,8 @@ def _merged(setup: Setup, theta: np.ndarray, children: list[np.ndarray], merge: 
         loss = _validation_loss(setup)
         parent = loss(theta)
         rises = [round(1e6 * (loss(child) - parent)) for child in children]
-    return compose(theta, *merge([child - theta for child in children], rises, len(children)))
+    weights, moved = merge([child - theta for child in children], rises, len(children))
+    return compose(theta, weights * np.float32(setup.merge_step / 1e6), moved)
 
 
 def _validation_loss(setup: Setup) -> Callable[[np.ndarray], float]:

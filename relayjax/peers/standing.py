@@ -70,7 +70,7 @@ class Status:
     account: Account | None
 
 
-def snapshot(
+def standing(
     state: State,
     origin: str,
     log_key: str,

@@ -9,6 +9,9 @@ the machine has. Kernels and copy reuse their buffers, JAX and NumPy make theirs
 `… apply`) include the difference, all checks and fresh payloads. The child is the parent plus a thousandth of
 noise.
 
+With `--torch_python=/other/bin/python` (or PyTorch in this environment) MXINT8 is encoded once more beside
+PyTorch, eager and compiled, and hivemind's blockwise 8-bit, each in a process of its own.
+
 Beyond 400 MB only the kernels are measured, so that 5 GB of memory are enough.
 """
 
@@ -28,7 +31,7 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from encoding import plot, subjects
+from encoding import beside, plot, subjects
 from encoding.clock import seconds
 
 SIZES = (1_000, 10_000, 100_000, 1_000_000, 8_000_000, 64_000_000, 400_000_000, 1_000_000_000)
@@ -99,6 +102,7 @@ def main() -> None:
     parser.add_argument("--plot", type=Path, help="draw throughput over size into this PNG")
     parser.add_argument("--largest", type=int, default=64_000_000, help="skip sizes of more bytes")
     parser.add_argument("--budget", type=float, default=5.0, help="seconds for a size and a group, about")
+    parser.add_argument("--torch_python", help="a Python that has PyTorch and hivemind; this one if it has")
     options = parser.parse_args()
     load = f"load {os.getloadavg()[0]:.1f} at the start"
     machine = f"{platform.machine()}, {os.cpu_count()} cores, jax on {jax.default_backend()}, {load}"
@@ -107,12 +111,18 @@ def main() -> None:
         figures[size] = measure(size // 4, options.budget)
         print(f"{size / 1e6:g} MB measured", file=sys.stderr, flush=True)
     show(figures, f"GB/s on {machine}")
+    size = min(options.largest, WHOLE) // 4
+    others = beside.others(size, options.torch_python, 9, Console())
+    if others:
+        beside.show(others, size, machine, Console())
     if options.json:
         kept = {
             str(size): {name: float(f"{value:.4g}") for name, value in row.items()}
             for size, row in figures.items()
         }
-        options.json.write_text(json.dumps({"machine": machine, "figures": kept}, indent=2) + "\n")
+        options.json.write_text(
+            json.dumps({"machine": machine, "figures": kept, "others": others}, indent=2) + "\n"
+        )
     if options.plot:
         plot.draw(figures, machine, options.plot)
 

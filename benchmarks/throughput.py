@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import importlib.util
 import json
 import os
 import platform
@@ -32,6 +31,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from peers import other_python
 from peers.runner import Measured, Peer, measure, quartiles
 from peers.sizes import SIZES, Size, vendor_peak
 from rich.console import Console
@@ -146,19 +146,6 @@ def comparison(now: dict[str, Any], before: dict[str, Any]) -> Table:
     return table
 
 
-def find_torch(named: str | None, console: Console) -> str | None:
-    """A Python that has PyTorch, or None."""
-    if named is None and importlib.util.find_spec("torch") is not None:
-        return sys.executable
-    if named and subprocess.run([named, "-c", "import torch"], capture_output=True).returncode == 0:
-        return named
-    console.print(
-        f"[yellow]{named or 'This environment'} has no PyTorch, so its rows are left out. Install it here, "
-        "or name a Python that has it with --torch_python."
-    )
-    return None
-
-
 def find_platform() -> str:
     """cpu, gpu or tpu; asked in another process, because who asks takes hold of the accelerator."""
     command = [sys.executable, "-c", "import jax; print(jax.default_backend())"]
@@ -178,7 +165,10 @@ def parse() -> argparse.Namespace:
 
 def main() -> None:
     arguments, console = parse(), Console()
-    on_cpu, torch_python = find_platform() == "cpu", find_torch(arguments.torch_python, console)
+    on_cpu, torch_python = (
+        find_platform() == "cpu",
+        other_python.find(arguments.torch_python, "torch", console),
+    )
     names = (arguments.sizes or ("tiny,small" if on_cpu else "small,medium,large")).split(",")
     for name in names:
         if name not in SIZES:

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from relayjax import peers
 from relayjax.peers.events import Begun, Event, Failed, Finished, ServingOn, Settled, Told, TookOver
-from relayjax.peers.member import Member
+from relayjax.peers.member import GIVE_UP, Member
 from relayjax.peers.places import REMOTE
 from relayjax.peers.standing import Status
 from relayjax.peers_view import ledger, own, say, where
@@ -40,12 +40,12 @@ def join(place: str, home: Path, name: str, role: str, log_key: str | None, cons
     say(console, f"next       relayjax {verb} {place} --home={home}{more}")
 
 
-def work(member: Member, poll: float | None, view: MemberView) -> None:
+def work(member: Member, poll: float | None, view: MemberView, give_up: float = GIVE_UP) -> None:
     """A member's loop until the relay is finished, or until nothing is to be done if nobody polls."""
     with member:
         member.subscribe(view)
         if poll is not None:
-            member.run(poll)
+            member.run(poll, give_up)
             return
         while member.step():
             pass

@@ -14,7 +14,7 @@ from rich.live import Live
 from rich.text import Text
 
 from relayjax import peers
-from relayjax.errors import ExchangeError
+from relayjax.errors import ExchangeError, RollbackError
 from relayjax.mechanism.rules import COIN
 from relayjax.peers.standing import Account, Status
 
@@ -33,7 +33,7 @@ def status(place: str, home: Path | None, watch: bool, console: Console) -> None
     with Live(lines(), console=console, auto_refresh=False) as live:
         while not observer.finished:
             time.sleep(1.0)
-            with suppress(ExchangeError):
+            with suppress(ExchangeError, RollbackError):
                 observer.poll()
             live.update(lines(), refresh=True)
 

@@ -1,4 +1,4 @@
-"""Roots and proofs of a log from its tiles, without holding its tree.
+"""Tiles of a log whose tree is held; roots and proofs from its tiles where it is not.
 
 `TileTree` is built tile by tile and keeps 1/256 of the hashes. `TileReader` reads the few tiles that a proof
 needs, from wherever they are served: about one for every level.
@@ -18,6 +18,11 @@ Fetch = Callable[[str], bytes]
 
 _KEPT = 64
 """Tiles whose hashes a reader keeps, 32 KiB each."""
+
+
+def hashes_of(tree: Tree, tile: Tile) -> bytes:
+    """The content of a tile of a log whose tree is held."""
+    return b"".join(tree.levels[tile.height][tile.start : tile.start + tile.width])
 
 
 class TileTree:

@@ -134,7 +134,12 @@ def keys(home: str | Path) -> Keys:
 
 
 def open_participant(
-    place: str | Path, home: str | Path, *, shard: int | None = None, config: Config | None = None
+    place: str | Path,
+    home: str | Path,
+    *,
+    shard: int | None = None,
+    config: Config | None = None,
+    warm: bool = True,
 ) -> Member:
     """Opens a participant, who bids, trains on its own data, commits and reveals.
 
@@ -143,6 +148,7 @@ def open_participant(
       home: its own directory, with which it has joined.
       shard: which of the task's shards is its data; None if there is one.
       config: any that has the task, where that is not one of RelayJAX's own.
+      warm: compile before the first bid; in vain for who looks once and ends.
 
     Raises:
       ConfigError: it is no participant.
@@ -157,7 +163,7 @@ def open_participant(
     own, exchange = Home(Path(home)), exchange_at(str(place))
     if own.membership().role != Role.PARTICIPANT.value:
         raise ConfigError(f"{home}: {own.membership().name} is no participant; use `relayjax maintain`")
-    return Member(own, exchange, lambda tell: Training(own, exchange, shard, config))
+    return Member(own, exchange, lambda tell: Training(own, exchange, shard, config, warm, tell))
 
 
 def open_maintainer(
@@ -171,6 +177,7 @@ def open_maintainer(
     publish: str | None = None,
     pace: float = 1.0,
     config: Config | None = None,
+    warm: bool = True,
 ) -> Member:
     """Opens a maintainer, who scores and values, and orders the records while the log says so.
 
@@ -185,6 +192,7 @@ def open_maintainer(
       publish: address of a bucket to be kept in step with the folder.
       pace: seconds between two passes over the bucket, 1 or more.
       config: any that has the task, where that is not one of RelayJAX's own.
+      warm: compile before the first pledge; in vain for who looks once and ends.
 
     Raises:
       ConfigError: it is no maintainer, or is to order, serve or publish what it only reaches.
@@ -212,7 +220,7 @@ def open_maintainer(
     takeover = max(_TAKEOVER * patience, _SHORTEST) if takeover is None else takeover
 
     delays = Delays(patience, takeover, begin)
-    return Member(own, exchange, lambda tell: Maintaining(own, exchange, config, delays, outlets, tell))
+    return Member(own, exchange, lambda tell: Maintaining(own, exchange, config, delays, outlets, warm, tell))
 
 
 def follow(place: str | Path, home: str | Path | None = None) -> Observer:

@@ -16,8 +16,8 @@ from relayjax.ledger.evidence import check_view, keep
 from relayjax.ledger.merkle import Tree, leaf_hash
 from relayjax.ledger.note import SIZE_LIMIT as NOTE_LIMIT
 from relayjax.ledger.note import signer_key
-from relayjax.ledger.tiled import Fetch, TileReader
-from relayjax.ledger.tiles import ENTRY_LIMIT, WIDTH, Tile, decode_bundle, encode_bundle, tiles_of
+from relayjax.ledger.tiled import Fetch, TileReader, hashes_of
+from relayjax.ledger.tiles import ENTRY_LIMIT, WIDTH, decode_bundle, encode_bundle, tiles_of
 from relayjax.peers.bundle_folder import Bundle
 from relayjax.peers.exchange import Exchange, FolderExchange
 from relayjax.peers.follower import CHECKPOINT
@@ -154,7 +154,7 @@ class WholeLog:
     def files(self, since: int = 0) -> Iterator[tuple[str, bytes]]:
         """Its tiles and bundles of entries that one of `since` entries lacks, by path in a relay's folder."""
         for tile in tiles_of(self.size, since):
-            yield f"ledger/{tile.path}", self._hashes(tile)
+            yield f"ledger/{tile.path}", hashes_of(self.tree, tile)
             if tile.level == 0:
                 entries = self.entries[tile.start : tile.start + tile.width]
                 yield f"ledger/{tile.bundle_path}", encode_bundle(entries)
@@ -163,11 +163,8 @@ class WholeLog:
         """The content of one of its tiles, by path relative to the log."""
         for tile in tiles_of(self.size):
             if tile.path == path:
-                return self._hashes(tile)
+                return hashes_of(self.tree, tile)
         raise IntegrityError(path, "is no file of this log")
-
-    def _hashes(self, tile: Tile) -> bytes:
-        return b"".join(self.tree.levels[tile.height][tile.start : tile.start + tile.width])
 
 
 def files_of(*places: Bundle | Exchange) -> Fetch:

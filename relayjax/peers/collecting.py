@@ -1,17 +1,21 @@
-"""Taking an artefact up in pieces, each verified as it comes, the next one on its way meanwhile."""
+"""Taking an artefact up in pieces, each verified as it comes, another one on its way meanwhile."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from enum import Enum
 
 from relayjax.errors import AccessError, DiskError, FormatError, IntegrityError
 from relayjax.hashing import Buffer
 from relayjax.identity import Keys, open_sealed
-from relayjax.kernels import threads
 from relayjax.peers import parcel
 from relayjax.peers.exchange import Exchange, fetch_into, room
 from relayjax.peers.parcel import Head
+
+_AT_ONCE = 2
+"""Pieces on their way at a time: one is opened, while it lies in a cache still, as another one comes."""
 
 _ATTEMPTS = 3
 """How often a piece that is damaged is asked for before it is left for another time."""
@@ -85,7 +89,7 @@ def collect(
     """Fetches pieces into their places.
 
     Args:
-      exchange: where; it is used by another thread until this returns.
+      exchange: where; it is used by several threads until this returns, as are the functions.
       path: of the head.
       head: what to expect.
       target: the artefact's bytes.
@@ -101,41 +105,48 @@ def collect(
     Raises:
       ExchangeError: nobody can be reached; what was kept stands.
     """
-    left, absent = list(numbers), list[int]()
-    for _ in range(attempts):
-        damaged = list[int]()
-        for number, sealed in threads.ahead(_arriving(exchange, path, head, left, keep)):
+    left = list(numbers)
+    buffers = [room(max(map(head.room, left), default=0)) for _ in left[:_AT_ONCE]]
+
+    def take(number: int) -> _Found:
+        buffer = buffers.pop()
+        try:
+            sealed = _fetch(exchange, parcel.piece_path(path, number), buffer[: head.room(number)])
             if sealed is None:
-                absent.append(number)
-                continue
+                return _Found.NOTHING
+            if sealed and keep:
+                keep(number, sealed)
             place = target[head.span(number)]
-            try:
-                if prepare:
-                    prepare(number, place)
-                head.open(number, sealed, place)
-            except IntegrityError:
-                damaged.append(number)
-            else:
-                if done:
-                    done(number)
-        left = damaged
+            if prepare:
+                prepare(number, place)
+            head.open(number, sealed, place)
+            if done:
+                done(number)
+        except IntegrityError:
+            return _Found.DAMAGED
+        finally:
+            buffers.append(buffer)
+        return _Found.RIGHT
+
+    missing = list[int]()
+    for _ in range(attempts):
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            found = dict(zip(left, pool.map(take, left), strict=True))
+        missing += [number for number in left if found[number] is _Found.NOTHING]
+        left = [number for number in left if found[number] is _Found.DAMAGED]
         if not left:
             break
-    return sorted([*left, *absent])
+    return sorted([*left, *missing])
 
 
-def _arriving(
-    exchange: Exchange, path: str, head: Head, numbers: list[int], keep: Callable[[int, Buffer], None] | None
-) -> Iterator[tuple[int, memoryview | None]]:
-    """Yields pieces as they come; each one's buffer is used again for the next but one."""
-    most = max(map(head.room, numbers), default=0)
-    buffers = [room(most) for _ in numbers[:2]]
-    for turn, number in enumerate(numbers):
-        buffer = buffers[turn % 2][: head.room(number)]
-        try:
-            size = fetch_into(exchange, parcel.piece_path(path, number), buffer)
-        except (IntegrityError, DiskError):  # longer than it may be, or no file that can be read
-            size = 0
-        if size and keep:
-            keep(number, buffer[:size])
-        yield number, None if size is None else buffer[:size]
+class _Found(Enum):
+    RIGHT, DAMAGED, NOTHING = range(3)
+
+
+def _fetch(exchange: Exchange, path: str, buffer: memoryview) -> memoryview | None:
+    """What lies there; nothing of it where it is longer than it may be, or no file that can be read."""
+    try:
+        size = fetch_into(exchange, path, buffer)
+    except (IntegrityError, DiskError):
+        size = 0
+    return None if size is None else buffer[:size]

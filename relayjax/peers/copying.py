@@ -11,8 +11,10 @@ from relayjax import files, hashing
 from relayjax.authority import check_note, sealer
 from relayjax.errors import FormatError, IntegrityError
 from relayjax.ledger.disk import superfluous_files
+from relayjax.ledger.merkle import Tree, leaf_hash
 from relayjax.ledger.note import SIZE_LIMIT as NOTE_LIMIT
-from relayjax.ledger.tiles import ENTRY_LIMIT, WIDTH, paths_of, tiles_of
+from relayjax.ledger.tiled import hashes_of
+from relayjax.ledger.tiles import ENTRY_LIMIT, Tile, decode_bundle, tiles_of
 from relayjax.mechanism.state import State
 from relayjax.pack import ModelVersion
 from relayjax.peers.exchange import Exchange
@@ -46,14 +48,29 @@ def copy(exchange: Exchange, follower: Follower, origin: str, log_key: str, fold
     _keep(exchange, store, genesis.weights, 4 * genesis.size)
     for settled in history.rounds:
         _copy_round(exchange, store, folder, history.state, settled.number)
-    for path in sorted(paths_of(tiles_of(follower.size))):
-        target = folder / "ledger" / path
-        if not target.exists():
-            files.write_atomic(target, _fetched(exchange, f"ledger/{path}", WIDTH * ENTRY_LIMIT))
+    for tile in tiles_of(follower.size):
+        _copy_tile(exchange, follower.tree, tile, folder / "ledger")
     files.write_atomic(folder / CHECKPOINT, note)
     for path in superfluous_files(folder / "ledger", follower.size):
         if path.startswith("tile/"):  # of an earlier copy, outgrown
             files.remove(folder / "ledger" / path)
+
+
+def _copy_tile(exchange: Exchange, tree: Tree, tile: Tile, ledger: Path) -> None:
+    """Writes a tile out of the verified tree, and what is fetched of entries if they lead to it."""
+    if not (ledger / tile.path).exists():
+        files.write_atomic(ledger / tile.path, hashes_of(tree, tile))
+    if tile.level or (ledger / tile.bundle_path).exists():
+        return
+    path = f"ledger/{tile.bundle_path}"
+    data = _fetched(exchange, path, tile.width * ENTRY_LIMIT)
+    try:
+        leaves = [leaf_hash(entry) for entry in decode_bundle(data)]
+    except FormatError as error:
+        raise IntegrityError(path, str(error)) from error
+    if b"".join(leaves) != hashes_of(tree, tile):
+        raise IntegrityError(path, "its entries are not those that were followed; fetch it again")
+    files.write_atomic(ledger / tile.bundle_path, data)
 
 
 def _newest(exchange: Exchange, follower: Follower, origin: str) -> bytes:

@@ -76,8 +76,17 @@ class Duty(ABC):
 class Training(Duty):
     """A participant's."""
 
-    def __init__(self, home: Home, exchange: Exchange, shard: int | None, config: Config | None):
+    def __init__(
+        self,
+        home: Home,
+        exchange: Exchange,
+        shard: int | None,
+        config: Config | None,
+        warm: bool,
+        tell: Tell,
+    ):
         self._home, self._exchange, self._shard, self._config = home, exchange, shard, config
+        self._warm, self._tell = warm, tell
         self._participant: Participant | None = None
 
     def act(self, history: History) -> tuple[bool, str | None]:
@@ -87,6 +96,7 @@ class Training(Duty):
 
     def _begin(self, history: History) -> Participant:
         from relayjax.peers.participant import Participant
+        from relayjax.peers.warming import warm_trainer
         from relayjax.peers.workshop import Workshop
 
         workshop, shard = Workshop.of(history, self._config), self._shard
@@ -94,6 +104,9 @@ class Training(Duty):
         if shard is None and shards > 1:
             raise ConfigError(f"--shard=K is needed: which of the task's {shards} shards is yours, 0 or more")
         trainer, data = workshop.trainer(shard or 0)
+        if self._warm:
+            self._tell("compiling  the leg and the codec; bids come after that")
+            warm_trainer(trainer, data)
         return Participant(self._home, self._home.keys(), self._exchange, trainer, data)
 
 
@@ -134,12 +147,13 @@ class Maintaining(Duty):
         config: Config | None,
         delays: Delays,
         outlets: Outlets,
+        warm: bool,
         tell: Tell,
     ):
         if isinstance(exchange, FolderExchange) and Replica(exchange.folder).exists:
             delays = replace(delays, takeover=inf)  # silence is no sign there, nor are votes carried
         self._home, self._exchange, self._config, self._delays = home, exchange, config, delays
-        self._outlets, self._tell = outlets, tell
+        self._outlets, self._warm, self._tell = outlets, warm, tell
         self._stack = ExitStack()
         self._office: Office | None = None
         self._server: RelayServer | None = None
@@ -178,6 +192,7 @@ class Maintaining(Duty):
 
     def _begin(self, history: History) -> Office:
         from relayjax.peers.office import Office, Waiting
+        from relayjax.peers.warming import measures, warm_validator
         from relayjax.peers.workshop import Workshop
 
         workshop, delays = Workshop.of(history, self._config), self._delays
@@ -187,6 +202,9 @@ class Maintaining(Duty):
         self._stack.enter_context(office)
         if self._outlets and isinstance(self._exchange, FolderExchange):
             self._open(self._exchange.folder, office, history, codec)
+        if self._warm and not measures(history.state):
+            self._tell("compiling  what scores and values, by measuring made-up work once")
+            warm_validator(validator, workshop)
         return office
 
     def _open(self, folder: Path, office: Office, history: History, codec: Codec) -> None:

@@ -1,73 +1,25 @@
 """An exchange whose folder somebody serves over HTTP; see `http_server.py`.
 
 The server and the line to it are trusted with nothing: what arrives is held against signatures and digests
-by whoever asked. Here only time and memory are guarded: a download has a limit before the first byte is read,
-one that breaks off is taken up where it ended, and a server that only drips is given up. Whether a file is
-there already is asked by its digest, in the place of an entity tag; a server that knows no such tags sends
-the file, which is then not read.
-
-References:
-  RFC 9110, sections 8.8.3 (ETag), 13.1 (If-None-Match, If-Range) and 14 (Range).
+by whoever asked.
 """
 
 from __future__ import annotations
 
-import http.client
-import io
-import re
-import ssl
-import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
-from dataclasses import dataclass, field
-from http import HTTPStatus
-from typing import TypeVar
-from urllib.parse import urlsplit
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 
-from relayjax.errors import ConfigError, ExchangeError, IntegrityError
-from relayjax.peers.exchange import parts_of, room
-
-T = TypeVar("T")
-
-SCHEMES = ("http://", "https://")
-_CHUNK = 1 << 20
-_GRACE, _SLOWEST = 30.0, 1 << 14
-"""Seconds that a download may take anyway, and the bytes a second that it must bring from then on."""
-
-_ANSWER_LIMIT = 1 << 16
-_LENGTH = re.compile(r"[0-9]{1,18}")
-_PARTIAL = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})")
-_STRONG = re.compile(r'"[\x21\x23-\x7e]{1,128}"')
-_TRY_AGAIN = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS}
-_TRY_AGAIN |= {HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE}
-
-
-class _CutError(Exception):
-    """The line failed; what has arrived before stands."""
-
-
-@dataclass
-class _Download:
-    """What has arrived of a file.
-
-    Attributes:
-      room: gives a buffer of a length.
-      target: is filled.
-      size: bytes that are there.
-      tag: the entity tag that the rest must have, too.
-    """
-
-    room: Callable[[int], memoryview]
-    target: memoryview = field(default_factory=lambda: memoryview(b""))
-    size: int = 0
-    tag: str = ""
-
-    def restart(self) -> None:
-        self.size, self.tag = 0, ""
+from relayjax.peers.http_line import Address, HttpLine
+from relayjax.peers.uploads import HEADER, Signer
 
 
 class HttpExchange:
-    """An exchange at an address, over one connection at a time; not to be shared between threads."""
+    """An exchange at an address. May be used from several threads: each has a connection of its own.
+
+    Attributes:
+      signer: who signs what is put; None if nobody does.
+    """
 
     def __init__(self, url: str, *, timeout: float = 10.0, attempts: int = 5, pause: float = 0.1):
         """Connects to nothing yet.
@@ -82,176 +34,36 @@ class HttpExchange:
         Raises:
           ConfigError: the address is none.
         """
-        try:
-            parts = urlsplit(url)
-            host, port = parts.hostname, parts.port
-        except ValueError:
-            parts = host = port = None
-        if parts is None or not host or not url.startswith(SCHEMES) or parts.query or parts.fragment:
-            raise ConfigError(f"{url!r}: give an address such as https://relay.example:8200")
-        if parts.username is not None:
-            raise ConfigError(f"{host}: no names or passwords in an address; a relay's records are signed")
-        self.url = url.rstrip("/")
-        self._prefix = parts.path.rstrip("/")
-        self._attempts, self._pause = attempts, pause
-        self._connection = (
-            http.client.HTTPConnection(host, port, timeout=timeout, blocksize=_CHUNK)
-            if parts.scheme == "http"
-            else http.client.HTTPSConnection(
-                host, port, timeout=timeout, blocksize=_CHUNK, context=ssl.create_default_context()
-            )
-        )
+        address = Address.parse(url)
+        self.url = address.url
+        self._open = partial(HttpLine, address, timeout=timeout, attempts=attempts, pause=pause)
+        self._idle: list[HttpLine] = []
+        self.signer: Signer | None = None
 
     def fetch(self, path: str, limit: int) -> bytes | None:
-        download = _Download(room)
-        size = self._download(path, limit, download)
-        return None if size is None else bytes(download.target[:size])
+        with self._line() as line:
+            return line.fetch(path, limit)
 
     def fetch_into(self, path: str, target: memoryview) -> int | None:
-        return self._download(path, len(target), _Download(lambda size: target[:size]))
+        with self._line() as line:
+            return line.fetch_into(path, target)
 
     def holds(self, path: str, digest: str) -> bool:
-        parts_of(path)
-        return self._persist(path, lambda: self._look(path, digest))
+        with self._line() as line:
+            return line.holds(path, digest)
 
     def offer(self, path: str, data: bytes) -> None:
-        parts_of(path)
-        self._persist(path, lambda: self._send(path, data))
+        with self._line() as line:
+            line.offer(path, data, {HEADER: self.signer.header(path, data)} if self.signer else {})
 
-    def _download(self, path: str, limit: int, download: _Download) -> int | None:
-        """Fetches a file; returns its length."""
-        parts_of(path)
-        begun = time.monotonic()
-        return self._persist(path, lambda: self._fetch_on(path, limit, download, begun), download)
-
-    def _persist(self, path: str, step: Callable[[], T], download: _Download | None = None) -> T:
-        """Repeats a step while the line fails; new bytes renew the patience."""
-        failures, held = 0, 0
-        while True:
-            try:
-                return step()
-            except (_CutError, OSError, http.client.HTTPException) as error:
-                self._connection.close()
-                now = download.size if download else 0
-                failures, held = (1 if now > held else failures + 1), now
-                if failures >= self._attempts or isinstance(error, ssl.SSLCertVerificationError):
-                    problem = _shown(str(error)) or type(error).__name__
-                    remedy = "see whether it is the right address and is served, or wait"
-                    raise ExchangeError(f"{self.url}/{path}", problem, remedy) from error
-                if failures > 1:
-                    time.sleep(self._pause * 2 ** (failures - 2))
-            except BaseException:
-                self._connection.close()
-                raise
-
-    def _look(self, path: str, digest: str) -> bool:
-        """Asks whether a file has a digest."""
-        response = self._ask("GET", path, {"If-None-Match": f'"blake3-{digest}"'})
-        if response.status not in (HTTPStatus.NOT_MODIFIED, HTTPStatus.NOT_FOUND, HTTPStatus.OK):
-            raise self._unexpected(path, response)
-        if response.status == HTTPStatus.OK:  # another file; it may be of any length
-            response.close()
-            self._connection.close()
-        else:
-            self._read_answer(response)
-        return response.status == HTTPStatus.NOT_MODIFIED
-
-    def _fetch_on(self, path: str, limit: int, download: _Download, begun: float) -> int | None:
-        """Asks for what is missing of a file and reads it; returns its length.
-
-        Raises:
-          _CutError: some of it is still missing.
-          IntegrityError: it is longer than its limit.
-          ExchangeError: the server does not give it.
-        """
-        headers: dict[str, str] = {}
-        if download.size and download.tag:
-            headers = {"Range": f"bytes={download.size}-", "If-Range": download.tag}
-        else:
-            download.restart()
-        response = self._ask("GET", path, headers)
-        status = response.status
-        if status == HTTPStatus.NOT_FOUND:
-            self._read_answer(response)
-            return None
-        if status == HTTPStatus.PARTIAL_CONTENT and download.size:
-            match = _PARTIAL.fullmatch(response.headers.get("Content-Range", ""))
-            if not match or int(match[1]) != download.size or int(match[2]) + 1 != int(match[3]):
-                raise _CutError("answers with another part than was asked for")
-            total = int(match[3])
-        elif status == HTTPStatus.OK:
-            length = response.headers.get("Content-Length", "")
-            if not _LENGTH.fullmatch(length):
-                raise _CutError("does not state the length of what it sends")
-            download.restart()
-            total = int(length)
-            tag = response.headers.get("ETag", "")
-            download.tag = tag if _STRONG.fullmatch(tag) else ""
-        else:
-            if status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:  # it has become shorter
-                download.restart()
-            raise self._unexpected(path, response)
-        if total > limit:
-            raise IntegrityError(
-                f"{self.url}/{path}", f"more than the {limit} bytes it may have; it is left unread"
-            )
-        if not download.size:
-            download.target = download.room(total)
-        elif total != len(download.target):
-            download.restart()
-            raise _CutError("answers with a part of another file")
-        self._receive(response, download, total, path, begun)
-        return total
-
-    def _receive(
-        self, response: http.client.HTTPResponse, download: _Download, total: int, path: str, begun: float
-    ) -> None:
-        while download.size < total:
-            part = response.read1(min(_CHUNK, total - download.size))
-            if not part:
-                raise _CutError(f"breaks off after {download.size} of {total} bytes")
-            download.target[download.size : download.size + len(part)] = part
-            download.size += len(part)
-            if time.monotonic() - begun > _GRACE + download.size / _SLOWEST:
-                raise ExchangeError(
-                    f"{self.url}/{path}", "sends too slowly", "try again when the line is better"
-                )
-        self._read_answer(response)  # nothing is left; the connection can be used again
-
-    def _send(self, path: str, data: bytes) -> None:
-        """Puts a file."""
-        headers = {"Content-Length": str(len(data)), "Content-Type": "application/octet-stream"}
-        response = self._ask("PUT", path, headers, io.BytesIO(data))
-        if response.status not in (HTTPStatus.OK, HTTPStatus.CREATED, HTTPStatus.NO_CONTENT):
-            raise self._unexpected(path, response)
-        self._read_answer(response)
-
-    def _ask(
-        self, method: str, path: str, headers: Mapping[str, str], body: io.BytesIO | None = None
-    ) -> http.client.HTTPResponse:
-        headers = {"Accept-Encoding": "identity", **headers}
-        with suppress(
-            BrokenPipeError, ConnectionResetError
-        ):  # refused before all was sent: the answer says why
-            self._connection.request(method, f"{self._prefix}/{path}", body, headers)
-        return self._connection.getresponse()
-
-    def _unexpected(self, path: str, response: http.client.HTTPResponse) -> Exception:
-        """The error that a status means: of the line for what may pass, else of the exchange."""
-        reason = self._read_answer(response).decode("ascii", "replace")
-        problem = f"{response.status} {_shown(reason)}"
-        if response.status >= HTTPStatus.INTERNAL_SERVER_ERROR or response.status in _TRY_AGAIN:
-            return _CutError(problem)
-        return ExchangeError(f"{self.url}/{path}", problem, "see whether it is the right address, or wait")
-
-    def _read_answer(self, response: http.client.HTTPResponse) -> bytes:
-        """Reads the short body of an answer; a long one is left unread, with its connection."""
-        answer = response.read(_ANSWER_LIMIT)
-        if not response.isclosed():
-            self._connection.close()
-        return answer
-
-
-def _shown(text: str) -> str:
-    """As much of what a stranger says as can be printed."""
-    return "".join(c if c.isprintable() else "?" for c in text.strip()[:200])
+    @contextmanager
+    def _line(self) -> Iterator[HttpLine]:
+        """Lends a connection: one that was used before, or a new one while others use those."""
+        try:
+            line = self._idle.pop()
+        except IndexError:
+            line = self._open()
+        try:
+            yield line
+        finally:
+            self._idle.append(line)

@@ -1,7 +1,8 @@
 """Serves a relay's folder over HTTP, for members who do not see it themselves.
 
     GET /PATH   a file of ledger/, store/, seals/, handover/ or inbox/, whole or from some byte on
-    PUT /PATH   a record into inbox/, or a delta that the present round waits for, see `http_gate.py`
+    PUT /PATH   a record into inbox/, or a delta that the present round waits for, from its trainer; see
+                `http_gate.py`
 
 There is no listing and no other method. What lies in these folders is signed or sealed, or the genesis, so
 anybody may read it; a file of the inbox can only be asked for by who knows the digest of its bytes.
@@ -39,6 +40,7 @@ from relayjax.peers.exchange import FolderExchange, is_regular
 from relayjax.peers.http_gate import Awaited, Gate, RefusedError, sender_of
 from relayjax.peers.http_incoming import Incoming
 from relayjax.peers.http_outgoing import send, tag_of
+from relayjax.peers.uploads import HEADER
 
 _TIMEOUT = 15.0
 """Seconds for a request's head, which a connection may idle before, and for each piece of an answer."""
@@ -142,6 +144,7 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server_version = "relayjax"
     sys_version = ""
+    disable_nagle_algorithm = True  # else a short body waits until its head is acknowledged, 40 ms
 
     def setup(self) -> None:
         super().setup()
@@ -170,8 +173,9 @@ class _Handler(BaseHTTPRequestHandler):
             if length > limit:
                 raise RefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"at most {limit} bytes can be put")
             self.server.gate.pass_by(sender_of(self.client_address[0]), length)
+            digest = self.server.gate.vouched(path, length, self.headers.get(HEADER, ""))
             with self.server.gate.holding(length):
-                self._take(path, length)
+                self._take(path, length, digest)
         except RefusedError as refused:
             self._refuse(refused)
         else:
@@ -249,13 +253,13 @@ class _Handler(BaseHTTPRequestHandler):
             length -= len(part)
             yield part
 
-    def _take(self, path: str, length: int) -> None:
+    def _take(self, path: str, length: int, digest: str | None) -> None:
         """Writes what is sent."""
         try:
             target = self.server.exchange.locate(path)
             temporary = files.write_aside(target, self._body(length))
             try:
-                self.server.gate.check(path, temporary)
+                self.server.gate.check(path, temporary, digest)
                 files.publish(temporary, target)
             except BaseException:
                 files.remove(temporary)

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from threading import Event as Flag
 from threading import RLock
 
-from relayjax.errors import DiskError, ExchangeError, IntegrityError, SplitViewError, WorkdirError
+from relayjax.errors import (
+    DiskError,
+    ExchangeError,
+    IntegrityError,
+    RollbackError,
+    SplitViewError,
+    WorkdirError,
+)
 from relayjax.ledger.proof import Receipt
 from relayjax.mechanism.state import State
 from relayjax.peers.duties import Duty
@@ -16,10 +24,14 @@ from relayjax.peers.exchange import Exchange, FolderExchange
 from relayjax.peers.home import Home
 from relayjax.peers.joining import follow, join
 from relayjax.peers.observer import Observer
+from relayjax.peers.rollbacks import Rollbacks
 from relayjax.peers.standing import Status
 
 POLL = 0.2
 """Seconds between two looks, by default."""
+
+GIVE_UP = 600.0
+"""Seconds for which a log that shows less than before is asked again, by default."""
 
 Listener = Callable[[Event], None]
 
@@ -114,6 +126,7 @@ class Member:
 
         Raises:
           SplitViewError: the log contradicts what was seen before; the evidence lies in the directory.
+          RollbackError: it shows less than before; likewise. It may show the rest again.
           IntegrityError: something is missing or not what was signed; others may put it right.
           ExchangeError: nobody can be reached now.
           DiskError: the disk refused; stepping again goes on.
@@ -123,13 +136,14 @@ class Member:
         self._duty.check()
         return False if self._over else self._step()
 
-    def run(self, poll: float = POLL) -> bool:
+    def run(self, poll: float = POLL, give_up: float = GIVE_UP) -> bool:
         """Steps until the relay is finished, outlasting what may pass, or until `cancel` is called.
 
         Who serves the relay goes on until nobody asks any more, who publishes it until all is in the bucket.
 
         Args:
           poll: seconds between two looks.
+          give_up: seconds for which a log that shows less than before is asked again.
 
         Returns:
           Whether the relay is finished.
@@ -137,11 +151,15 @@ class Member:
         Raises:
           RelayError: what `step` says and does not pass.
         """
+        rollbacks = Rollbacks(give_up, time.monotonic)
         while not (self._over or self._cancelled.is_set()):
             self._duty.check()  # what has ended that does not pass
             grown = False
             try:
                 grown = self._step()
+                rollbacks.end()
+            except RollbackError as error:
+                self._say(rollbacks.outlast(error))
             except SplitViewError:
                 raise
             except (
@@ -149,6 +167,7 @@ class Member:
                 ExchangeError,
                 IntegrityError,
             ) as error:  # others may have done it, or may mend it
+                rollbacks.end()
                 self._fail(error)
             except WorkdirError as error:  # over a line nothing can be there for a while
                 if isinstance(self._exchange, FolderExchange):
@@ -184,12 +203,13 @@ class Member:
 
     def _register(self, state: State | None) -> None:
         member = self._member
+        if state is not None and state.finished:
+            self._say(f"the relay is finished without {member.name}")
+            self._over = True
+            return
         refused = join(self._exchange, self._home, member.name, member.role, member.log_key)
         if refused:
             self._say(f"not let in: {refused}")
-        elif state is not None and state.finished:
-            self._say(f"the relay is finished without {member.name}")
-            self._over = True
 
     def _report(self, state: State) -> None:
         """Tells what the log says that it did not say before."""

@@ -22,6 +22,7 @@ from relayjax.peers.exchange import Exchange
 from relayjax.peers.held import Held
 from relayjax.peers.home import Home, Turn
 from relayjax.peers.sending import Parcel
+from relayjax.peers.uploads import sign_uploads
 from relayjax.peers.voice import Voice
 from relayjax.records import Bid, Commit, Deposit, Record, Submit, commitment
 from relayjax.relay.training import Candidate, Trainer
@@ -144,6 +145,7 @@ class Participant:
             to = handover.receiving_keys(state, [state.orderer])
             path = handover.delta(state.round.number, self.name)
             self._sent = _reader(state), Parcel(path, payload, self._home.secret(), to)
+        sign_uploads(self._exchange, self._keys, state)
         self._sent[1].put(self._exchange)
 
     def _say(self, record: Record, state: State) -> str | None:

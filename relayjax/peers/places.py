@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from relayjax.peers.exchange import Exchange, FolderExchange
-from relayjax.peers.http_exchange import SCHEMES, HttpExchange
+from relayjax.peers.http_exchange import HttpExchange
+from relayjax.peers.http_line import SCHEMES
 
 BUCKETS = ("s3://", "gs://")
 REMOTE = (*SCHEMES, *BUCKETS)

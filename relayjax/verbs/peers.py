@@ -29,6 +29,13 @@ def _define_loop(values: flags.FlagValues) -> None:
     _define_home(values)
     string(values, "config", None, "config file that has the task, if it is not RelayJAX's own")
     flags.DEFINE_float("poll", 0.2, "seconds between two looks at the folder", 0.01, flag_values=values)
+    flags.DEFINE_float(
+        "give_up",
+        600.0,
+        "seconds for which a log that shows less than before is asked again",
+        0.0,
+        flag_values=values,
+    )
     flags.DEFINE_boolean("once", False, "do what can be done now, and end", flag_values=values)
 
 
@@ -86,8 +93,10 @@ def _work(values: flags.FlagValues, arguments: list[str]) -> None:
     from relayjax.peers_console import MemberView, work
 
     place, home = _place(arguments), _home(values)
-    member = peers.open_participant(place, home, shard=values.shard, config=config_of(values.config))
-    work(member, None if values.once else values.poll, MemberView(place, home, Console()))
+    chosen, warm = config_of(values.config), not values.once
+    member = peers.open_participant(place, home, shard=values.shard, config=chosen, warm=warm)
+    view = MemberView(place, home, Console())
+    work(member, None if values.once else values.poll, view, values.give_up)
 
 
 def _define_maintain(values: flags.FlagValues, _: Sequence[str]) -> None:
@@ -135,8 +144,10 @@ def _maintain(values: flags.FlagValues, arguments: list[str]) -> None:
         publish=values.publish,
         pace=values.poll,
         config=config_of(values.config),
+        warm=not values.once,
     )
-    work(member, None if values.once else values.poll, MemberView(place, home, Console()))
+    view = MemberView(place, home, Console())
+    work(member, None if values.once else values.poll, view, values.give_up)
 
 
 def _define_status(values: flags.FlagValues, _: Sequence[str]) -> None:

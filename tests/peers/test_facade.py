@@ -77,7 +77,8 @@ def test_the_documented_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyP
     with contextlib.redirect_stdout(said):
         exec(compile(example, "example", "exec"), names)
     lines = said.getvalue().splitlines()
-    assert [line.partition("(")[0] for line in lines] == ["Begun", "Settled", "Begun", "Settled", "Finished"]
+    kinds = [line.partition("(")[0] for line in lines]
+    assert kinds == ["Begun", "Told", "Settled", "Begun", "Settled", "Finished"] and "compiling" in lines[1]
     state = backend.read_history(tmp_path / "shared").state
     status = names["status"]
     assert isinstance(status, Status) and status.finished and status.account
@@ -209,11 +210,11 @@ def test_what_passes_is_outlasted_and_what_does_not_ends_the_loop(town: Town, tm
         elif isinstance(event, Begun):
             member.cancel()
 
-    server = RelayServer(("127.0.0.1", 0), served, lambda: Awaited(frozenset(), 0))
+    server = RelayServer(("127.0.0.1", 0), served, lambda: Awaited({}, 0))
     home = town.home("p0").path
     with serving(server):
         place = f"http://127.0.0.1:{server.server_address[1]}"
-        with peers.open_participant(place, home, shard=0) as member:
+        with peers.open_participant(place, home, shard=0, warm=False) as member:
             member.subscribe(hear)
             assert not member.run(0.01)
     assert [type(event) for event in heard] == [Failed, Begun], heard

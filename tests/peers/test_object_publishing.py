@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from peers.bucket import SECRET, ObjectStore
 from peers.bucket_town import Play, awaited, copied, published, whole
-from peers.site import DELTA, NAME, RECORD
+from peers.site import DELTA, NAME, RECORD, TRAINER
 from peers.town import Town
 
 from relayjax import cli, peers
@@ -95,8 +95,8 @@ def test_what_others_overwrite_is_put_back_and_a_torn_or_oversized_delta_does_no
 def test_what_is_large_passes_in_pieces_both_ways(town: Town, store: ObjectStore) -> None:
     town.begin(rounds=1, join_all=False)
     town.orderer()
-    limit, awaits = 40 << 20, {DELTA}
-    publisher = Publisher(town.folder, store.bucket(), lambda: Awaited(frozenset(awaits), limit))
+    limit, awaits = 40 << 20, {DELTA: TRAINER.public}
+    publisher = Publisher(town.folder, store.bucket(), lambda: Awaited(awaits, limit))
     publisher.step()
     keys, data = Keys.generate("p9"), random.Random(1).randbytes(20 << 20)
     parent, near, far = handover.parent(1, 0), FolderExchange(town.folder), store.exchange()

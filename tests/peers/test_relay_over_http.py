@@ -195,7 +195,7 @@ def test_a_download_goes_on_where_it_was_cut(tmp_path: Path) -> None:
     data = random.Random(1).randbytes(1_000_000)
     (tmp_path / "store").mkdir()
     (tmp_path / "store" / "x").write_bytes(data)
-    server = RelayServer(("127.0.0.1", 0), tmp_path, lambda: Awaited(frozenset(), 0))
+    server = RelayServer(("127.0.0.1", 0), tmp_path, lambda: Awaited({}, 0))
     with serving(server), line_to(server.server_address[1], ("cut", "cut", "none")) as (line, port):
         assert reached(port, attempts=12).fetch("store/x", len(data)) == data
     assert line.done["cut"] > 5  # head and body are pieces of their own

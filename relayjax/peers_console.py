@@ -12,7 +12,7 @@ from relayjax import peers
 from relayjax.peers.events import Begun, Event, Failed, Finished, ServingOn, Settled, Told, TookOver
 from relayjax.peers.member import GIVE_UP, Member
 from relayjax.peers.places import REMOTE
-from relayjax.peers.snapshot import Status
+from relayjax.peers.standing import Status
 from relayjax.peers_view import ledger, own, say, where
 
 if TYPE_CHECKING:
@@ -36,8 +36,8 @@ def join(place: str, home: Path, name: str, role: str, log_key: str | None, cons
     say(console, f"log key    {member.log_key}")
     if joined.believed:
         say(console, "           believed at first sight: compare it with what the founder says")
-    verb = "work" if role == "participant" else "maintain"
-    say(console, f"next       relayjax {verb} {place} --home={home}")
+    verb, more = ("work", " --shard=K") if role == "participant" else ("maintain", "")
+    say(console, f"next       relayjax {verb} {place} --home={home}{more}")
 
 
 def work(member: Member, poll: float | None, view: MemberView, give_up: float = GIVE_UP) -> None:

@@ -16,7 +16,7 @@ from rich.text import Text
 from relayjax import peers
 from relayjax.errors import ExchangeError, RollbackError
 from relayjax.mechanism.rules import COIN
-from relayjax.peers.snapshot import Account, Status
+from relayjax.peers.standing import Account, Status
 
 
 def status(place: str, home: Path | None, watch: bool, console: Console) -> None:

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from relayjax.peers.http_serving import Served
     from relayjax.peers.member import Member
     from relayjax.peers.observer import Observer
-    from relayjax.peers.snapshot import Status
+    from relayjax.peers.standing import Status
 
 _TAKEOVER = 5
 """Times the patience after which a silent orderer is given up; it closes a phase after one."""

@@ -14,7 +14,7 @@ from relayjax.peers.bundle_letters import Delivered, collect, deliver
 from relayjax.peers.bundle_log import WholeLog
 from relayjax.peers.bundle_replica import Replica
 from relayjax.peers.home import Home
-from relayjax.peers.snapshot import Status, snapshot
+from relayjax.peers.standing import Status, standing
 
 
 @dataclass(frozen=True)
@@ -55,4 +55,4 @@ def read(path: Path, folder: Path, log_key: str | None = None, home: Path | None
 
 def _status(bundle: Bundle, log: WholeLog, believed: bool = False) -> Status:
     of, state = bundle.manifest, log.history.state
-    return snapshot(state, of.origin, of.log_key, size=log.size, root=log.root, believed=believed)
+    return standing(state, of.origin, of.log_key, size=log.size, root=log.root, believed=believed)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from relayjax.errors import RelayError
-from relayjax.peers.snapshot import Status
+from relayjax.peers.standing import Status
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from relayjax.peers.home import Home
 from relayjax.peers.joining import follow, join
 from relayjax.peers.observer import Observer
 from relayjax.peers.rollbacks import Rollbacks
-from relayjax.peers.snapshot import Status
+from relayjax.peers.standing import Status
 
 POLL = 0.2
 """Seconds between two looks, by default."""

@@ -10,7 +10,7 @@ from relayjax.ledger.tiles import ENTRY_LIMIT, WIDTH, decode_bundle, tiles_of
 from relayjax.mechanism.state import State
 from relayjax.peers.exchange import Exchange
 from relayjax.peers.follower import Follower
-from relayjax.peers.snapshot import Status, snapshot
+from relayjax.peers.standing import Status, standing
 from relayjax.records import Submit
 
 
@@ -82,7 +82,7 @@ class Observer:
           IntegrityError: nothing was read yet.
         """
         follower = self._follower
-        return snapshot(
+        return standing(
             follower.chronicle.history.state,
             self.origin,
             self.log_key,

@@ -22,7 +22,7 @@ from relayjax.peers.http_gate import Awaited
 from relayjax.peers.http_server import RelayServer
 from relayjax.peers.http_serving import serving
 from relayjax.peers.member import Member
-from relayjax.peers.snapshot import Status
+from relayjax.peers.standing import Status
 from relayjax.peers.workshop import Workshop
 from relayjax.records import Submit
 

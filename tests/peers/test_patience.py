@@ -49,7 +49,7 @@ def test_what_is_left_shrinks_as_the_clock_goes_by_what_counts_of_it():
     clock.now += 1e6
     assert patience.left == 16.0
     patience.look()
-    assert [patience.over(), patience.left] == [False, 16.0]
+    assert not patience.over() and patience.left == 16.0
 
 
 def test_without_patience_any_time_is_enough_and_none_is_not():

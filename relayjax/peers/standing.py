@@ -43,7 +43,7 @@ class Status:
       missing: participants and maintainers that the first round waits for before it begins.
       awaited: who is to act in this phase, sorted.
       quiet: seconds for which the follower has seen nothing new.
-      left: seconds until who orders goes on without them, as its patience counts now; None for others.
+      left: seconds of patience left, as who orders knows; less for who stayed away before. None for others.
       orderer, term: who orders the records, in which term.
       head, digest: number and digest of the newest version.
       account: of the member who asks; None of somebody who is none.
@@ -70,7 +70,7 @@ class Status:
     account: Account | None
 
 
-def snapshot(
+def standing(
     state: State,
     origin: str,
     log_key: str,

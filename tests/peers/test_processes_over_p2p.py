@@ -38,7 +38,7 @@ class Peers(Crew):
 
 @pytest.mark.slow
 def test_a_relay_of_processes_over_iroh(tmp_path: Path) -> None:
-    crew = Peers(tmp_path, "p2p", 60.0)
+    crew = Peers(tmp_path, "folder", 60.0)
     try:
         crew.found(*SMALL)
         crew.url = crew.wait_for("v0", SERVING)

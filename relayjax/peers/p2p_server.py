@@ -13,10 +13,11 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from pathlib import Path
 from threading import Event
+from typing import Any
 
 from relayjax.peers.http_gate import Awaited, sender_of
 from relayjax.peers.http_server import TIMEOUT, RelayServer, Report
@@ -54,6 +55,7 @@ class P2pServer(RelayServer):
           IrohError: the address is taken, or not this machine's.
         """
         self._endpoint = submit(bind(bound, secret, accepts=True)).result()
+        self._sixth = bound[0].startswith("[")
         self._ending = Event()
         self._lines = Counter[str]()
         self._tasks = set[asyncio.Task[None]]()
@@ -67,7 +69,8 @@ class P2pServer(RelayServer):
     @property
     def port(self) -> int:
         """Where the endpoint listens."""
-        return int(self._endpoint.bound_sockets()[0].rpartition(":")[2])
+        sockets = self._endpoint.bound_sockets()
+        return next(int(at.rpartition(":")[2]) for at in sockets if at.startswith("[") == self._sixth)
 
     def server_bind(self) -> None:
         """Leaves the socket over TCP unbound: the endpoint has its own."""
@@ -95,12 +98,13 @@ class P2pServer(RelayServer):
             task.cancel()
         with suppress(iroh.IrohError):
             await self._endpoint.close()
+        del self._endpoint  # it holds its sockets as long as it is there
 
     async def _accept(self) -> None:
         while incoming := await self._endpoint.accept_next():
             self._keep(self._greet(incoming))
 
-    def _keep(self, call) -> None:
+    def _keep(self, call: Coroutine[Any, Any, None]) -> None:
         task = asyncio.ensure_future(call)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

@@ -21,6 +21,7 @@ from relayjax.identity import Keys
 from relayjax.peers import http_server, p2p_server
 from relayjax.peers.exchange import put
 from relayjax.peers.http_gate import Awaited
+from relayjax.peers.http_serving import serving
 from relayjax.peers.p2p_address import Address, bound_for, bound_to
 from relayjax.peers.p2p_binding import PROTOCOL, bind, iroh, submit
 from relayjax.peers.p2p_exchange import P2pExchange
@@ -200,17 +201,34 @@ def test_another_protocol_is_refused(site: PeerSite) -> None:
 def test_an_endpoint_keeps_its_key_and_that_is_no_other(tmp_path: Path) -> None:
     told, folder = list[str](), tmp_path / "relay"
     folder.mkdir()
+    place = "iroh:127.0.0.1:0"
     for _ in range(2):
+<<<<<<< HEAD
         served = ServedToPeers("iroh:127.0.0.1:0", home=tmp_path / "home")
         with served.open(folder, lambda: Awaited({}, 0), told.append):
             pass
     nodes = [Address.parse(line.split()[1]).node for line in told]
+=======
+        served = ServedToPeers(place, home=tmp_path / "home")
+        with served.open(folder, lambda: Awaited({}, 0), told.append) as server:
+            place = f"iroh:127.0.0.1:{server.port}"  # free again when it is closed
+>>>>>>> p2p
     file = tmp_path / "home" / "endpoint"
-    assert nodes[0] == nodes[1] and stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert told[0] == told[1] and stat.S_IMODE(file.stat().st_mode) == 0o600
     assert endpoint_key(tmp_path / "home") != endpoint_key(tmp_path / "other")
     file.write_bytes(b"short")
     with pytest.raises(FormatError, match="32 bytes"):
         endpoint_key(tmp_path / "home")
+
+
+def test_over_the_other_version_of_ip(tmp_path: Path) -> None:
+    told = list[str]()
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / "x").write_bytes(b"there")
+    served = ServedToPeers("iroh:[::1]:0", home=tmp_path / "home")
+    with serving(served.open(tmp_path, lambda: Awaited({}, 0), told.append)):
+        assert "@[::1]:" in told[0]
+        assert P2pExchange(told[0].split()[1]).fetch("store/x", 5) == b"there"
 
 
 def test_a_taken_address_is_said(site: PeerSite, tmp_path: Path) -> None:

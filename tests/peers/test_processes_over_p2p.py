@@ -7,9 +7,7 @@ from pathlib import Path
 
 import peers.lines  # noqa: F401  skips this file where iroh is not installed
 import pytest
-from peers.processes import ENVIRONMENT, Crew, command, relayjax, wait_until
-
-from relayjax.peers.places import exchange_at
+from peers.processes import ENVIRONMENT, Crew, command, relayjax
 
 SMALL = ("--config=digits:smoke", "--config.relay.participants=2", "--config.relay.validators=2")
 SMALL += ("--config.relay.rounds=3", "--config.relay.braid_rounds=1,3", "--config.task.hidden=4000")
@@ -46,7 +44,7 @@ def test_a_relay_of_processes_over_iroh(tmp_path: Path) -> None:
         for name in ("v1", "p0", "p1"):
             crew.enrol(name)
         for name in ("p0", "v0"):  # the key is kept: who comes back is found at the same address
-            wait_until(exchange_at(crew.url), crew.home("p1"), 2 if name == "p0" else 3)
+            crew.reach(2 if name == "p0" else 3)
             crew.kill(name)
             crew.start(name)
         for name in ("p0", "p1", "v1"):

@@ -14,6 +14,7 @@
         receipts = run.receipts("p0")                            # checkable without the log
     backend.verify("runs/example")                               # raises unless everything is right
 
+Members as processes of their own have a facade too, `relayjax.peers`; their relays are read, verified here.
 Looking needs no accelerator stack, so what does is imported when it is called for.
 """
 

@@ -5,7 +5,8 @@
     ├── DataError          data a task needs is missing or malformed
     ├── FormatError        bytes that do not follow their format (record, codec, key file, ...)
     ├── IntegrityError     well-formed bytes that are not the ones that were signed or recorded
-    │   └── SplitViewError a log that shows its history in two ways, or less of it than before
+    │   └── SplitViewError a log that shows its history in two ways
+    │       └── RollbackError less of it than before; it may show the rest again
     ├── ProtocolError      a record that the rules do not allow in the present state
     ├── AccessError        sealed bytes and no key among those given that opens them
     ├── ExchangeError      whoever serves a relay can't be reached now, or does not take what is offered
@@ -57,6 +58,10 @@ class SplitViewError(IntegrityError):
     def __init__(self, where: str, problem: str, evidence: bytes):
         super().__init__(where, problem)
         self.evidence = evidence
+
+
+class RollbackError(SplitViewError):
+    """A log shows less than it did before: a copy was put back, a cache is stale, or somebody replays it."""
 
 
 class ProtocolError(RelayError):

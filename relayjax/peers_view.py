@@ -1,4 +1,4 @@
-"""What anybody can see of a relay whose members meet in files: how far it is, and a copy to verify.
+"""What a person sees of a relay whose members meet in files: how far it is, and what a copy has.
 
 Neither keys nor an accelerator are needed.
 """
@@ -8,130 +8,82 @@ from __future__ import annotations
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from relayjax.errors import ExchangeError
+from relayjax import peers
+from relayjax.errors import ExchangeError, RollbackError
 from relayjax.mechanism.rules import COIN
-from relayjax.mechanism.rulesets import mechanism
-from relayjax.mechanism.state import State
-from relayjax.peers.exchange import Exchange, FolderExchange
-from relayjax.peers.http_exchange import HttpExchange
-from relayjax.peers.http_line import SCHEMES
-
-if TYPE_CHECKING:
-    from relayjax.peers.follower import Follower
-
-
-BUCKETS = ("s3://", "gs://")
-REMOTE = (*SCHEMES, *BUCKETS)
-"""How the addresses begin at which a relay is reached and does not lie."""
-
-
-def exchange_at(place: str) -> Exchange:
-    """Where members meet: an address of a server or of a bucket, else a folder.
-
-    Raises:
-      ConfigError: the address is none, or the packages for a bucket are missing.
-    """
-    if place.startswith(BUCKETS):
-        from relayjax.peers.object_exchange import ObjectExchange
-
-        return ObjectExchange(place)
-    return HttpExchange(place) if place.startswith(SCHEMES) else FolderExchange(Path(place))
+from relayjax.peers.standing import Account, Status
 
 
 def status(place: str, home: Path | None, watch: bool, console: Console) -> None:
     """Says how far a relay has come, once or until it is finished."""
-    from relayjax.peers.follower import Follower
-    from relayjax.peers.home import Home
-    from relayjax.peers.joining import introduced
-
-    exchange, name, believed = exchange_at(place), None, home is None
-    if home is None:
-        origin, log_key = introduced(exchange)
-    else:
-        member = Home(home).membership()
-        origin, log_key, name = member.origin, member.log_key, member.name
-    follower = Follower(exchange, origin, log_key)
-    follower.poll()
-    size, since = follower.size, time.monotonic()
+    observer = peers.follow(place, home)
+    observer.poll()
 
     def lines() -> Group:
-        quiet = f"; nothing new for {time.monotonic() - since:.0f} s" if watch else ""
-        return Group(*map(Text, _status(follower, origin, log_key, believed, name, quiet)))
+        return Group(*map(Text, _status(observer.status(), watch)))
 
     if not watch:
         console.print(lines(), soft_wrap=True)
         return
     with Live(lines(), console=console, auto_refresh=False) as live:
-        while not follower.chronicle.history.state.finished:
+        while not observer.finished:
             time.sleep(1.0)
-            with suppress(ExchangeError):
-                follower.poll()
-            if follower.size > size:
-                size, since = follower.size, time.monotonic()
+            with suppress(ExchangeError, RollbackError):
+                observer.poll()
             live.update(lines(), refresh=True)
 
 
 def copy(place: str, folder: Path, log_key: str | None, console: Console) -> None:
     """Fetches a relay into a folder of one's own and says how to verify it."""
-    from relayjax.peers.copying import copy
-    from relayjax.peers.follower import Follower
-    from relayjax.peers.joining import introduced
-
-    exchange = exchange_at(place)
-    origin, claimed = introduced(exchange)
-    pinned = log_key or claimed
-    follower = Follower(exchange, origin, pinned)
-    copy(exchange, follower, origin, pinned, folder)
-    say(console, f"ledger     {follower.size} entries, root {follower.root.hex()}")
-    say(console, f"log key    {pinned}{'' if log_key else ', as the log says itself'}")
-    say(console, f"check      relayjax verify {folder} --log_key={pinned}")
+    copied = peers.copy(place, folder, log_key)
+    say(console, ledger(copied))
+    say(console, f"log key    {copied.log_key}{', as the log says itself' if copied.believed else ''}")
+    say(console, f"check      relayjax verify {folder} --log_key={copied.log_key}")
 
 
-def _status(
-    follower: Follower, origin: str, log_key: str, believed: bool, name: str | None, quiet: str
-) -> list[str]:
-    """The lines of `status`; `quiet` says how long nothing has come, as far as one can know that."""
-    from relayjax.peers.awaiting import awaited, missing_members
-
-    state = follower.chronicle.history.state
-    head, missing = state.head, missing_members(state)
-    waiting = ", ".join(awaited(state))
-    if state.round.number == 1 and any(missing):
-        waiting = f"{missing[0]} more participants and {missing[1]} more maintainers to join"
+def _status(now: Status, watched: bool) -> list[str]:
+    waiting = ", ".join(now.awaited)
+    if any(now.missing):
+        waiting = f"{now.missing[0]} more participants and {now.missing[1]} more maintainers to join"
+    quiet = f"; nothing new for {now.quiet:.0f} s" if watched else ""
     lines = [
-        f"relay      {origin}",
-        f"log key    {log_key}{', as the log says itself' if believed else ''}",
-        where(state),
-        f"orders     {state.orderer}, in term {state.term.number}",
+        f"relay      {now.origin}",
+        f"log key    {now.log_key}{', as the log says itself' if now.believed else ''}",
+        where(now),
+        f"orders     {now.orderer}, in term {now.term}",
         f"awaited    {waiting or 'nobody'}{quiet}",
-        f"head       version {head.number}, {head.digest}",
-        f"ledger     {follower.size} entries, root {follower.root.hex()}",
+        f"head       version {now.head}, {now.digest}",
+        ledger(now),
     ]
-    return [*lines, *own_lines(state, name)] if name else lines
+    return [*lines, own(now.account)] if now.account else lines
 
 
-def own_lines(state: State, name: str) -> list[str]:
+def where(now: Status) -> str:
+    """One line on where a relay stands, and with how many coins a member in it."""
+    if now.finished:
+        return f"round      all {now.round - 1} are settled"
+    account = now.account
+    coins = f"; {account.name} has {account.balance / COIN:.3f} coins" if account else ""
+    return f"round      {now.round} of {now.rounds} ({now.topology}), {now.phase}{coins}"
+
+
+def own(account: Account) -> str:
     """What a member has: coins and a licence."""
-    if name not in state.members:
-        return [f"{name:<10} is not registered yet"]
-    licence = state.licences.get(name)
+    if not account.registered:
+        return f"{account.name:<10} is not registered yet"
+    licence = account.licence
     covers = "no licence" if licence is None else f"licence up to version {licence}"
-    return [f"{name:<10} {state.balances[name] / COIN:.3f} coins free, {covers}"]
+    return f"{account.name:<10} {account.balance / COIN:.3f} coins free, {covers}"
 
 
-def where(state: State, name: str | None = None) -> str:
-    """One line on where a relay stands."""
-    if state.finished:
-        return f"round      all {state.round.number - 1} are settled"
-    topology, phase = mechanism(state.rules).topology(state).value, state.round.phase.name.lower()
-    own = f"; {name} has {state.balances[name] / COIN:.3f} coins" if name else ""
-    return f"round      {state.round.number} of {state.schedule.rounds} ({topology}), {phase}{own}"
+def ledger(now: Status) -> str:
+    """Size and root of a log."""
+    return f"ledger     {now.size} entries, root {now.root}"
 
 
 def say(console: Console, line: str) -> None:

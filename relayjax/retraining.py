@@ -3,7 +3,8 @@
 Followed is the recorded schedule: who trained in which round, with which batches and at which place of the
 learning rate's course. Whoever is left out has its chain rounds skipped, and in a braid round one place less
 is there to weigh. The trust region decides again, on the recorded draws: what helps one relay may harm
-another. What was refused for another reason stays refused. With everybody present the run's own head comes
+another. What was refused for another reason stays refused, and who was revoked in the course of a round, with
+nothing handed in, hands nothing in. With everybody present the run's own head comes
 out, to the last bit.
 
 It takes every participant's data, so only an experiment on one machine can do it.
@@ -234,7 +235,9 @@ class Retraining:
                 delta, loss = self._leg(theta, self._shards[name], own_key, *at)
                 return pushed(theta + np.asarray(delta), momentum.push(name, theta, at[0])), float(loss)
 
-            if conduct.deposits(settled.number, name) and conduct.reveals(settled.number, name):
+            honest = conduct.deposits(settled.number, name) and conduct.reveals(settled.number, name)
+            shut_out = name in settled.revoked and name not in settled.facts.submissions
+            if honest and not shut_out:
                 trained, _ = conduct.hand_in(settled.number, name, braid, head, train)
                 with suppress(NonFiniteError):  # who diverges has nothing to hand on, here as in the run
                     encoded[name] = feedback.encode(self._codec, head, trained, residuals.get(name))

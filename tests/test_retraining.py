@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from relayjax import backend, config, retraining
 from relayjax.archive import Archive
 from relayjax.config import Config
 from relayjax.errors import ConfigError, WorkdirError
-from relayjax.history import History
+from relayjax.history import History, SettledRound
 from relayjax.learning.evaluate import Evaluator
 from relayjax.learning.placement import place_shards
 from relayjax.relay import relay
@@ -114,6 +115,20 @@ def test_without_somebody_it_is_what_one_trains_by_hand(tiny_config: Callable[..
 
     evaluator, everything = Evaluator(task, leg.baton.params), np.arange(len(task.validation["y"]))
     assert found.final == pytest.approx(evaluator.mean_loss(head, task.validation, everything), abs=1e-5)
+
+
+def test_who_was_revoked_before_it_handed_anything_in_hands_nothing_in(tiny_run: Path):
+    past, archive = backend.read_history(tiny_run), Archive(Workdir(tiny_run))
+    braid, chain = past.rounds[:2]
+    late = dataclasses.replace(chain, revoked=frozenset(chain.facts.pairs))
+    amid = dataclasses.replace(late, facts=dataclasses.replace(chain.facts, submissions={}))
+
+    def head(second: SettledRound) -> str:
+        told = dataclasses.replace(past, rounds=(braid, second))
+        return digest(Retraining(archive, told).without().head)
+
+    made = {version.round: version.digest for version in past.state.versions}
+    assert head(late) == made[chain.number] and head(amid) == made[braid.number]
 
 
 def test_losses_are_taken_after_braids_and_laps(tiny: Retraining, tiny_run: Path):

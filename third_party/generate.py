@@ -34,6 +34,7 @@ SPDX |= {text: text for text in (*SPDX.values(), "CC0-1.0 OR Apache-2.0", "MIT O
 READ = {
     **dict.fromkeys(("contourpy", "cycler", "jinja2", "kiwisolver", "nodeenv", "scipy"), "BSD-3-Clause"),
     "atheris": "Apache-2.0",
+    "iroh": "MIT OR Apache-2.0",
     "numba": "BSD-2-Clause",
     "pyrage": "MIT",
     "sigstore-models": "MIT",

@@ -122,7 +122,7 @@ def line(folder: Path, own: Path, size: int) -> Iterator[Callable[[str], Taken]]
 
 
 def _serve(folder: Path, orders: Connection) -> None:
-    with serving(RelayServer(("127.0.0.1", 0), folder, lambda: Awaited(frozenset(), 0))) as server:
+    with serving(RelayServer(("127.0.0.1", 0), folder, lambda: Awaited({}, 0))) as server:
         orders.send(server.server_address[1])
         before, begin = 0, 0.0
         while order := orders.recv():

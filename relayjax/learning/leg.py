@@ -156,13 +156,28 @@ class Leg:
                 f"start_leg={start_leg}: must be at least 0 and below total_legs={total_legs}; "
                 "count the legs of valuation rounds in the total too"
             )
-        rest = (shard, self._development, key, np.int32(start_leg), np.int32(total_legs))
+        delta, loss = self._run(*self._arguments(theta, shard, key, start_leg, total_legs))
+        return (delta if self._cut is None else self._cut.gather(delta)), loss
+
+    def compile(self, shard: Shard, key: jax.Array) -> None:
+        """Compiles the leg for data of this shape, so that its first call only trains.
+
+        Args:
+          shard: as for a call.
+          key: of the kind that calls are given.
+        """
+        nothing = np.zeros(self.baton.size, np.float32)
+        self._run.lower(*self._arguments(nothing, shard, key, 0, 1)).compile()
+
+    def _arguments(
+        self, theta: np.ndarray | jax.Array, shard: Shard, key: jax.Array, start_leg: int, total_legs: int
+    ) -> tuple[Any, ...]:
+        """What the compiled leg is called with."""
         if self._cut is not None:
-            delta, loss = self._run(self._cut.scatter(np.asarray(theta)), *rest)
-            return self._cut.gather(delta), loss
-        if isinstance(theta, np.ndarray):
+            theta = self._cut.scatter(np.asarray(theta))
+        elif isinstance(theta, np.ndarray):
             theta = place(theta, self._mesh)
-        return self._run(theta, *rest)
+        return theta, shard, self._development, key, np.int32(start_leg), np.int32(total_legs)
 
 
 class _Program:

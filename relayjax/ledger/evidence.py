@@ -22,7 +22,7 @@ from pathlib import Path
 
 from relayjax import canonical
 from relayjax.canonical import decode_base64, encode_base64
-from relayjax.errors import FormatError, IntegrityError, SplitViewError
+from relayjax.errors import FormatError, IntegrityError, RollbackError, SplitViewError
 from relayjax.files import read, write_atomic
 from relayjax.ledger.checkpoint import Checkpoint
 from relayjax.ledger.merkle import HASH_SIZE, verify_consistency
@@ -131,7 +131,8 @@ def check_view(kept: bytes, offered: bytes, log: Logs, reader: TileReader | None
       What the offered checkpoint says.
 
     Raises:
-      SplitViewError: They contradict each other, or the log has gone back.
+      SplitViewError: They contradict each other.
+      RollbackError: The log has gone back.
       IntegrityError: A note is not signed by the log, or its tiles don't lead to its root.
     """
     logs = _listed(log)
@@ -143,7 +144,7 @@ def check_view(kept: bytes, offered: bytes, log: Logs, reader: TileReader | None
         raise SplitViewError(where, problem, Evidence(kept, offered).encode())
     if now.size < before.size:
         problem = f"it had {before.size} entries and now shows {now.size}; ask for the others"
-        raise SplitViewError(where, problem, Evidence(offered, kept).encode())
+        raise RollbackError(where, problem, Evidence(offered, kept).encode())
     if now.size == before.size or before.size == 0:
         return now
     if reader is None or reader.size != now.size:
@@ -182,9 +183,10 @@ def watch(file: Path, offered: bytes, log: Logs, reader: TileReader | None = Non
 
 
 def keep(directory: Path, evidence: bytes) -> Path:
-    """Writes evidence to a file of its own, named after its bytes; returns the file."""
+    """Writes evidence to a file of its own, named after its bytes, once; returns the file."""
     file = directory / f"split-view-{hashlib.sha256(evidence).hexdigest()[:16]}.json"
-    write_atomic(file, evidence)
+    if not file.exists():
+        write_atomic(file, evidence)
     return file
 
 

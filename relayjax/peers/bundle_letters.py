@@ -45,8 +45,8 @@ class Delivered:
     refused: int = 0
 
 
-def collect(replica: Replica, path: Path) -> Manifest:
-    """Writes a bundle of what members in a folder have handed in.
+def collect(replica: Replica, path: Path) -> tuple[WholeLog, Manifest]:
+    """Writes a bundle of what members in a folder have handed in; returns the log there, too.
 
     Raises:
       WorkdirError: no bundle was imported to its end, or `path` holds something else.
@@ -66,7 +66,7 @@ def collect(replica: Replica, path: Path) -> Manifest:
             held.append(hashing.digest(data))
     for letter in replica.letters(log):
         contents.append((f"{INBOX}/{letter.digest}.json", encode(letter.envelope)))
-    return write(path, Kind.LETTERS, name.origin, name.key, contents, held)
+    return log, write(path, Kind.LETTERS, name.origin, name.key, contents, held)
 
 
 def deliver(bundle: Bundle, folder: Path, log_key: str | None = None) -> tuple[WholeLog, Delivered]:

@@ -133,7 +133,7 @@ class FolderExchange:
             with self._lock:
                 known = self._known.pop(file, None)
             if known is None or known[0] != identity:
-                known = identity, hashing.digest_of_pieces(_chunks(file, found.st_size))
+                known = identity, digest_of(file)
         except (OSError, DiskError):  # removed or cut in between
             return False
         with self._lock:
@@ -209,6 +209,15 @@ def is_regular(file: Path) -> bool:
         return stat.S_ISREG(file.lstat().st_mode)
     except OSError:
         return False
+
+
+def digest_of(file: Path) -> str:
+    """Digest of a plain file, of which a chunk is in memory at a time.
+
+    Raises:
+      OSError, DiskError: it was removed or cut in between.
+    """
+    return hashing.digest_of_pieces(_chunks(file, file.lstat().st_size))
 
 
 def _chunks(file: Path, size: int) -> Iterator[memoryview]:

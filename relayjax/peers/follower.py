@@ -13,12 +13,13 @@ from pathlib import Path
 
 from relayjax import files
 from relayjax.authority import check_founder, check_note, known_keys
-from relayjax.errors import FormatError, IntegrityError, SplitViewError
+from relayjax.errors import FormatError, IntegrityError, RollbackError, SplitViewError
 from relayjax.ledger.checkpoint import Checkpoint, read_claim, verify_checkpoint
 from relayjax.ledger.entry import FIRST_PREV, digest
-from relayjax.ledger.evidence import check_view, keep
-from relayjax.ledger.merkle import HASH_SIZE, Tree, leaf_hash
+from relayjax.ledger.evidence import Evidence, check_view, keep
+from relayjax.ledger.merkle import HASH_SIZE, Tree, leaf_hash, verify_inclusion
 from relayjax.ledger.note import SIZE_LIMIT, signer_key
+from relayjax.ledger.proof import Receipt
 from relayjax.ledger.tiled import TileReader
 from relayjax.ledger.tiles import ENTRY_LIMIT, WIDTH, decode_bundle, tiles_of
 from relayjax.mechanism.state import State
@@ -66,12 +67,23 @@ class Follower:
         """Over the entries read."""
         return self._tree
 
+    def prove(self, index: int, entry: bytes) -> Receipt:
+        """A receipt for one of the entries read.
+
+        Raises:
+          IntegrityError: it is not the entry that was read.
+        """
+        proof, note = tuple(self._tree.prove_inclusion(index)), self._note or b""
+        verify_inclusion(leaf_hash(entry), index, self.size, proof, self.root)
+        return Receipt(index, entry, proof, note)
+
     def poll(self) -> bool:
         """Reads what is new; returns whether something was.
 
         Raises:
-          SplitViewError: the log shows another history than before, or less of it; evidence lies beside the
-            file that remembers.
+          SplitViewError: the log shows another history than before; evidence lies beside the file that
+            remembers.
+          RollbackError: it shows less of it; likewise. Asking again may help.
           IntegrityError: a checkpoint or entry is not what was signed, not allowed, or signed by somebody who
             does not order at this size; nothing was taken in.
         """
@@ -141,11 +153,24 @@ class Follower:
         reader = TileReader(lambda name: self._file(name, WIDTH * HASH_SIZE), claim.size)
         keys = dict.fromkeys((self._log_key, *(known_keys(state) if state else ())))
         try:
-            check_view(self._note, note, [signer_key(self._origin, key) for key in keys], reader)
+            try:
+                check_view(self._note, note, [signer_key(self._origin, key) for key in keys], reader)
+            except RollbackError:
+                self._compare_beginning(self._note, note, claim)
+                raise
         except SplitViewError as error:
             if self._seen:
                 keep(self._seen.parent, error.evidence)
             raise
+
+    def _compare_beginning(self, seen: bytes, note: bytes, claim: Checkpoint) -> None:
+        """Sees whether a smaller log that was signed is no beginning of the one that was read."""
+        if not self.size or not claim.size or self._tree.root(claim.size) == claim.root:
+            return
+        problem = f"it has signed another history of {claim.size} entries; show others the evidence"
+        proof = tuple(self._tree.prove_consistency(claim.size, self.size))
+        evidence = Evidence(note, seen, self._tree.root(claim.size), proof)
+        raise SplitViewError(f"log {self._origin}", problem, evidence.encode())
 
     def _bundles(self, size: int) -> Iterator[list[bytes]]:
         """The new entries of a log of this size, bundle by bundle; nobody has vouched for the size."""

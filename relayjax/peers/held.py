@@ -5,20 +5,22 @@ held/DIGEST/parcel, parcel.0, …    a version of that digest, as the orderer se
 It is filled piece by piece while a version comes, and goes on where it was cut. The orderer may also offer
 the step from a version that is held here; then that moves, and what it leads to is kept as if it had come
 whole. Once a version is complete the others are removed. Nothing here has to last: a piece that is damaged is
-fetched again.
+fetched again. Other trainers that were given the same version hold the same pieces, so they may be asked too.
 
 P: parameters and what is carried beside them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from relayjax import files, weights
+from relayjax.errors import ExchangeError
 from relayjax.hashing import Buffer, is_digest
 from relayjax.identity import Keys
 from relayjax.peers import handover, parcel
@@ -32,15 +34,16 @@ _NAME = "parcel"
 class Held:
     """Versions in a trainer's directory: one, or two while one comes."""
 
-    def __init__(self, folder: Path, exchange: Exchange, keys: Keys):
+    def __init__(self, folder: Path, exchange: Exchange, keys: Keys, others: Sequence[Exchange] = ()):
         """Reads nothing yet.
 
         Args:
           folder: `held` in its directory.
           exchange: where versions are handed over.
           keys: of the trainer.
+          others: where other trainers serve pieces of what they hold, see `p2p_pieces.py`.
         """
-        self._folder, self._exchange, self._keys = folder, exchange, keys
+        self._folder, self._exchange, self._keys, self._peers = folder, exchange, keys, tuple(others)
 
     def take(self, round: int, number: int, digest: str, size: int) -> np.ndarray | None:
         """A version's weights, fetched as far as they are not held.
@@ -101,8 +104,11 @@ class Held:
                         head, piece, head.seal(piece, target[head.span(piece)])
                     ),
                 )
-        path, keep = handover.parent(round, number), partial(self._keep_piece, head)
-        return collect(self._exchange, path, head, target, missing, keep=keep)
+        keep = partial(self._keep_piece, head)
+        for peer in self._peers:  # nobody needs them: who is gone, or holds nothing of it, is passed over
+            with suppress(ExchangeError):
+                missing = collect(peer, held_at(head.digest), head, target, missing, keep=keep, attempts=1)
+        return collect(self._exchange, handover.parent(round, number), head, target, missing, keep=keep)
 
     def _open(self, digest: str, size: int) -> Head | None:
         """The head of a version that is held, or has begun to come."""
@@ -131,3 +137,8 @@ class Held:
 def _is_version(head: Head, digest: str, size: int) -> bool:
     """Whether a head is that of a whole version."""
     return (head.digest, head.size, head.base) == (digest, size, "")
+
+
+def held_at(digest: str) -> str:
+    """Path of a version's parcel in the directory of a trainer that holds it."""
+    return f"held/{digest}/{_NAME}"

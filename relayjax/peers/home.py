@@ -5,6 +5,7 @@ member.json                 its name, its role, and the log it follows: name and
 seen                        the last checkpoint it saw; evidence against the log lies beside it
 secret                      32 random bytes that its batches are drawn with
 held/                       the version that it was given last, sealed; see `held.py`
+endpoint                    32 random bytes, the private key of its iroh endpoint; see `p2p_serving.py`
 turns/ROUND.json, .delta    what it committed to, kept before the commitment is handed in
 reports/ROUND-KIND          what it pledged to, likewise
 handed/ROUND-NAME           the orderer's copies of what trainers handed over in the present round

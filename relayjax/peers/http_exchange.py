@@ -11,10 +11,15 @@ from contextlib import contextmanager
 from functools import partial
 
 from relayjax.peers.http_line import Address, HttpLine
+from relayjax.peers.uploads import HEADER, Signer
 
 
 class HttpExchange:
-    """An exchange at an address. May be used from several threads: each has a connection of its own."""
+    """An exchange at an address. May be used from several threads: each has a connection of its own.
+
+    Attributes:
+      signer: who signs what is put; None if nobody does.
+    """
 
     def __init__(self, url: str, *, timeout: float = 10.0, attempts: int = 5, pause: float = 0.1):
         """Connects to nothing yet.
@@ -33,6 +38,7 @@ class HttpExchange:
         self.url = address.url
         self._open = partial(HttpLine, address, timeout=timeout, attempts=attempts, pause=pause)
         self._idle: list[HttpLine] = []
+        self.signer: Signer | None = None
 
     def fetch(self, path: str, limit: int) -> bytes | None:
         with self._line() as line:
@@ -48,7 +54,7 @@ class HttpExchange:
 
     def offer(self, path: str, data: bytes) -> None:
         with self._line() as line:
-            line.offer(path, data)
+            line.offer(path, data, {HEADER: self.signer.header(path, data)} if self.signer else {})
 
     @contextmanager
     def _line(self) -> Iterator[HttpLine]:

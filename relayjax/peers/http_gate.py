@@ -3,6 +3,8 @@
 inbox/DIGEST.json                 of the size that a record may have, under the BLAKE3 digest of its bytes
 handover/ROUND-delta-NAME.age     while the present round waits for it, of the size that its head may have
 handover/ROUND-delta-NAME.age.N   likewise, as many pieces as it may have
+
+A delta is taken from NAME alone, who signs it; see `uploads.py`. That is asked before the body is read.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from __future__ import annotations
 import os
 import re
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -20,9 +22,14 @@ from pathlib import Path
 from threading import Lock
 
 from relayjax import canonical, files, hashing
+from relayjax.errors import FormatError, IntegrityError
+from relayjax.identity import PublicKeys
 from relayjax.mechanism.state import Phase, State
 from relayjax.peers import handover, parcel
+from relayjax.peers.exchange import digest_of
 from relayjax.peers.inbox import FOLDER
+from relayjax.peers.uploads import Occasion, verify_upload
+from relayjax.replay import public_keys
 
 _RECORD = re.compile(FOLDER + r"/([0-9a-f]{64})\.json")
 _PIECE = re.compile(r"(.{1,512}\.age)\.(0|[1-9][0-9]{0,8})")
@@ -36,6 +43,9 @@ _MEBIBYTE = 1 << 20
 _SENDERS = 4_096
 _AT_ONCE = 1 << 30
 """Bytes of bodies on their way to the disk at once, unless a single one has more."""
+
+
+_NONE = Occasion("", "")
 
 
 class RefusedError(Exception):
@@ -55,12 +65,14 @@ class Awaited:
     """What the present round waits for by way of the folder.
 
     Attributes:
-      paths: of the deltas to be handed over.
+      paths: of the deltas to be handed over, and whose each is.
       size: bytes that each may have, before it is sealed.
+      occasion: for which owners sign what they put.
     """
 
-    paths: frozenset[str]
+    paths: Mapping[str, PublicKeys]
     size: int
+    occasion: Occasion = _NONE
 
     @classmethod
     def of(cls, state: State, delta_limit: int) -> Awaited:
@@ -70,11 +82,11 @@ class Awaited:
           state: the agreed one.
           delta_limit: bytes that an encoded delta may have.
         """
-        now, paths = state.round, frozenset[str]()
+        now, paths = state.round, dict[str, PublicKeys]()
         if now.phase is Phase.REVEAL and not state.finished:
             left = [name for name in now.commitments if name not in now.submissions]
-            paths = frozenset(handover.delta(now.number, name) for name in left)
-        return cls(paths, delta_limit)
+            paths = {handover.delta(now.number, name): public_keys(state.members[name]) for name in left}
+        return cls(paths, delta_limit, Occasion.of(state))
 
     def limit(self, path: str) -> int | None:
         """Bytes that a file may have; None if it is not awaited."""
@@ -84,6 +96,11 @@ class Awaited:
         if piece and piece[1] in self.paths and int(piece[2]) < parcel.piece_count(self.size):
             return parcel.sealed_piece(parcel.PIECE)
         return None
+
+    def owner(self, path: str) -> PublicKeys | None:
+        """Who alone may put a file that is awaited."""
+        piece = _PIECE.fullmatch(path)
+        return self.paths.get(path) or (self.paths.get(piece[1]) if piece else None)
 
 
 class Gate:
@@ -116,6 +133,31 @@ class Gate:
         if limit is None:
             raise RefusedError(HTTPStatus.CONFLICT, "the present round does not wait for it now")
         return limit
+
+    def vouched(self, path: str, size: int, header: str) -> str | None:
+        """Who may put a file is asked before its body is read.
+
+        Args:
+          path: where it is to lie.
+          size: bytes that it is said to have.
+          header: what its owner has signed, see `uploads.py`.
+
+        Returns:
+          The digest that it must have; None where its name says that.
+
+        Raises:
+          RefusedError: its owner has not signed it.
+        """
+        if _RECORD.fullmatch(path):
+            return None
+        awaited = self._awaited()
+        owner = awaited.owner(path)
+        try:
+            if owner is not None and header:
+                return verify_upload(header, path, size, owner, awaited.occasion)
+        except (FormatError, IntegrityError):
+            pass
+        raise RefusedError(HTTPStatus.FORBIDDEN, "not signed by whose it is, for who orders now")
 
     def pass_by(self, sender: str, size: int) -> None:
         """Counts a request against its sender: one, and one for each mebibyte.
@@ -151,15 +193,17 @@ class Gate:
             with self._lock:
                 self._held -= size
 
-    def check(self, path: str, file: Path) -> None:
+    def check(self, path: str, file: Path, digest: str | None) -> None:
         """Looks at what was sent before it gets its name.
 
         Args:
           path: where it is to lie.
           file: where it lies; it has no more bytes than it may.
+          digest: what `vouched` returned.
 
         Raises:
-          RefusedError: it is not what its name says, is not awaited any more, or the inbox is full.
+          RefusedError: it is not what its name or its owner says, is not awaited any more, or the inbox is
+            full.
           DiskError: it can't be read.
         """
         if match := _RECORD.fullmatch(path):
@@ -167,8 +211,10 @@ class Gate:
                 raise RefusedError(HTTPStatus.UNPROCESSABLE_ENTITY, "its name is not the digest of its bytes")
             if _count(self._inbox, _IN_INBOX + 1) > _IN_INBOX:  # itself included
                 raise RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, "the inbox is full; try again")
-        else:
-            self.limit(path)  # the round may have gone on meanwhile
+            return
+        if digest_of(file) != digest:
+            raise RefusedError(HTTPStatus.UNPROCESSABLE_ENTITY, "not what was signed; send it again")
+        self.limit(path)  # the round may have gone on meanwhile
 
 
 def sender_of(address: str) -> str:

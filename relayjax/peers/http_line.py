@@ -141,9 +141,10 @@ class HttpLine:
         parts_of(path)
         return self._persist(path, lambda: self._look(path, digest))
 
-    def offer(self, path: str, data: bytes) -> None:
+    def offer(self, path: str, data: bytes, headers: Mapping[str, str]) -> None:
+        """As `Exchange.offer`, with more headers."""
         parts_of(path)
-        self._persist(path, lambda: self._send(path, data))
+        self._persist(path, lambda: self._send(path, data, headers))
 
     def _download(self, path: str, limit: int, download: _Download) -> int | None:
         """Fetches a file; returns its length."""
@@ -227,6 +228,8 @@ class HttpLine:
         elif total != len(download.target):
             download.restart()
             raise _CutError("answers with a part of another file")
+        if response.length != total - download.size:  # chunked, or another part
+            raise _CutError("does not state the length of what it sends")
         self._receive(response, download, total, path, begun)
         return total
 
@@ -244,9 +247,9 @@ class HttpLine:
                 )
         self._read_answer(response)  # nothing is left; the connection can be used again
 
-    def _send(self, path: str, data: bytes) -> None:
+    def _send(self, path: str, data: bytes, more: Mapping[str, str]) -> None:
         """Puts a file."""
-        headers = {"Content-Length": str(len(data)), "Content-Type": "application/octet-stream"}
+        headers = {"Content-Length": str(len(data)), "Content-Type": "application/octet-stream", **more}
         response = self._ask("PUT", path, headers, io.BytesIO(data))
         if response.status not in (HTTPStatus.OK, HTTPStatus.CREATED, HTTPStatus.NO_CONTENT):
             raise self._unexpected(path, response)

@@ -1,7 +1,8 @@
 """Serves a relay's folder over HTTP, for members who do not see it themselves.
 
     GET /PATH   a file of ledger/, store/, seals/, handover/ or inbox/, whole or from some byte on
-    PUT /PATH   a record into inbox/, or a delta that the present round waits for, see `http_gate.py`
+    PUT /PATH   a record into inbox/, or a delta that the present round waits for, from its trainer; see
+                `http_gate.py`
 
 There is no listing and no other method. What lies in these folders is signed or sealed, or the genesis, so
 anybody may read it; a file of the inbox can only be asked for by who knows the digest of its bytes.
@@ -29,7 +30,7 @@ from contextlib import suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from socket import AF_INET, AF_INET6
+from socket import AF_INET, AF_INET6, AF_UNIX, IPPROTO_TCP, TCP_NODELAY
 from threading import Lock
 from typing import Any
 
@@ -39,8 +40,9 @@ from relayjax.peers.exchange import FolderExchange, is_regular
 from relayjax.peers.http_gate import Awaited, Gate, RefusedError, sender_of
 from relayjax.peers.http_incoming import Incoming
 from relayjax.peers.http_outgoing import send, tag_of
+from relayjax.peers.uploads import HEADER
 
-_TIMEOUT = 15.0
+TIMEOUT = 15.0
 """Seconds for a request's head, which a connection may idle before, and for each piece of an answer."""
 
 _SLOWEST = 1 << 16
@@ -50,7 +52,6 @@ _HEAD = 1 << 15
 _CHUNK = 1 << 18
 _LINGER = 1.0
 _CONNECTIONS, _OF_ONE = 256, 128
-_READABLE = re.compile(r"(ledger|store|seals|handover|inbox)/.{1,512}")
 _LENGTH = re.compile(r"[0-9]{1,15}")
 _DIGEST = re.compile(r'"blake3-([0-9a-f]{64})"')
 """An entity tag that a client makes of the digest that it looks for."""
@@ -66,6 +67,8 @@ class RelayServer(ThreadingHTTPServer):
 
     daemon_threads = True
     request_queue_size = 128
+    readable = re.compile(r"(ledger|store|seals|handover|inbox)/.{1,512}")
+    """Paths that may be asked for; others are not there."""
 
     def __init__(
         self,
@@ -75,7 +78,7 @@ class RelayServer(ThreadingHTTPServer):
         *,
         tls: ssl.SSLContext | None = None,
         report: Report = lambda line: None,
-        timeout: float = _TIMEOUT,
+        timeout: float = TIMEOUT,
     ):
         """Listens on a host and port; port 0 chooses a free one.
 
@@ -142,10 +145,11 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server_version = "relayjax"
     sys_version = ""
-    disable_nagle_algorithm = True  # else a short body waits until its head is acknowledged, 40 ms
 
     def setup(self) -> None:
         super().setup()
+        if self.connection.family != AF_UNIX:  # else a short body waits until its head is acknowledged, 40 ms
+            self.connection.setsockopt(IPPROTO_TCP, TCP_NODELAY, True)
         self.rfile.close()
         self._incoming = Incoming(self.connection)
         self.rfile = io.BufferedReader(self._incoming)
@@ -171,8 +175,9 @@ class _Handler(BaseHTTPRequestHandler):
             if length > limit:
                 raise RefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"at most {limit} bytes can be put")
             self.server.gate.pass_by(sender_of(self.client_address[0]), length)
+            digest = self.server.gate.vouched(path, length, self.headers.get(HEADER, ""))
             with self.server.gate.holding(length):
-                self._take(path, length)
+                self._take(path, length, digest)
         except RefusedError as refused:
             self._refuse(refused)
         else:
@@ -184,8 +189,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _path(self) -> str:
         """The path asked for: no escapes are known, so nothing needs to be decoded."""
         path = self.path.removeprefix("/")
-        if not _READABLE.fullmatch(path):
-            raise RefusedError(HTTPStatus.NOT_FOUND, "there is ledger/, store/, seals/, handover/ and inbox/")
+        if not self.server.readable.fullmatch(path):
+            raise RefusedError(HTTPStatus.NOT_FOUND, f"there is {self.server.readable.pattern}")
         return path
 
     def _serve(self, path: str) -> None:
@@ -250,13 +255,13 @@ class _Handler(BaseHTTPRequestHandler):
             length -= len(part)
             yield part
 
-    def _take(self, path: str, length: int) -> None:
+    def _take(self, path: str, length: int, digest: str | None) -> None:
         """Writes what is sent."""
         try:
             target = self.server.exchange.locate(path)
             temporary = files.write_aside(target, self._body(length))
             try:
-                self.server.gate.check(path, temporary)
+                self.server.gate.check(path, temporary, digest)
                 files.publish(temporary, target)
             except BaseException:
                 files.remove(temporary)

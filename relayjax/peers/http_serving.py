@@ -48,9 +48,14 @@ class Served:
             server = RelayServer((host, port), folder, awaited, tls=tls, report=tell)
         except OSError as error:
             raise WorkdirError(f"{self.address}: {error.strerror}; serve at another address") from error
-        shown = f"[{host}]" if ":" in host else host
-        tell(f"serving    http{'s' if tls else ''}://{shown}:{server.server_address[1]}")
+        tell(f"serving    {self.url(server)}")
         return server
+
+    def url(self, server: RelayServer) -> str:
+        """The address of what `open` has opened."""
+        host, _ = listen(self.address)
+        shown = f"[{host}]" if ":" in host else host
+        return f"http{'s' if self.certificate else ''}://{shown}:{server.server_address[1]}"
 
 
 @contextmanager

@@ -72,8 +72,12 @@ def join(exchange: Exchange, home: Home, name: str, role: str, log_key: str | No
     pinned = home.membership().log_key if home.exists else log_key or claimed
     if log_key not in (None, pinned):
         raise WorkdirError(f"{home.path}: follows the log key {pinned}; choose another --home")
+    first = Follower(exchange, origin, pinned)
+    first.poll()
+    now = first.chronicle.state
+    if now is not None and now.finished and name not in now.members:
+        return f"the relay is over, all {now.round.number - 1} rounds are settled; `relayjax copy` fetches it"
     keys = home.make_keys(name)
-    Follower(exchange, origin, pinned).poll()
     home.remember(Membership(name, role, origin, pinned))
     follower = follow(exchange, home)
     follower.poll()

@@ -1,9 +1,9 @@
 """The ordering maintainer: it takes records in, says what follows from them, and keeps log and artefacts.
 
 It decides little: a record counts if its author signed it and the rules allow it. What is left to it is the
-order, and when to go on without those who stay away. Whoever has stayed away is not waited for again until it
-is heard of. Records become durable in batches; an inbox file is removed after that, and a settled round's
-artefacts are durable before. So it can be killed at any moment and goes on mid-round.
+order, and when to go on without those who stay away (`lapses.py`). Records become durable in batches; an
+inbox file is removed after that, and a settled round's artefacts are durable before. So it can be killed at
+any moment and goes on mid-round.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from relayjax.peers.dispatch import Dispatch
 from relayjax.peers.exchange import FolderExchange
 from relayjax.peers.home import Home
 from relayjax.peers.inbox import Inbox, Letter
+from relayjax.peers.lapses import Lapses
 from relayjax.peers.patience import Patience
 from relayjax.peers.validating import Validating
 from relayjax.records import Close, Join, Record, Settle, Submit, Succeed
@@ -105,9 +106,9 @@ class Orderer:
         self._validating = Validating(keys.name, home, validator, codec, genesis, self._settled_delta)
         self._validating.catch_up(past)
         self._logged = {_identity(entry) for entry in log.entries()}
-        self._absent: set[str] = set()
         self._phase: tuple[int, Phase] | None = None
         self._waiting = Patience(patience, clock)
+        self._lapses = Lapses(self._waiting)
         self._looked = clock()
 
     @property
@@ -119,6 +120,11 @@ class Orderer:
     def log(self) -> Log:
         """The log, as far as it is durable."""
         return self._transcript.log
+
+    @property
+    def left(self) -> float | None:
+        """Seconds until the present phase goes on without those who stay away; None while places are free."""
+        return None if self._gathers(self.state) else self._waiting.left
 
     @property
     def outdated(self) -> bool:
@@ -165,6 +171,7 @@ class Orderer:
             self._tell(f"refused, and not by {who} for all one knows: {error}")
             self._dispose(letter)
         else:
+            self._lapses.take(record)
             self._hear_of(record)
             self._logged.add(letter.digest)
             self._taken.append(letter)
@@ -188,7 +195,7 @@ class Orderer:
     def _hear_of(self, record: Record) -> None:
         """Waits for an author again from now on; what is older than a round may be anybody's repetition."""
         if getattr(record, "round", 0) >= self.state.round.number - 1:
-            self._absent.discard(record.author)
+            self._lapses.hear(record.author)
 
     def _check_handed(self, submission: Submit) -> bool:
         """Whether a trainer's delta is there and right; if so, all maintainers can have it from now on.
@@ -295,12 +302,11 @@ class Orderer:
             self._waiting.begin()
             return None
         missing = set(awaited(state))
-        late = self._waiting.ends()
-        if missing - self._absent and not late:
+        self._waiting.look()
+        if self._lapses.awaited(missing, now.phase) or (missing and not closable(state)):
             return None
-        if missing and not closable(state):
-            return None
-        self._leave_behind(missing)
+        for name in self._lapses.leave_behind(missing):
+            self._tell(f"round {now.number} goes on without {name}")
         if now.phase is Phase.AUCTION:
             return expected_match(state)
         return Close(self._keys.name, now.number, now.phase.name.lower())
@@ -308,11 +314,6 @@ class Orderer:
     def _gathers(self, state: State) -> bool:
         """Whether the relay waits for its members."""
         return gathers(state) and not self._begin
-
-    def _leave_behind(self, missing: set[str]) -> None:
-        for name in sorted(missing - self._absent):
-            self._tell(f"round {self.state.round.number} goes on without {name}")
-        self._absent |= missing
 
     def _settle(self) -> None:
         """Seals a settled round's artefacts, then makes its records durable, then tidies up."""
@@ -329,8 +330,6 @@ class Orderer:
         self._home.forget(state.round.number)  # until then a kill would have needed it
         self._inbox.forget()
         self._dispatch.sweep(settled.number + state.finished, state.finished, self._tell)
-        accepted = ", ".join(settled.settle.accepted) or "nobody"
-        self._tell(f"round {settled.number} ({settled.topology.value}): accepted {accepted}")
 
     def _commit(self) -> None:
         self._transcript.commit(self._keys)

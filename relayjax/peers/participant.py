@@ -7,6 +7,7 @@ killed at any moment and go on. What it commits to is durable before it commits.
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +23,7 @@ from relayjax.peers.exchange import Exchange
 from relayjax.peers.held import Held
 from relayjax.peers.home import Home, Turn
 from relayjax.peers.sending import Parcel
+from relayjax.peers.uploads import sign_uploads
 from relayjax.peers.voice import Voice
 from relayjax.records import Bid, Commit, Deposit, Record, Submit, commitment
 from relayjax.relay.training import Candidate, Trainer
@@ -30,7 +32,15 @@ from relayjax.relay.training import Candidate, Trainer
 class Participant:
     """One participant at work."""
 
-    def __init__(self, home: Home, keys: Keys, exchange: Exchange, trainer: Trainer, shard: Shard):
+    def __init__(
+        self,
+        home: Home,
+        keys: Keys,
+        exchange: Exchange,
+        trainer: Trainer,
+        shard: Shard,
+        others: Sequence[Exchange] = (),
+    ):
         """Goes on from what the directory holds.
 
         Args:
@@ -39,12 +49,13 @@ class Participant:
           exchange: where it meets the others.
           trainer: what it trains with.
           shard: its data.
+          others: where other trainers serve what they hold.
         """
         self.name = keys.name
         self._home, self._keys, self._exchange = home, keys, exchange
         self._trainer, self._shard = trainer, shard
         self._voice = Voice(exchange, keys)
-        self._held = Held(home.path / "held", exchange, keys)
+        self._held = Held(home.path / "held", exchange, keys, others)
         material = jnp.asarray(np.frombuffer(home.secret()[:8], np.uint32))
         self._key = jax.random.wrap_key_data(material, impl="threefry2x32")
         self._diverged = 0
@@ -144,6 +155,7 @@ class Participant:
             to = handover.receiving_keys(state, [state.orderer])
             path = handover.delta(state.round.number, self.name)
             self._sent = _reader(state), Parcel(path, payload, self._home.secret(), to)
+        sign_uploads(self._exchange, self._keys, state)
         self._sent[1].put(self._exchange)
 
     def _say(self, record: Record, state: State) -> str | None:

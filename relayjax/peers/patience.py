@@ -1,13 +1,17 @@
 """How long a phase has waited for those who stay away, by the clock of who orders the records.
 
 Only time in which the orderer can hear counts. While it is stopped, asleep or busy measuring, nobody can be
-heard, and whoever acted meanwhile must not be late for that: of the time between two looks a third of the
-patience counts at most.
+heard, and whoever acted meanwhile must not be late for that: of the time between two looks a third of what
+is waited counts at most. Some are waited for a half, a quarter, … of the patience only (`lapses.py`), so
+each of these is counted by itself.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+
+HALVINGS = 16
+"""How often the patience can be halved: a minute is then a millisecond."""
 
 _SHARE = 3
 
@@ -22,16 +26,31 @@ class Patience:
           seconds: that a phase waits; at 0 it waits for nobody.
           clock: seconds, from anywhere, never backwards.
         """
-        self._seconds, self._clock = seconds, clock
-        self._waited, self._looked = 0.0, clock()
+        self._limits = [seconds / 2**halvings for halvings in range(HALVINGS + 1)]
+        self._clock = clock
+        self.begin()
 
     def begin(self) -> None:
         """Begins anew: a phase has begun."""
-        self._waited, self._looked = 0.0, self._clock()
+        self._waited, self._looked = [0.0] * len(self._limits), self._clock()
 
-    def ends(self) -> bool:
-        """Looks at the clock; returns whether the phase has waited for long enough."""
+    def look(self) -> None:
+        """Looks at the clock, and counts what has passed since the last look."""
+        self._waited, self._looked = self._so_far()
+
+    def over(self, halvings: int = 0) -> bool:
+        """Whether the phase has waited for long enough, for those whose patience was halved so often."""
+        halvings = min(halvings, HALVINGS)
+        return self._waited[halvings] > self._limits[halvings]
+
+    @property
+    def left(self) -> float:
+        """Seconds until the phase has waited for the whole patience, if it is looked at all the time."""
+        return max(0.0, self._limits[0] - self._so_far()[0][0])
+
+    def _so_far(self) -> tuple[list[float], float]:
+        """How long the phase has waited by now, and what the clock says."""
         now = self._clock()
-        passed, self._looked = now - self._looked, now
-        self._waited += min(passed, self._seconds / _SHARE) if self._seconds else passed
-        return self._waited > self._seconds
+        passed = now - self._looked
+        waited = zip(self._waited, self._limits, strict=True)
+        return [so_far + (min(passed, limit / _SHARE) if limit else passed) for so_far, limit in waited], now

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from absl import flags
 from rich.console import Console
@@ -22,8 +21,8 @@ from relayjax.verbs.flags import (
     workdir,
 )
 
-_TAKEOVER = 5
-"""Times the patience after which a silent orderer is given up; it closes a phase after one."""
+if TYPE_CHECKING:
+    from relayjax.peers.http_serving import Served
 
 
 def _define_home(values: flags.FlagValues) -> None:
@@ -34,6 +33,13 @@ def _define_loop(values: flags.FlagValues) -> None:
     _define_home(values)
     string(values, "config", None, "config file that has the task, if it is not RelayJAX's own")
     flags.DEFINE_float("poll", 0.2, "seconds between two looks at the folder", 0.01, flag_values=values)
+    flags.DEFINE_float(
+        "give_up",
+        600.0,
+        "seconds for which a log that shows less than before is asked again",
+        0.0,
+        flag_values=values,
+    )
     flags.DEFINE_boolean("once", False, "do what can be done now, and end", flag_values=values)
 
 
@@ -47,6 +53,23 @@ def _place(arguments: list[str]) -> str:
     if len(arguments) != 1:
         raise ConfigError("give exactly one FOLDER, or the address where it is served")
     return arguments[0]
+
+
+def _define_serve(values: flags.FlagValues, what: str) -> None:
+    string(values, "serve", None, what)
+    string(values, "tls_cert", None, "with --serve=HOST:PORT: certificate chain for https (PEM)")
+    string(values, "tls_key", None, "with --serve=HOST:PORT: its private key (PEM)")
+
+
+def _served(values: flags.FlagValues, home: Path) -> Served | None:
+    """Where something is served; None if nowhere."""
+    from relayjax.peers.p2p_serving import served_at
+
+    if values.serve:
+        return served_at(values.serve, home, values.tls_cert, values.tls_key)
+    if values.tls_cert or values.tls_key:
+        raise ConfigError("--tls_cert and --tls_key go with --serve=HOST:PORT")
+    return None
 
 
 def _define_found(values: flags.FlagValues, arguments: Sequence[str]) -> None:
@@ -84,14 +107,27 @@ def _join(values: flags.FlagValues, arguments: list[str]) -> None:
 def _define_work(values: flags.FlagValues, _: Sequence[str]) -> None:
     _define_loop(values)
     flags.DEFINE_integer("shard", None, "which of the task's shards is your data", 0, flag_values=values)
+    _define_serve(values, "[iroh:]HOST:PORT to serve other trainers what you hold at")
+    flags.DEFINE_list("peers", [], "addresses where other trainers serve what they hold", flag_values=values)
 
 
 def _work(values: flags.FlagValues, arguments: list[str]) -> None:
-    from relayjax.peers_console import work
+    from relayjax import peers
+    from relayjax.peers_console import MemberView, work
 
-    chosen = config_of(values.config)
-    poll = None if values.once else values.poll
-    work(_place(arguments), _home(values), values.shard, chosen, poll, Console())
+    place, home = _place(arguments), _home(values)
+    chosen, warm = config_of(values.config), not values.once
+    member = peers.open_participant(
+        place,
+        home,
+        shard=values.shard,
+        config=chosen,
+        warm=warm,
+        serve=_served(values, home),
+        peers=values.peers,
+    )
+    view = MemberView(place, home, Console())
+    work(member, None if values.once else values.poll, view, values.give_up)
 
 
 def _define_maintain(values: flags.FlagValues, _: Sequence[str]) -> None:
@@ -102,35 +138,40 @@ def _define_maintain(values: flags.FlagValues, _: Sequence[str]) -> None:
     flags.DEFINE_float(
         "takeover",
         None,
-        f"seconds without anything new before you want another to order the records "
-        f"({_TAKEOVER} times the patience by default)",
+        "seconds without anything new before you want another to order the records "
+        "(five times the patience by default)",
         1e-3,
         flag_values=values,
     )
     flags.DEFINE_boolean("begin", False, "do not wait until every place is taken", flag_values=values)
-    string(values, "serve", None, "HOST:PORT to serve the folder at, for members elsewhere")
+    _define_serve(values, "[iroh:]HOST:PORT to serve the folder at, for members elsewhere")
     string(values, "publish", None, "s3:// or gs:// address kept in step with the folder; one maintainer's")
-    string(values, "tls_cert", None, "with --serve: certificate chain for https (PEM)")
-    string(values, "tls_key", None, "with --serve: its private key (PEM)")
 
 
 def _maintain(values: flags.FlagValues, arguments: list[str]) -> None:
-    from relayjax.peers.http_serving import Served
-    from relayjax.peers.office import Waiting
-    from relayjax.peers_console import maintain
+    from relayjax import peers
+    from relayjax.peers_console import MemberView, work
 
-    place, home, chosen = _place(arguments), _home(values), config_of(values.config)
-    served = None
-    if values.serve:
-        served = Served(values.serve, values.tls_cert, values.tls_key)
-    elif values.tls_cert or values.tls_key:
-        raise ConfigError("--tls_cert and --tls_key go with --serve=HOST:PORT")
-    takeover = values.takeover or max(_TAKEOVER * values.patience, values.poll)
-    waiting = Waiting(values.patience, takeover, time.monotonic, values.begin)
+    place, home = _place(arguments), _home(values)
+    patience, takeover, served = values.patience, values.takeover, _served(values, home)
     if values.once:  # those whose letters are carried take longer than any patience
-        waiting = replace(waiting, patience=math.inf, takeover=math.inf)
-    poll = None if values.once else values.poll
-    maintain(place, home, chosen, waiting, poll, served, Console(), values.publish)
+        if served or values.publish:
+            raise ConfigError("--serve and --publish go on and on, --once does not; leave one of them out")
+        patience = takeover = math.inf
+    member = peers.open_maintainer(
+        place,
+        home,
+        patience=patience,
+        takeover=takeover,
+        begin=values.begin,
+        serve=served,
+        publish=values.publish,
+        pace=values.poll,
+        config=config_of(values.config),
+        warm=not values.once,
+    )
+    view = MemberView(place, home, Console())
+    work(member, None if values.once else values.poll, view, values.give_up)
 
 
 def _define_status(values: flags.FlagValues, _: Sequence[str]) -> None:

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from fuzz.target import KEYS, Target, folder, respelt
 
-from relayjax import canonical, config, records, settings
+from relayjax import canonical, config, hashing, records, settings
 from relayjax.config import Config
 from relayjax.errors import ConfigError, FormatError, RelayError
 from relayjax.identity import Keys, PublicKeys
@@ -30,9 +30,13 @@ from relayjax.mechanism.apply import apply, start
 from relayjax.mechanism.rules import DeRelayLRules, RelayJAXRules, Rules, Schedule
 from relayjax.mechanism.state import State
 from relayjax.peers.bundle import Kind, Listed, Manifest
+from relayjax.peers.uploads import Occasion, Signer, verify_upload
 from relayjax.records import KINDS, Genesis, Record
 
 PASSWORD = "fuzz"
+
+BODY, SIGNER = b"a delta", Signer(KEYS, Occasion("run", "orderer"))
+UPLOADED = "handover/00001-delta-log.age", len(BODY)
 
 
 def _canonical(data: bytes) -> bytes:
@@ -43,6 +47,12 @@ def _canonical(data: bytes) -> bytes:
 
 def _base64(data: bytes) -> bytes:
     return canonical.encode_base64(canonical.decode_base64(data.decode("latin-1"))).encode()
+
+
+def _upload(data: bytes) -> bytes:
+    digest = verify_upload(data.decode("latin-1"), *UPLOADED, KEYS.public, SIGNER.occasion)
+    assert digest == hashing.digest(BODY)
+    return SIGNER.header(UPLOADED[0], BODY).encode()
 
 
 def _record(data: bytes) -> bytes:
@@ -239,6 +249,7 @@ TARGETS = [
         "canonical", _canonical, lambda: [canonical.encode({"a": [1, -2, None, True, "é"], "b": {}}), b"0"]
     ),
     Target("base64", _base64, lambda: [b"", b"YQ==", base64.b64encode(bytes(range(40)))]),
+    Target("upload", _upload, lambda: [SIGNER.header(UPLOADED[0], BODY).encode()]),
     Target("record", _record, _record_seeds),
     Target("relay", _relay, _relay_seeds),
     Target("settings", _settings, _settings_seeds),

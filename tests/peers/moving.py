@@ -25,6 +25,7 @@ from relayjax.peers.http_gate import Awaited
 from relayjax.peers.http_server import RelayServer
 from relayjax.peers.http_serving import serving
 from relayjax.peers.sending import Parcel
+from relayjax.peers.uploads import Occasion, Signer
 
 SIZE = 16 * CHUNK
 """Parameters: 64 MiB."""
@@ -35,6 +36,7 @@ DELTA = 2 * SIZE
 ORDERER, TRAINER = (Keys.derive(name, b"moving") for name in ("v0", "p0"))
 TO = [ORDERER.public.receiving, TRAINER.public.receiving]
 SECRET = b"s" * 32
+OCCASION = Occasion("a run", ORDERER.public.receiving)
 
 
 def peak(reset: bool = False) -> int:
@@ -66,7 +68,7 @@ def seal(folder: str) -> None:
 
 
 def serve(folder: str) -> None:
-    awaited = Awaited(frozenset({handover.delta(1, "p0")}), DELTA)
+    awaited = Awaited({handover.delta(1, "p0"): TRAINER.public}, DELTA, OCCASION)
     with serving(RelayServer(("127.0.0.1", 0), Path(folder), lambda: awaited)) as server:
         print(server.server_address[1], flush=True)
         measured(sys.stdin.readline)
@@ -85,7 +87,9 @@ def take(port: str, folder: str) -> None:
 
 def send(port: str) -> None:
     sent = Parcel(handover.delta(1, "p0"), delta(), SECRET, TO)
-    measured(lambda: sent.put(HttpExchange(f"http://127.0.0.1:{port}")))
+    exchange = HttpExchange(f"http://127.0.0.1:{port}")
+    exchange.signer = Signer(TRAINER, OCCASION)
+    measured(lambda: sent.put(exchange))
 
 
 if __name__ == "__main__":

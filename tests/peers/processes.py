@@ -1,4 +1,4 @@
-"""Members as processes: what the tests of folders, of HTTP and of hardship share."""
+"""Members as processes: what the tests of folders, of HTTP, of a bucket and of hardship share."""
 
 from __future__ import annotations
 
@@ -13,10 +13,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from relayjax.errors import ExchangeError
-from relayjax.peers.exchange import Exchange
-from relayjax.peers.home import Home
-from relayjax.peers.joining import follow
+from relayjax import peers
+from relayjax.errors import ExchangeError, WorkdirError
 
 ENVIRONMENT = {**os.environ, "JAX_PLATFORMS": "cpu"}
 
@@ -46,18 +44,12 @@ def without_accelerator(verbs: Sequence[Sequence[str]]) -> str:
     return done.stdout
 
 
-def wait_until(exchange: Exchange, home: Path, round: int, seconds: float = 600) -> None:
-    """Waits until a round has begun, as a follower sees it."""
-    follower = follow(exchange, Home(home))
+def until(holds: Callable[[], bool], seconds: float, why: Callable[[], str]) -> None:
+    """Waits until something holds; fails with the reason if it does not in that time."""
     end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        with suppress(ExchangeError):
-            follower.poll()
-        state = follower.chronicle.state
-        if state is not None and state.round.number >= round:
-            return
+    while not holds():
+        assert time.monotonic() < end, why()
         time.sleep(0.2)
-    raise AssertionError(f"round {round} has not begun after {seconds} s")
 
 
 @dataclass
@@ -66,8 +58,9 @@ class Crew:
 
     Attributes:
       base: directory of all of them; the relay's folder in it is theirs in common only where they meet there.
-      over: `folder`, or `http` to have all but v0 reach the relay by its address alone.
+      over: `folder`; or `http`, or the address of a bucket, to have all but v0 reach the relay there alone.
       patience: seconds.
+      takeover: seconds; None for what follows from the patience.
       reached: makes the address that a member uses out of its name and the true one.
       inside: command that a member is started by, to put it into a place of its own.
     """
@@ -75,6 +68,7 @@ class Crew:
     base: Path
     over: str
     patience: float
+    takeover: float | None = None
     reached: Callable[[str, str], str] = lambda name, url: url
     inside: Callable[[str], list[str]] = lambda name: []
     listen: str = "127.0.0.1:0"
@@ -101,11 +95,19 @@ class Crew:
         if self.over == "http":
             self.url = self.wait_for("v0", r"serving +(http://\S+)")
             self.listen = self.url.removeprefix("http://")  # where it is served after a restart, too
+        elif self.over != "folder":
+            self.url = self.over
+            until(self._is_there, 180, lambda: self.told("v0"))
+
+    def _is_there(self) -> bool:
+        with suppress(ExchangeError, WorkdirError):
+            peers.follow(self.url)
+            return True
+        return False
 
     def place(self, name: str) -> str:
         """Where a member meets the others."""
-        there = self.over == "http" and name != "v0"
-        return self.reached(name, self.url) if there else str(self.folder)
+        return str(self.folder) if self.over == "folder" or name == "v0" else self.reached(name, self.url)
 
     def enrol(self, name: str) -> None:
         """Has a member join over a line that works, and starts it on its own."""
@@ -119,8 +121,10 @@ class Crew:
         """Starts a member; the command is the same the first time and after a kill."""
         verb = "maintain" if name.startswith("v") else "work"
         more = [f"--shard={name[1:]}"] if verb == "work" else [f"--patience={self.patience}"]
-        if name == "v0" and self.over == "http":
-            more += [f"--serve={self.listen}"]
+        if verb == "maintain" and self.takeover is not None:
+            more += [f"--takeover={self.takeover}"]
+        if name == "v0" and self.over != "folder":
+            more += [f"--serve={self.listen}" if self.over == "http" else f"--publish={self.over}"]
         arguments = [*self.inside(name), *command(verb, self.place(name), f"--home={self.home(name)}", *more)]
         with open(self.base / f"{name}.log", "ab") as log:
             self.running[name] = subprocess.Popen(arguments, stdout=log, stderr=log, env=ENVIRONMENT)
@@ -128,6 +132,11 @@ class Crew:
     def kill(self, name: str) -> None:
         self.running[name].kill()
         self.running[name].wait()
+
+    def restart(self, name: str) -> None:
+        """Kills a member and starts it again."""
+        self.kill(name)
+        self.start(name)
 
     def freeze(self, name: str) -> None:
         self.running[name].send_signal(signal.SIGSTOP)
@@ -145,17 +154,31 @@ class Crew:
             time.sleep(0.1)
         raise AssertionError(self.told(name))
 
+    def reach(self, round: int, seconds: float = 600) -> None:
+        """Waits until a round has begun."""
+        observer = peers.follow(self.url or self.folder)
+
+        def begun() -> bool:
+            with suppress(ExchangeError):
+                observer.poll()
+            return observer.state is not None and observer.state.round.number >= round
+
+        until(begun, seconds, lambda: f"round {round} has not begun after {seconds} s")
+
     def finish(self, name: str, seconds: float) -> None:
         """Waits for a member to end as it should."""
         assert self.running[name].wait(timeout=seconds) == 0, self.told(name)
 
-    def verified(self, name: str) -> str:
-        """Has a member verify the relay with its own key, over HTTP a copy of its own; returns the root."""
-        place = str(self.folder)
-        if self.over == "http":
-            place = str(self.base / f"{name}-copy")
+    def roots(self, *names: str) -> set[str]:
+        """The ledger's roots that members have told at their ends."""
+        lines = [re.findall(r"^ledger .*root ([0-9a-f]{64})$", self.told(n), re.MULTILINE) for n in names]
+        return {found[-1] if found else "none" for found in lines}
+
+    def verified(self, name: str, *flags: str) -> str:
+        """Has a member verify the relay with its own key, from afar a copy of its own; returns the root."""
+        place = self.folder if self.over == "folder" else self.base / f"{name}-copy"
         key = self.home(name) / "keys" / name
-        told = relayjax("verify", place, f"--log_key={self.log_key}", f"--key={key}")
+        told = relayjax("verify", str(place), f"--log_key={self.log_key}", f"--key={key}", *flags)
         (root,) = re.findall(r"^root +([0-9a-f]{64})", told, re.MULTILINE)
         return root
 

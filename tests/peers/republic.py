@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from peers.town import Town
+from peers.town import Member, Town
 
 from relayjax import backend
 from relayjax.history import History
@@ -12,22 +12,16 @@ from relayjax.mechanism.state import Phase, State
 from relayjax.mechanism.succession import successor
 from relayjax.peers.office import Office
 from relayjax.peers.orderer import Orderer
-from relayjax.peers.participant import Participant
 
 PEOPLE = ("p0", "p1", "p2", "v0", "v1", "v2")
 """Participants and maintainers, the founder first among these."""
 
 
-class Citizen:
-    """A member of any kind; `vanish` is a kill for good, `start` a new process."""
+class Citizen(Member):
+    """A member of any kind; `vanish` is a kill for good, `restart` a new process."""
 
-    def __init__(self, town: Town, name: str):
-        self.town, self.name = town, name
-        self.start()
-
-    def start(self) -> None:
-        self.follower = self.town.follower(self.name)
-        self.worker: Participant | Office | None = None
+    def maintaining(self) -> Office:
+        return self.town.office(self.name)
 
     def vanish(self) -> None:
         if isinstance(self.worker, Office):
@@ -35,25 +29,8 @@ class Citizen:
         self.worker = None
 
     @property
-    def state(self) -> State:
-        state = self.follower.chronicle.state
-        assert state is not None
-        return state
-
-    @property
     def orderer(self) -> Orderer | None:
         return self.worker.orderer if isinstance(self.worker, Office) else None
-
-    def step(self) -> str | None:
-        self.follower.poll()
-        if self.name not in self.state.members:
-            return self.town.join(self.name)
-        if self.worker is None:
-            maintains = self.name.startswith("v")
-            self.worker = self.town.office(self.name) if maintains else self.town.participant(self.name)
-        if isinstance(self.worker, Office):
-            return self.worker.act(self.follower.chronicle.history)[1]
-        return self.worker.act(self.state)
 
 
 class Republic:
@@ -106,7 +83,7 @@ class Republic:
             self.here.remove(name)
 
     def return_(self, name: str) -> None:
-        self.people[name].start()
+        self.people[name].restart()
         self.here.append(name)
 
     def finish(self) -> None:

@@ -11,14 +11,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from relayjax.hashing import digest
+from relayjax.identity import Keys
 from relayjax.peers.http_exchange import HttpExchange
 from relayjax.peers.http_gate import Awaited
 from relayjax.peers.http_server import RelayServer
 from relayjax.peers.http_serving import serving
+from relayjax.peers.uploads import HEADER, Occasion, Signer
 
 DELTA = "handover/00001-delta-p0.age"
 RECORD = b'{"some": "envelope"}'
 NAME = f"inbox/{digest(RECORD)}.json"
+TRAINER = Keys.derive("p0", b"site")
+"""Whose the delta is."""
+
+OCCASION = Occasion("a run", "an orderer")
 
 
 @dataclass
@@ -29,8 +35,11 @@ class Site:
     server: RelayServer
     port: int
 
-    def exchange(self) -> HttpExchange:
-        return HttpExchange(f"http://127.0.0.1:{self.port}", timeout=5.0, attempts=3, pause=0.01)
+    def exchange(self, signer: Keys | None = TRAINER) -> HttpExchange:
+        """One that signs what it puts, or does not."""
+        found = HttpExchange(f"http://127.0.0.1:{self.port}", timeout=5.0, attempts=3, pause=0.01)
+        found.signer = signer and Signer(signer, OCCASION)
+        return found
 
     def ask(
         self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None
@@ -43,6 +52,11 @@ class Site:
             return answer.status, answer.read()
         finally:
             connection.close()
+
+    def put(self, path: str, body: bytes) -> int:
+        """Puts what its owner has signed; returns the status."""
+        signed = {HEADER: Signer(TRAINER, OCCASION).header(path, body)}
+        return self.ask("PUT", f"/{path}", body, signed)[0]
 
     def raw(self, data: bytes) -> bytes:
         """What comes back for some bytes until the server closes the connection."""
@@ -63,7 +77,7 @@ class Site:
 def served(folder: Path, timeout: float = 5.0, tls: ssl.SSLContext | None = None) -> Iterator[Site]:
     for name in ("ledger", "store", "inbox", "handover"):
         (folder / name).mkdir(parents=True)
-    awaited = Awaited(frozenset({DELTA}), 100_000)
+    awaited = Awaited({DELTA: TRAINER.public}, 100_000, OCCASION)
     server = RelayServer(("127.0.0.1", 0), folder, lambda: awaited, tls=tls, timeout=timeout)
     with serving(server):
         yield Site(folder, server, server.server_address[1])

@@ -8,14 +8,15 @@ from pathlib import Path
 import pytest
 from peers.town import Member, Town, play
 
-from relayjax import records
-from relayjax.errors import IntegrityError, SplitViewError, WorkdirError
+from relayjax import peers, records
+from relayjax.errors import ConfigError, IntegrityError, SplitViewError, WorkdirError
 from relayjax.identity import Keys, sign
 from relayjax.ledger.entry import chain
 from relayjax.ledger.evidence import Evidence, verify_evidence
 from relayjax.ledger.note import signer_key
 from relayjax.mechanism.state import Phase
 from relayjax.peers.exchange import FolderExchange
+from relayjax.peers.home import Home
 from relayjax.peers.joining import join
 from relayjax.records import Bid
 from relayjax.relay.transcript import Transcript
@@ -134,3 +135,29 @@ def test_what_the_orderer_may_not_say_is_refused_though_it_is_signed(town: Town,
     log.append(chain([forged], log.size, log.last_digest), keys)
     with pytest.raises(IntegrityError, match=f"entry {log.size - 1}"):
         begun[0].follower.poll()
+
+
+def test_who_comes_after_the_end_is_refused_and_leaves_nothing(
+    town: Town, begun: list[Member], tmp_path: Path
+):
+    town.close()
+    play(town, town.orderer(), begun)
+    before = sorted(town.folder.rglob("*"))
+    late = Home(tmp_path / "late")
+    assert "the relay is over, all 2 rounds are settled" in str(
+        join(town.exchange, late, "p9", "participant")
+    )
+    with pytest.raises(ConfigError, match="p9 was not let in: the relay is over"):
+        peers.join(town.folder, late.path, "p9")
+    assert sorted(town.folder.rglob("*")) == before and not late.path.exists()
+    assert town.join("p0") is None, "who is a member may say so again"
+
+
+def test_who_was_never_let_in_ends_when_the_relay_does(town: Town, begun: list[Member], tmp_path: Path):
+    late = Home(tmp_path / "late")
+    assert join(town.exchange, late, "p9", "participant") is None
+    town.close()
+    play(town, town.orderer(), begun)
+    with peers.open_participant(town.folder, late.path, shard=0) as p9:
+        assert p9.run(0.01)
+    assert not list((town.folder / "inbox").glob("*.json"))

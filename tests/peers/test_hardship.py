@@ -86,8 +86,7 @@ class Fate:
 
     def restart(self, name: str) -> None:
         self.happened.append(f"{name} killed and started again")
-        self._members.kill(name)
-        self._members.start(name)
+        self._members.restart(name)
 
     def freeze(self, name: str, seconds: float) -> None:
         self.happened.append(f"{name} frozen for {seconds} s")

@@ -23,6 +23,7 @@ from relayjax.peers.http_gate import Awaited
 from relayjax.peers.http_server import RelayServer
 from relayjax.peers.http_serving import serving
 from relayjax.peers.orderer import Orderer
+from relayjax.peers.uploads import sign_uploads
 from relayjax.peers.voice import Voice, encode
 from relayjax.records import Bid, Close, Deposit, Join, Record, Submit
 
@@ -182,22 +183,30 @@ def test_who_commits_and_never_reveals_loses_its_deposit_and_stops_the_others_on
 
 
 def test_a_delta_that_is_overwritten_all_the_time_is_outlived_by_the_others(meeting: Meeting):
-    """Its trainer may come too late; a wrong delta never counts, and nobody waits on."""
+    """In a folder its trainer may come too late; over HTTP nobody else can write there."""
     members, stranger = meeting.members(), meeting.reach()
     meeting.play(members, until=meeting.at(Phase.REVEAL))
     path, state = handover.delta(1, "p0"), meeting.orderer.state
+    if isinstance(stranger, HttpExchange):  # a member, but not whose delta it is
+        sign_uploads(stranger, meeting.town.home("p1").keys(), state)
     orderer = state.members["v0"].receiving
     garbage = [b"", b"x" * 100, seal(b"x" * 100, [orderer]), seal(b"", [Keys.generate("x").public.receiving])]
+    written = 0
     for wrong in garbage * 2:
         for member in members:
             member.step()
         with suppress(ExchangeError):
             stranger.offer(path, wrong)
+            written += 1
         meeting.orderer.act()
-    assert set(meeting.orderer.state.round.submissions) >= {"p1", "p2"}
-    meeting.town.outwait(meeting.orderer)
-    assert meeting.orderer.state.round.phase is not Phase.REVEAL
+    served = isinstance(stranger, HttpExchange)
+    assert served is not bool(written)
+    if not served:
+        assert set(meeting.orderer.state.round.submissions) >= {"p1", "p2"}
+        meeting.town.outwait(meeting.orderer)
+        assert meeting.orderer.state.round.phase is not Phase.REVEAL
     history = meeting.rest(members).audit.history
+    assert set(history.rounds[0].facts.submissions) >= ({"p0", "p1", "p2"} if served else {"p1", "p2"})
     assert set(history.rounds[1].facts.submissions) == set(history.rounds[1].facts.pairs)
 
 

@@ -67,7 +67,7 @@ def shown(request: pytest.FixtureRequest, forked: tuple[Town, Town]) -> Iterator
         def show(folder: Path) -> Exchange:
             if request.param == "folder":
                 return FolderExchange(folder)
-            server = RelayServer(("127.0.0.1", 0), folder, lambda: Awaited(frozenset(), 0))
+            server = RelayServer(("127.0.0.1", 0), folder, lambda: Awaited({}, 0))
             port = stack.enter_context(serving(server)).server_address[1]
             return HttpExchange(f"http://127.0.0.1:{port}", pause=0.01)
 

@@ -17,13 +17,14 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from peers.site import DELTA, NAME, RECORD, Site, served
+from peers.site import DELTA, NAME, OCCASION, RECORD, TRAINER, Site, served
 
 from relayjax.errors import ConfigError, ExchangeError, FormatError, IntegrityError
 from relayjax.peers import http_server
 from relayjax.peers.exchange import Exchange, FolderExchange, put
 from relayjax.peers.http_exchange import HttpExchange
 from relayjax.peers.http_serving import tls_context
+from relayjax.peers.uploads import Signer
 
 
 @pytest.fixture(params=["folder", "http"])
@@ -68,7 +69,7 @@ def test_what_lies_there_is_not_moved_again(site: Site, monkeypatch: pytest.Monk
     monkeypatch.setattr(
         http_server._Handler,
         "_take",
-        lambda self, path, length: (taken.append(path), take(self, path, length))[1],
+        lambda self, path, length, digest: (taken.append(path), take(self, path, length, digest))[1],
     )
     put(site.exchange(), DELTA, data)
     assert not sent and not taken
@@ -193,6 +194,7 @@ def test_over_tls_and_only_with_a_certificate_that_is_known(
         monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
         exchange = HttpExchange(url)
         put(exchange, NAME, RECORD)
+        exchange.signer = Signer(TRAINER, OCCASION)
         exchange.offer(DELTA, b"x" * 200_000)
         assert HttpExchange(url).fetch(DELTA, 200_000) == b"x" * 200_000
         assert set(site.files()) == {NAME, DELTA}

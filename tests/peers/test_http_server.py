@@ -136,7 +136,7 @@ def test_who_opens_too_many_connections_has_them_closed(site: Site, monkeypatch:
 
 
 def gate(folder: Path, now: list[float]) -> Gate:
-    return Gate(folder, lambda: Awaited(frozenset(), 0), lambda: now[0])
+    return Gate(folder, lambda: Awaited({}, 0), lambda: now[0])
 
 
 def refused(act: Callable[[], object]) -> int:
@@ -184,7 +184,7 @@ def test_where_a_folder_can_be_served(tmp_path: Path) -> None:
     told: list[str] = []
 
     def opened(served: Served) -> RelayServer:
-        return served.open(tmp_path, lambda: Awaited(frozenset(), 0), told.append)
+        return served.open(tmp_path, lambda: Awaited({}, 0), told.append)
 
     with opened(Served("127.0.0.1:0")) as server:
         port = server.server_address[1]

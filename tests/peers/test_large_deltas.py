@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from peers.site import DELTA, Site
+from peers.site import DELTA, OCCASION, TRAINER, Site
 from peers.test_parcel import ORDERER, SECRET, STRANGER, Watched, pieces
 
 from relayjax import hashing
@@ -51,11 +51,11 @@ def test_a_delta_on_its_way_to_a_maintainer_goes_on_after_a_kill(tmp_path: Path)
 @pytest.fixture
 def large_site(site: Site, monkeypatch: pytest.MonkeyPatch) -> tuple[Site, list[str]]:
     """A site that waits for a large delta, and what was put there."""
-    site.server.gate._awaited = lambda: Awaited(frozenset({DELTA}), 3 * CHUNK)
+    site.server.gate._awaited = lambda: Awaited({DELTA: TRAINER.public}, 3 * CHUNK, OCCASION)
     put, do_put = list[str](), http_server._Handler._take
 
-    def watched(self: http_server._Handler, path: str, length: int) -> None:
-        do_put(self, path, length)
+    def watched(self: http_server._Handler, path: str, length: int, digest: str | None) -> None:
+        do_put(self, path, length, digest)
         put.append(path)
 
     monkeypatch.setattr(http_server._Handler, "_take", watched)
@@ -86,8 +86,8 @@ def test_a_delta_that_was_cut_goes_on_with_what_is_missing(large_site: tuple[Sit
 def test_no_more_pieces_are_taken_than_a_delta_has(large_site: tuple[Site, list[str]]) -> None:
     site, put = large_site
     room = CHUNK + parcel.TAG
-    assert site.ask("PUT", f"/{DELTA}.2", b"x" * room)[0] == 201
-    assert site.ask("PUT", f"/{DELTA}.2", b"x" * (room + 1))[0] == 413
+    assert site.put(f"{DELTA}.2", b"x" * room) == 201
+    assert site.put(f"{DELTA}.2", b"x" * (room + 1)) == 413
     for name in (f"{DELTA}.3", f"{DELTA}.03", f"{DELTA}.-1", f"{DELTA}.", f"{DELTA}.0.0", f"{DELTA}x"):
-        assert site.ask("PUT", f"/{name}", b"x")[0] == 409, name
+        assert site.put(name, b"x") == 409, name
     assert put == pieces(DELTA, 2) and set(site.files()) == set(put)

@@ -155,7 +155,7 @@ def test_addresses_that_are_none() -> None:
 
 def test_without_the_extra_it_is_said_what_to_install() -> None:
     program = "import sys\nsys.modules['obstore.store'] = None\n"
-    program += "from relayjax.peers_view import exchange_at\nexchange_at('s3://bucket/relay')\n"
+    program += "from relayjax.peers.places import exchange_at\nexchange_at('s3://bucket/relay')\n"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert "ConfigError: a bucket needs `pip install relayjax[objects]`" in done.stderr
 

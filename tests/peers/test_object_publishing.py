@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from peers.bucket import SECRET, ObjectStore
 from peers.bucket_town import Play, awaited, copied, published, whole
-from peers.site import DELTA, NAME, RECORD
+from peers.site import DELTA, NAME, RECORD, TRAINER
 from peers.town import Town
-from rich.console import Console
 
+from relayjax import cli, peers
 from relayjax.errors import ConfigError, RelayError
 from relayjax.hashing import digest
 from relayjax.identity import Keys
@@ -27,9 +27,7 @@ from relayjax.peers.http_gate import Awaited
 from relayjax.peers.object_keeping import keeping
 from relayjax.peers.object_listing import Listing
 from relayjax.peers.object_publishing import Publisher
-from relayjax.peers.office import Waiting
 from relayjax.peers.sending import Parcel
-from relayjax.peers_console import maintain
 
 
 def test_what_is_no_record_is_removed_and_told(town: Town, store: ObjectStore) -> None:
@@ -97,8 +95,8 @@ def test_what_others_overwrite_is_put_back_and_a_torn_or_oversized_delta_does_no
 def test_what_is_large_passes_in_pieces_both_ways(town: Town, store: ObjectStore) -> None:
     town.begin(rounds=1, join_all=False)
     town.orderer()
-    limit, awaits = 40 << 20, {DELTA}
-    publisher = Publisher(town.folder, store.bucket(), lambda: Awaited(frozenset(awaits), limit))
+    limit, awaits = 40 << 20, {DELTA: TRAINER.public}
+    publisher = Publisher(town.folder, store.bucket(), lambda: Awaited(awaits, limit))
     publisher.step()
     keys, data = Keys.generate("p9"), random.Random(1).randbytes(20 << 20)
     parent, near, far = handover.parent(1, 0), FolderExchange(town.folder), store.exchange()
@@ -182,14 +180,15 @@ def test_a_thread_keeps_on_while_the_store_fails(town: Town, store: ObjectStore)
 
 def test_only_from_the_folder_it_is_published(town: Town, store: ObjectStore) -> None:
     Play(town, store)
-    waiting = Waiting(1.0, 60.0, time.monotonic)
-    rest = (None, Console(), "s3://bucket/relay")
-    with pytest.raises(ConfigError, match="has only reached"):
-        maintain("s3://bucket/relay", town.home("v1").path, None, waiting, 0.1, *rest)
-    with pytest.raises(ConfigError, match="give the folder"):
-        maintain("s3://bucket/relay", town.home("v0").path, None, waiting, 0.1, *rest)
-    with pytest.raises(ConfigError, match="--once"):
-        maintain(str(town.folder), town.home("v0").path, None, waiting, None, *rest)
+    for name, why in (("v1", "has only reached"), ("v0", "give the folder")):
+        with pytest.raises(ConfigError, match=why):
+            peers.open_maintainer("s3://bucket/relay", town.home(name).path, publish="s3://bucket/relay")
+
+
+def test_who_publishes_does_not_only_look_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    verb = ["maintain", str(tmp_path), f"--home={tmp_path}", "--publish=s3://bucket/relay", "--once"]
+    assert cli.main(verb) != 0
+    assert "--once" in capsys.readouterr().err
 
 
 def test_an_error_that_does_not_pass_ends_the_work(town: Town, store: ObjectStore) -> None:

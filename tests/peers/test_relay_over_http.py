@@ -9,26 +9,22 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from io import StringIO
 from pathlib import Path
 from socketserver import BaseRequestHandler, ThreadingTCPServer
 from threading import Lock, Thread
 
 import pytest
 from peers.town import Member, Tools, Town
-from rich.console import Console
 
-from relayjax import backend
-from relayjax.errors import ConfigError, ExchangeError, IntegrityError, WorkdirError
+from relayjax import backend, peers
+from relayjax.errors import ConfigError, ExchangeError, IntegrityError
 from relayjax.peers.copying import copy
 from relayjax.peers.follower import Follower
 from relayjax.peers.http_exchange import HttpExchange
 from relayjax.peers.http_gate import Awaited
 from relayjax.peers.http_server import RelayServer
-from relayjax.peers.http_serving import Served, serving
-from relayjax.peers.office import Waiting
+from relayjax.peers.http_serving import serving
 from relayjax.peers.orderer import Orderer
-from relayjax.peers_console import maintain, work
 
 FAULTS = ("drop", "late", "cut", "flip", *["none"] * 12)
 
@@ -199,7 +195,7 @@ def test_a_download_goes_on_where_it_was_cut(tmp_path: Path) -> None:
     data = random.Random(1).randbytes(1_000_000)
     (tmp_path / "store").mkdir()
     (tmp_path / "store" / "x").write_bytes(data)
-    server = RelayServer(("127.0.0.1", 0), tmp_path, lambda: Awaited(frozenset(), 0))
+    server = RelayServer(("127.0.0.1", 0), tmp_path, lambda: Awaited({}, 0))
     with serving(server), line_to(server.server_address[1], ("cut", "cut", "none")) as (line, port):
         assert reached(port, attempts=12).fetch("store/x", len(data)) == data
     assert line.done["cut"] > 5  # head and body are pieces of their own
@@ -207,30 +203,7 @@ def test_a_download_goes_on_where_it_was_cut(tmp_path: Path) -> None:
 
 def test_who_founded_needs_the_folder_and_only_where_it_is_one_serves(town: Town) -> None:
     town.begin(rounds=1)
-    rest = (None, Waiting(1.0, 5.0, time.monotonic), 0.1)
     with pytest.raises(ConfigError, match="give the folder"):
-        maintain("http://127.0.0.1:1", town.home("v0").path, *rest, None, Console())
+        peers.open_maintainer("http://127.0.0.1:1", town.home("v0").path)
     with pytest.raises(ConfigError, match="has only reached"):
-        maintain("http://127.0.0.1:1", town.home("v1").path, *rest, Served("127.0.0.1:0"), Console())
-
-
-def test_who_comes_back_while_nothing_is_served_keeps_trying(town: Town, tmp_path: Path, monkeypatch) -> None:
-    town.begin(rounds=1)
-    looks = list[float]()
-
-    def sleep(seconds: float) -> None:
-        looks.append(seconds)
-        if len(looks) == 3:
-            raise KeyboardInterrupt
-
-    said = Console(file=StringIO(), width=200)
-    empty = tmp_path / "empty"
-    empty.mkdir()
-    server = RelayServer(("127.0.0.1", 0), empty, lambda: Awaited(frozenset(), 0))
-    with serving(server), pytest.raises(KeyboardInterrupt):
-        monkeypatch.setattr("relayjax.peers_console.time.sleep", sleep)
-        work(f"http://127.0.0.1:{server.server_address[1]}", town.home("p0").path, 0, None, 7.0, said)
-    assert looks == [7.0] * 3
-    assert said.file.getvalue().count("no relay there") == 1  # pyright: ignore[reportAttributeAccessIssue]
-    with pytest.raises(WorkdirError, match="no relay there"):
-        work(str(empty), town.home("p0").path, 0, None, 7.0, said)
+        peers.open_maintainer("http://127.0.0.1:1", town.home("v1").path, serve="127.0.0.1:0")

@@ -58,6 +58,28 @@ def test_who_never_commits_is_left_behind_once_and_awaited_again_when_heard_of(t
     rest_of(town, orderer, members, rounds=4)
 
 
+def test_who_is_heard_of_and_never_bids_stops_the_others_for_twice_the_patience_in_all(town: Town):
+    town.begin(rounds=4)
+    orderer = town.orderer()
+    members = town.members("p0", "p2", "v1")
+    voice = Voice(town.exchange, town.home("p1").keys())
+    waited = dict.fromkeys(range(1, 5), 0.0)
+    while not orderer.state.finished:
+        before, number = orderer.state.transcript, orderer.state.round.number
+        voice.say(Bid("p1", number, 10**15), orderer.state)  # refused: it is heard of
+        for member in members:
+            member.step()
+        orderer.act()
+        if orderer.state.transcript == before:
+            assert orderer.state.round.phase is Phase.AUCTION
+            town.now += town.patience / 100
+            waited[number] += town.patience / 100
+    assert [round(waited[number] / town.patience, 1) for number in waited] == [1.0, 0.5, 0.3, 0.1]
+    town.close()
+    found = backend.verify(town.folder, keys=town.home("v1").keys())
+    assert len(found.audit.history.rounds) == 4
+
+
 def test_a_silent_maintainer_of_two_stops_the_relay_until_it_is_back(town: Town):
     town.begin(rounds=2)
     orderer, members = town.orderer(), town.members()

@@ -160,7 +160,11 @@ class Member:
 
     def restart(self) -> None:
         self.follower = self.town.follower(self.name)
-        self.worker: Participant | Maintainer | None = None
+        self.worker: Participant | Maintainer | Office | None = None
+
+    def maintaining(self) -> Maintainer | Office:
+        """What it does as a maintainer."""
+        return self.town.maintainer(self.name, self.follower)
 
     @property
     def state(self) -> State:
@@ -174,11 +178,8 @@ class Member:
             return self.town.join(self.name)
         if self.worker is None:
             maintains = self.name.startswith("v")
-            self.worker = (
-                self.town.maintainer(self.name, self.follower)
-                if maintains
-                else self.town.participant(self.name)
-            )
-        if isinstance(self.worker, Maintainer):
-            return self.worker.act(self.follower.chronicle.history)
-        return self.worker.act(self.state)
+            self.worker = self.maintaining() if maintains else self.town.participant(self.name)
+        if isinstance(self.worker, Participant):
+            return self.worker.act(self.state)
+        told = self.worker.act(self.follower.chronicle.history)
+        return told[1] if isinstance(told, tuple) else told

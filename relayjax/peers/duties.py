@@ -1,0 +1,235 @@
+"""What a member does once the log has its registration: train, or maintain and perhaps serve.
+
+Compiling takes a while, so nothing is made before there is something to do.
+"""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from math import inf
+from pathlib import Path
+from threading import Event
+from typing import TYPE_CHECKING
+
+from relayjax.errors import ConfigError
+from relayjax.history import History
+from relayjax.peers.bundle_replica import Replica
+from relayjax.peers.exchange import Exchange, FolderExchange
+from relayjax.peers.home import Home
+from relayjax.peers.http_gate import Awaited
+from relayjax.peers.http_server import RelayServer
+from relayjax.peers.http_serving import Served, serving
+from relayjax.peers.object_keeping import Keeping, keeping
+from relayjax.peers.p2p_pieces import serving_pieces
+
+if TYPE_CHECKING:
+    from relayjax.codec import Codec
+    from relayjax.config import Config
+    from relayjax.peers.office import Office
+    from relayjax.peers.participant import Participant
+
+PACE = 1.0
+"""Seconds between two looks at a bucket, at least: every listing is paid for."""
+
+Tell = Callable[[str], None]
+
+
+class Duty(ABC):
+    """What a member does, from when it is in until `close`."""
+
+    @abstractmethod
+    def act(self, history: History) -> tuple[bool, str | None]:
+        """Does what the history asks for; returns whether the log has grown by it, and what is to be told."""
+
+    def check(self) -> None:
+        """Raises what has ended something that goes on beside."""
+        return
+
+    def finish(self, stop: Event, poll: float, on: Callable[[float], None]) -> None:
+        """Does what is left when the relay is finished.
+
+        Args:
+          stop: ends it early.
+          poll: seconds between two looks.
+          on: is told for how many seconds without a request it is served on.
+        """
+        return
+
+    def close(self) -> None:
+        """Gives free what was opened."""
+        return
+
+    @property
+    def left(self) -> float | None:
+        """See `Status.left`."""
+        return None
+
+    @property
+    def url(self) -> str | None:
+        """Where the relay is served; None where it is not."""
+        return None
+
+
+class Training(Duty):
+    """A participant's."""
+
+    def __init__(
+        self,
+        home: Home,
+        exchange: Exchange,
+        shard: int | None,
+        config: Config | None,
+        warm: bool,
+        tell: Tell,
+        served: Served | None = None,
+        others: Sequence[Exchange] = (),
+    ):
+        self._home, self._exchange, self._shard, self._config = home, exchange, shard, config
+        self._warm, self._tell, self._served, self._others = warm, tell, served, others
+        self._participant: Participant | None = None
+        self._stack = ExitStack()
+
+    def act(self, history: History) -> tuple[bool, str | None]:
+        if self._participant is None:
+            self._participant = self._begin(history)
+        return False, self._participant.act(history.state)
+
+    def _begin(self, history: History) -> Participant:
+        from relayjax.peers.participant import Participant
+        from relayjax.peers.warming import warm_trainer
+        from relayjax.peers.workshop import Workshop
+
+        workshop, shard = Workshop.of(history, self._config), self._shard
+        shards = len(workshop.task.shards)
+        if shard is None and shards > 1:
+            raise ConfigError(f"--shard=K is needed: which of the task's {shards} shards is yours, 0 or more")
+        trainer, data = workshop.trainer(shard or 0)
+        if self._warm:
+            self._tell("compiling  the leg and the codec; bids come after that")
+            warm_trainer(trainer, data)
+        if self._served:
+            self._stack.enter_context(serving_pieces(self._served, self._home.path, self._tell))
+        return Participant(self._home, self._home.keys(), self._exchange, trainer, data, self._others)
+
+    def close(self) -> None:
+        self._stack.close()
+
+
+@dataclass(frozen=True)
+class Delays:
+    """How long a maintainer waits, in seconds; see `office.Waiting`."""
+
+    patience: float
+    takeover: float
+    begin: bool = False
+
+
+@dataclass(frozen=True)
+class Outlets:
+    """How others who do not see the folder reach what lies in it.
+
+    Attributes:
+      served: where it is served; None where it is not.
+      published: address of the bucket that is kept in step with it; None without one.
+      pace: seconds between two passes over the bucket.
+    """
+
+    served: Served | None = None
+    published: str | None = None
+    pace: float = PACE
+
+    def __bool__(self) -> bool:
+        return bool(self.served or self.published)
+
+
+class Maintaining(Duty):
+    """A maintainer's, in whichever office the log gives it; beside it the folder may be served."""
+
+    def __init__(
+        self,
+        home: Home,
+        exchange: Exchange,
+        config: Config | None,
+        delays: Delays,
+        outlets: Outlets,
+        warm: bool,
+        tell: Tell,
+    ):
+        if isinstance(exchange, FolderExchange) and Replica(exchange.folder).exists:
+            delays = replace(delays, takeover=inf)  # silence is no sign there, nor are votes carried
+        self._home, self._exchange, self._config, self._delays = home, exchange, config, delays
+        self._outlets, self._warm, self._tell = outlets, warm, tell
+        self._stack = ExitStack()
+        self._office: Office | None = None
+        self._server: RelayServer | None = None
+        self._bucket: Keeping | None = None
+
+    @property
+    def url(self) -> str | None:
+        served = self._outlets.served
+        return served.url(self._server) if served and self._server else None
+
+    @property
+    def left(self) -> float | None:
+        orderer = self._office.orderer if self._office else None
+        return orderer.left if orderer else None
+
+    def act(self, history: History) -> tuple[bool, str | None]:
+        if self._office is None:
+            self._office = self._begin(history)
+        return self._office.act(history)
+
+    def check(self) -> None:
+        if self._bucket:
+            self._bucket.check()
+
+    def finish(self, stop: Event, poll: float, on: Callable[[float], None]) -> None:
+        if self._bucket:
+            self._bucket.finish()
+        if self._server:
+            on(self._delays.patience)
+            while time.monotonic() - self._server.asked < self._delays.patience and not stop.wait(poll):
+                pass
+
+    def close(self) -> None:
+        self._office = self._server = self._bucket = None
+        self._stack.close()
+
+    def _begin(self, history: History) -> Office:
+        from relayjax.peers.office import Office, Waiting
+        from relayjax.peers.warming import measures, warm_validator
+        from relayjax.peers.workshop import Workshop
+
+        workshop, delays = Workshop.of(history, self._config), self._delays
+        codec, validator = workshop.codec, workshop.validator()
+        waiting = Waiting(delays.patience, delays.takeover, time.monotonic, delays.begin)
+        office = Office(self._home, self._exchange, validator, codec, waiting, self._tell)
+        self._stack.enter_context(office)
+        if self._outlets and isinstance(self._exchange, FolderExchange):
+            self._open(self._exchange.folder, office, history, codec)
+        if self._warm and not measures(history.state):
+            self._tell("compiling  what scores and values, by measuring made-up work once")
+            warm_validator(validator, workshop)
+        return office
+
+    def _open(self, folder: Path, office: Office, history: History, codec: Codec) -> None:
+        """Lets others reach the folder, beside the office."""
+        from relayjax.pack import ModelVersion
+
+        outlets, limit = self._outlets, codec.max_size(ModelVersion(0, "", history.genesis.layout).size)
+        awaited = lambda: Awaited.of(office.newest or history.state, limit)  # noqa: E731
+        if outlets.served:
+            server = outlets.served.open(folder, awaited, self._tell)
+            self._server = self._stack.enter_context(serving(server))
+        if outlets.published:
+            from relayjax.peers.object_bucket import Bucket
+            from relayjax.peers.object_publishing import Publisher
+
+            bucket = Bucket(outlets.published)
+            publisher = Publisher(folder, bucket, awaited, self._tell)
+            self._tell(f"publishing {bucket.url}")
+            self._bucket = self._stack.enter_context(keeping(publisher, max(outlets.pace, PACE), self._tell))

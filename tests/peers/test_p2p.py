@@ -203,16 +203,9 @@ def test_an_endpoint_keeps_its_key_and_that_is_no_other(tmp_path: Path) -> None:
     folder.mkdir()
     place = "iroh:127.0.0.1:0"
     for _ in range(2):
-<<<<<<< HEAD
-        served = ServedToPeers("iroh:127.0.0.1:0", home=tmp_path / "home")
-        with served.open(folder, lambda: Awaited({}, 0), told.append):
-            pass
-    nodes = [Address.parse(line.split()[1]).node for line in told]
-=======
         served = ServedToPeers(place, home=tmp_path / "home")
         with served.open(folder, lambda: Awaited({}, 0), told.append) as server:
             place = f"iroh:127.0.0.1:{server.port}"  # free again when it is closed
->>>>>>> p2p
     file = tmp_path / "home" / "endpoint"
     assert told[0] == told[1] and stat.S_IMODE(file.stat().st_mode) == 0o600
     assert endpoint_key(tmp_path / "home") != endpoint_key(tmp_path / "other")

@@ -10,9 +10,11 @@ loop, in a thread of its own, since the rest of a relay works in plain threads.
 from __future__ import annotations
 
 import asyncio
+import atexit
 import ctypes
 from collections.abc import Coroutine
 from concurrent.futures import Future
+from contextlib import suppress
 from functools import cache
 from threading import Thread
 from typing import Any, TypeVar
@@ -26,6 +28,12 @@ except ImportError as missing:
     raise ConfigError(f"peer to peer needs `pip install relayjax[p2p]` ({missing})") from missing
 
 T = TypeVar("T")
+
+_ENDING = 5.0
+"""Seconds for what is open when the process ends."""
+
+_bound: list[iroh.Endpoint] = []
+"""All endpoints of this process."""
 
 PROTOCOL = b"relayjax/exchange/1"
 """What is spoken on a connection (ALPN): HTTP/1.1, each stream of its own what a connection is over TCP."""
@@ -53,8 +61,28 @@ if _BUILDER is not None and hasattr(_BUILDER, "_reserve"):  # else another bindi
 def loop() -> asyncio.AbstractEventLoop:
     """The loop of this process's endpoints; it ends with the process."""
     found = asyncio.new_event_loop()
-    Thread(target=found.run_forever, name="iroh", daemon=True).start()
+    thread = Thread(target=found.run_forever, name="iroh", daemon=True)
+    thread.start()
+
+    def end() -> None:
+        with suppress(TimeoutError):
+            asyncio.run_coroutine_threadsafe(_end(), found).result(_ENDING)
+        found.call_soon_threadsafe(found.stop)
+        thread.join(_ENDING)
+
+    atexit.register(end)
     return found
+
+
+async def _end() -> None:
+    """Leaves nothing to the library's threads that could call back: an interpreter that ends aborts on it."""
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    for endpoint in _bound:
+        with suppress(iroh.IrohError):
+            await endpoint.close()
 
 
 def submit(call: Coroutine[Any, Any, T]) -> Future[T]:
@@ -91,4 +119,6 @@ async def _bind(addresses: tuple[str, ...], secret: bytes | None, accepts: bool)
         builder.secret_key(secret)
     if accepts:
         builder.alpns([PROTOCOL])
-    return await builder.bind()
+    endpoint = await builder.bind()
+    _bound.append(endpoint)
+    return endpoint

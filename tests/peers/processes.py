@@ -60,18 +60,19 @@ class Crew:
       base: directory of all of them; the relay's folder in it is theirs in common only where they meet there.
       over: `folder`; or `http`, or the address of a bucket, to have all but v0 reach the relay there alone.
       patience: seconds.
-      takeover: seconds; None for what follows from the patience.
       reached: makes the address that a member uses out of its name and the true one.
       inside: command that a member is started by, to put it into a place of its own.
+      listen: HOST:PORT where it is served over HTTP.
+      takeover: seconds; None for what follows from the patience.
     """
 
     base: Path
     over: str
     patience: float
-    takeover: float | None = None
     reached: Callable[[str, str], str] = lambda name, url: url
     inside: Callable[[str], list[str]] = lambda name: []
     listen: str = "127.0.0.1:0"
+    takeover: float | None = None
     log_key: str = ""
     url: str = ""
     running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)

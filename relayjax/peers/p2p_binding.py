@@ -18,6 +18,7 @@ from contextlib import suppress
 from functools import cache
 from threading import Thread
 from typing import Any, TypeVar
+from weakref import WeakSet
 
 from relayjax.errors import ConfigError
 
@@ -32,8 +33,8 @@ T = TypeVar("T")
 _ENDING = 5.0
 """Seconds for what is open when the process ends."""
 
-_bound: list[iroh.Endpoint] = []
-"""All endpoints of this process."""
+_bound = WeakSet[iroh.Endpoint]()
+"""All endpoints of this process; one that is given up must not be held: its port would not be free."""
 
 PROTOCOL = b"relayjax/exchange/1"
 """What is spoken on a connection (ALPN): HTTP/1.1, each stream of its own what a connection is over TCP."""
@@ -80,7 +81,7 @@ async def _end() -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-    for endpoint in _bound:
+    for endpoint in list(_bound):
         with suppress(iroh.IrohError):
             await endpoint.close()
 
@@ -120,5 +121,5 @@ async def _bind(addresses: tuple[str, ...], secret: bytes | None, accepts: bool)
     if accepts:
         builder.alpns([PROTOCOL])
     endpoint = await builder.bind()
-    _bound.append(endpoint)
+    _bound.add(endpoint)
     return endpoint

@@ -165,10 +165,8 @@ def parse() -> argparse.Namespace:
 
 def main() -> None:
     arguments, console = parse(), Console()
-    on_cpu, torch_python = (
-        find_platform() == "cpu",
-        other_python.find(arguments.torch_python, "torch", console),
-    )
+    on_cpu = find_platform() == "cpu"
+    torch_python = other_python.find(arguments.torch_python, "torch", console)
     names = (arguments.sizes or ("tiny,small" if on_cpu else "small,medium,large")).split(",")
     for name in names:
         if name not in SIZES:

@@ -82,15 +82,19 @@ def share_of(schedule: Merging, places: int) -> float:
 
 def merge_of(schedule: Merging) -> Merge:
     """The merge that a schedule asks for."""
-    merge, step = MERGES[schedule.merge], np.float32(schedule.merge_step / 1e6)
+    return stepped(MERGES[schedule.merge], schedule.merge_step)
 
-    def stepped(
+
+def stepped(merge: Merge, step: int) -> Merge:
+    """A merge that goes further, or less far: by a factor in ppm."""
+
+    def further(
         deltas: Sequence[np.ndarray], rises: Sequence[int], places: int
     ) -> tuple[np.ndarray, list[np.ndarray]]:
         weights, moved = merge(deltas, rises, places)
-        return weights * step, moved
+        return weights * np.float32(step / 1e6), moved
 
-    return stepped
+    return further
 
 
 def compose(parent: np.ndarray, weights: np.ndarray, deltas: Sequence[np.ndarray]) -> np.ndarray:

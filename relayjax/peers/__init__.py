@@ -28,6 +28,7 @@ joining need no accelerator stack, so what does is imported when it is called fo
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -211,11 +212,12 @@ def open_maintainer(
       WorkdirError: nobody has joined with the directory, or another process works with it.
     """
     from relayjax.mechanism.state import Role
-    from relayjax.peers.duties import Delays, Maintaining, Outlets
+    from relayjax.peers.duties import Maintaining, Outlets
     from relayjax.peers.exchange import FolderExchange
     from relayjax.peers.home import Home
     from relayjax.peers.member import Member
     from relayjax.peers.p2p_serving import served_at
+    from relayjax.peers.patience import Waiting
     from relayjax.peers.places import exchange_at
 
     own, exchange = Home(Path(home)), exchange_at(str(place))
@@ -231,8 +233,10 @@ def open_maintainer(
     outlets = Outlets(served_at(serve, own.path) if isinstance(serve, str) else serve, publish, pace)
     takeover = max(_TAKEOVER * patience, _SHORTEST) if takeover is None else takeover
 
-    delays = Delays(patience, takeover, begin)
-    return Member(own, exchange, lambda tell: Maintaining(own, exchange, config, delays, outlets, warm, tell))
+    waiting = Waiting(patience, takeover, time.monotonic, begin)
+    return Member(
+        own, exchange, lambda tell: Maintaining(own, exchange, config, waiting, outlets, warm, tell)
+    )
 
 
 def follow(place: str | Path, home: str | Path | None = None) -> Observer:

@@ -25,6 +25,7 @@ from relayjax.peers.http_server import RelayServer
 from relayjax.peers.http_serving import Served, serving
 from relayjax.peers.object_keeping import Keeping, keeping
 from relayjax.peers.p2p_pieces import serving_pieces
+from relayjax.peers.patience import Waiting
 
 if TYPE_CHECKING:
     from relayjax.codec import Codec
@@ -120,15 +121,6 @@ class Training(Duty):
 
 
 @dataclass(frozen=True)
-class Delays:
-    """How long a maintainer waits, in seconds; see `office.Waiting`."""
-
-    patience: float
-    takeover: float
-    begin: bool = False
-
-
-@dataclass(frozen=True)
 class Outlets:
     """How others who do not see the folder reach what lies in it.
 
@@ -154,14 +146,14 @@ class Maintaining(Duty):
         home: Home,
         exchange: Exchange,
         config: Config | None,
-        delays: Delays,
+        waiting: Waiting,
         outlets: Outlets,
         warm: bool,
         tell: Tell,
     ):
         if isinstance(exchange, FolderExchange) and Replica(exchange.folder).exists:
-            delays = replace(delays, takeover=inf)  # silence is no sign there, nor are votes carried
-        self._home, self._exchange, self._config, self._delays = home, exchange, config, delays
+            waiting = replace(waiting, takeover=inf)  # silence is no sign there, nor are votes carried
+        self._home, self._exchange, self._config, self._waiting = home, exchange, config, waiting
         self._outlets, self._warm, self._tell = outlets, warm, tell
         self._stack = ExitStack()
         self._office: Office | None = None
@@ -191,8 +183,8 @@ class Maintaining(Duty):
         if self._bucket:
             self._bucket.finish()
         if self._server:
-            on(self._delays.patience)
-            while time.monotonic() - self._server.asked < self._delays.patience and not stop.wait(poll):
+            on(self._waiting.patience)
+            while time.monotonic() - self._server.asked < self._waiting.patience and not stop.wait(poll):
                 pass
 
     def close(self) -> None:
@@ -200,14 +192,13 @@ class Maintaining(Duty):
         self._stack.close()
 
     def _begin(self, history: History) -> Office:
-        from relayjax.peers.office import Office, Waiting
+        from relayjax.peers.office import Office
         from relayjax.peers.warming import measures, warm_validator
         from relayjax.peers.workshop import Workshop
 
-        workshop, delays = Workshop.of(history, self._config), self._delays
+        workshop = Workshop.of(history, self._config)
         codec, validator = workshop.codec, workshop.validator()
-        waiting = Waiting(delays.patience, delays.takeover, time.monotonic, delays.begin)
-        office = Office(self._home, self._exchange, validator, codec, waiting, self._tell)
+        office = Office(self._home, self._exchange, validator, codec, self._waiting, self._tell)
         self._stack.enter_context(office)
         if self._outlets and isinstance(self._exchange, FolderExchange):
             self._open(self._exchange.folder, office, history, codec)

@@ -197,10 +197,16 @@ def holds(exchange: Exchange, path: str, digest: str, size: int) -> bool:
     return data is not None and hashing.digest(data) == digest
 
 
-def put(exchange: Exchange, path: str, data: bytes) -> None:
-    """Offers a file unless it lies there as it is; what others have made of it is replaced."""
-    if not holds(exchange, path, hashing.digest(data), len(data)):
+def put(exchange: Exchange, path: str, data: bytes) -> str:
+    """Offers a file unless it lies there as it is; what others have made of it is replaced.
+
+    Returns:
+      The file's digest.
+    """
+    digest = hashing.digest(data)
+    if not holds(exchange, path, digest, len(data)):
         exchange.offer(path, data)
+    return digest
 
 
 def is_regular(file: Path) -> bool:

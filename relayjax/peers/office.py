@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
 
 from relayjax.codec import Codec
 from relayjax.errors import ProtocolError, WorkdirError
@@ -19,26 +18,10 @@ from relayjax.peers.exchange import Exchange, FolderExchange
 from relayjax.peers.home import Home
 from relayjax.peers.maintainer import Maintainer
 from relayjax.peers.orderer import Orderer
+from relayjax.peers.patience import Waiting
 from relayjax.peers.succession import Succession
 from relayjax.relay.testing import Validator
 from relayjax.workdir import Workdir
-
-
-@dataclass(frozen=True)
-class Waiting:
-    """How long a maintainer waits, by its own clock.
-
-    Attributes:
-      patience: seconds that a phase waits for those who stay away, while it orders.
-      takeover: seconds without anything new in the log after which it wants another orderer.
-      clock: seconds, from anywhere, never backwards.
-      begin: not until every place is taken before the first round.
-    """
-
-    patience: float
-    takeover: float
-    clock: Callable[[], float]
-    begin: bool = False
 
 
 class Office:

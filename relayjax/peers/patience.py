@@ -9,11 +9,29 @@ each of these is counted by itself.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 HALVINGS = 16
 """How often the patience can be halved: a minute is then a millisecond."""
 
 _SHARE = 3
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """How long a maintainer waits, by its own clock.
+
+    Attributes:
+      patience: seconds that a phase waits for those who stay away, while it orders.
+      takeover: seconds without anything new in the log after which it wants another orderer.
+      clock: seconds, from anywhere, never backwards.
+      begin: not until every place is taken before the first round.
+    """
+
+    patience: float
+    takeover: float
+    clock: Callable[[], float]
+    begin: bool = False
 
 
 class Patience:

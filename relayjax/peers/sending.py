@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
-from relayjax import hashing
 from relayjax.hashing import Buffer
 from relayjax.identity import seal
 from relayjax.peers import parcel
@@ -52,5 +51,4 @@ class Parcel:
         if digest and holds(exchange, path, digest, self.head.room(number)):
             return
         sealed = self.head.seal(number, self._data[self.head.span(number)])
-        self._digests[number] = hashing.digest(sealed)
-        put(exchange, path, sealed)
+        self._digests[number] = put(exchange, path, sealed)

@@ -17,9 +17,10 @@ from relayjax.peers.founding import found
 from relayjax.peers.home import Home
 from relayjax.peers.joining import follow, join
 from relayjax.peers.maintainer import Maintainer
-from relayjax.peers.office import Office, Waiting
+from relayjax.peers.office import Office
 from relayjax.peers.orderer import Orderer
 from relayjax.peers.participant import Participant
+from relayjax.peers.patience import Waiting
 from relayjax.peers.workshop import Workshop
 from relayjax.relay.testing import Validator
 from relayjax.relay.training import Trainer

@@ -15,7 +15,7 @@ from relayjax.learning.evaluate import Evaluator
 from relayjax.learning.placement import place
 from relayjax.learning.schemes.base import Outcome, Setup
 from relayjax.learning.task import examples
-from relayjax.merging import Merge, compose, equal
+from relayjax.merging import Merge, compose, equal, stepped
 
 DEFAULT_BRAIDS = (0, 1, 3, 6, 12)
 """Laps of twenty that are braid rounds: denser early on, where values are large against their noise."""
@@ -90,8 +90,8 @@ def _merged(setup: Setup, theta: np.ndarray, children: list[np.ndarray], merge: 
         loss = _validation_loss(setup)
         parent = loss(theta)
         rises = [round(1e6 * (loss(child) - parent)) for child in children]
-    weights, moved = merge([child - theta for child in children], rises, len(children))
-    return compose(theta, weights * np.float32(setup.merge_step / 1e6), moved)
+    merge = stepped(merge, setup.merge_step)
+    return compose(theta, *merge([child - theta for child in children], rises, len(children)))
 
 
 def _validation_loss(setup: Setup) -> Callable[[np.ndarray], float]:

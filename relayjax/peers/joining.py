@@ -11,6 +11,7 @@ from relayjax.ledger.tiles import ENTRY_LIMIT, WIDTH, decode_bundle, tiles_of
 from relayjax.peers.exchange import Exchange
 from relayjax.peers.follower import CHECKPOINT, Follower
 from relayjax.peers.home import Home, Membership
+from relayjax.peers.quorum import follower
 from relayjax.peers.voice import Voice
 from relayjax.records import Genesis, Join
 
@@ -47,7 +48,7 @@ def follow(exchange: Exchange, home: Home) -> Follower:
       WorkdirError: nobody has joined with this directory.
     """
     member = home.membership()
-    return Follower(exchange, member.origin, member.log_key, home.seen)
+    return follower(exchange, member.origin, member.log_key, home.seen)
 
 
 def join(exchange: Exchange, home: Home, name: str, role: str, log_key: str | None = None) -> str | None:
@@ -73,11 +74,11 @@ def join(exchange: Exchange, home: Home, name: str, role: str, log_key: str | No
     if log_key not in (None, pinned):
         raise WorkdirError(f"{home.path}: follows the log key {pinned}; choose another --home")
     keys = home.make_keys(name)
-    Follower(exchange, origin, pinned).poll()
+    follower(exchange, origin, pinned).poll()
     home.remember(Membership(name, role, origin, pinned))
-    follower = follow(exchange, home)
-    follower.poll()
-    state, public = follower.chronicle.history.state, keys.public
+    followed = follow(exchange, home)
+    followed.poll()
+    state, public = followed.chronicle.history.state, keys.public
     if name in state.members:
         mine = state.members[name].signing == public.signing
         return None if mine else f"the name {name} is taken"

@@ -113,7 +113,8 @@ class Office:
         elected = self._succession.elected(state, at_once=state.orderer == self._keys.name)
         if elected and elected[0] == self._keys.name:
             return self._take_office(elected[1])
-        if state.orderer == self._keys.name and not state.finished and not elected:
+        free = not (state.finished or elected or self._succession.bound(history))
+        if state.orderer == self._keys.name and free:
             return self._take_office()
         told = self._succession.act(history)
         if not self._succession.bound(history):
@@ -132,6 +133,8 @@ class Office:
             name = elected[0] if elected else "another maintainer"
             self._step_down()
             return True, f"{name} orders the records by the votes of the others; going on as a maintainer"
+        if self._succession.bound(history):  # whatever it wrote now, others might be shown and lose again
+            return False, told
         try:
             return orderer.act(), told
         except BaseException:  # what memory and disk agree on is only known when all is opened again

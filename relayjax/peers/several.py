@@ -1,0 +1,159 @@
+"""An exchange over several places where one relay can be reached; none of them is trusted.
+
+Each is a copy that some maintainer keeps, so a file is fetched from the first place that has it, beginning
+with one whose log is as it is believed: what is on its way there fits that log. A record is handed in
+wherever somebody answers, for whoever keeps a copy passes it on; a delta only to the first that takes it,
+which is who orders. Who did not answer is left alone for a while, so that a machine that is gone does not
+delay everybody else.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from relayjax.errors import DiskError, ExchangeError, IntegrityError
+from relayjax.ledger.note import SIZE_LIMIT
+from relayjax.peers.exchange import Exchange, fetch_into, holds, put
+from relayjax.peers.follower import CHECKPOINT
+from relayjax.peers.handover import FOLDER as HANDOVER
+
+T = TypeVar("T")
+
+_LARGEST = 1 << 25
+"""Bytes that a file of an exchange may have; what is large consists of many."""
+
+_SHORTEST, _LONGEST = 0.5, 15.0
+"""Seconds for which a place is left alone after it did not answer, and after it has not for long."""
+
+
+class Place:
+    """One place, and whether it is worth asking now."""
+
+    def __init__(self, name: str, exchange: Exchange, clock: Callable[[], float] = time.monotonic):
+        """Asks nothing yet.
+
+        Args:
+          name: the address, for who watches.
+          exchange: there.
+          clock: seconds, never backwards.
+        """
+        self.name = name
+        self._exchange, self._clock = exchange, clock
+        self._rest, self._until = 0.0, clock()
+
+    def fetch(self, path: str, limit: int) -> bytes | None:
+        return self._ask(lambda: self._exchange.fetch(path, limit))
+
+    def fetch_into(self, path: str, target: memoryview) -> int | None:
+        return self._ask(lambda: fetch_into(self._exchange, path, target))
+
+    def holds(self, path: str, digest: str) -> bool:
+        return self._ask(lambda: holds(self._exchange, path, digest, _LARGEST))
+
+    def offer(self, path: str, data: bytes) -> None:
+        self._awake()
+        self._exchange.offer(path, data)  # what is refused here does not mean that nobody answers
+
+    def _awake(self) -> None:
+        if self._clock() < self._until:
+            raise ExchangeError(self.name, "did not answer a moment ago", "it is asked again soon")
+
+    def _ask(self, call: Callable[[], T]) -> T:
+        self._awake()
+        try:
+            found = call()
+        except ExchangeError:
+            self._rest = min(max(2 * self._rest, _SHORTEST), _LONGEST)
+            self._until = self._clock() + self._rest
+            raise
+        self._rest = 0.0
+        return found
+
+
+class Several:
+    """All places of one relay; not to be shared between threads."""
+
+    def __init__(self, places: Sequence[Place]):
+        """Asks nothing yet.
+
+        Args:
+          places: at least one.
+        """
+        self.places = tuple(places)
+        self._first = self._taker = 0
+
+    def prefer(self, place: Place) -> None:
+        """Asks a place before the others from now on."""
+        self._first = self.places.index(place)
+
+    def checkpoints(self) -> list[tuple[Place, bytes]]:
+        """What each place that answers shows of the log.
+
+        Raises:
+          ExchangeError: nobody answers.
+        """
+        found, failed = list[tuple[Place, bytes]](), list[ExchangeError]()
+        for place in self.places:
+            try:
+                note = place.fetch(CHECKPOINT, SIZE_LIMIT)
+            except ExchangeError as error:
+                failed.append(error)
+            else:
+                found += [] if note is None else [(place, note)]
+        if len(failed) == len(self.places):
+            raise failed[0]
+        return found
+
+    def fetch(self, path: str, limit: int) -> bytes | None:
+        return self._first_of(lambda place: place.fetch(path, limit))
+
+    def fetch_into(self, path: str, target: memoryview) -> int | None:
+        return self._first_of(lambda place: place.fetch_into(path, target))
+
+    def holds(self, path: str, digest: str) -> bool:
+        """Whether it lies wherever it should; of what is handed over one place is enough."""
+        answers, failed = list[bool](), list[ExchangeError]()
+        for place in self.places:
+            try:
+                answers.append(place.holds(path, digest))
+            except ExchangeError as error:
+                failed.append(error)
+        if not answers:
+            raise failed[0]
+        return any(answers) if path.startswith(f"{HANDOVER}/") else all(answers)
+
+    def offer(self, path: str, data: bytes) -> None:
+        taken, failed = False, list[ExchangeError]()
+        for place in self._in_order(self._taker):
+            try:
+                put(place, path, data)
+            except ExchangeError as error:
+                failed.append(error)
+            else:
+                taken = True
+                if path.startswith(f"{HANDOVER}/"):
+                    self._taker = self.places.index(place)
+                    return
+        if not taken:
+            raise failed[0]
+
+    def _in_order(self, first: int) -> tuple[Place, ...]:
+        return self.places[first:] + self.places[:first]
+
+    def _first_of(self, ask: Callable[[Place], T | None]) -> T | None:
+        """The first answer that is one; None if somebody answers and nobody has it."""
+        answered, failed = False, list[ExchangeError | IntegrityError | DiskError]()
+        for place in self._in_order(self._first):
+            try:
+                found = ask(place)
+            except (ExchangeError, IntegrityError, DiskError) as error:
+                failed.append(error)
+            else:
+                answered = True
+                if found is not None:
+                    return found
+        if not answered:
+            raise failed[0]
+        return None

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from relayjax.peers.http_gate import Awaited
     from relayjax.peers.http_server import RelayServer
     from relayjax.peers.http_serving import Served
-    from relayjax.peers.object_keeping import Keeping
+    from relayjax.peers.keeping import Keeping
     from relayjax.peers.office import Waiting
 
 _PACE = 1.0
@@ -175,7 +175,7 @@ def _kept(
 ) -> AbstractContextManager[Keeping]:
     """A bucket that is kept in step with a folder."""
     from relayjax.peers.object_bucket import Bucket
-    from relayjax.peers.object_keeping import keeping
+    from relayjax.peers.keeping import keeping
     from relayjax.peers.object_publishing import Publisher
 
     bucket = Bucket(url)

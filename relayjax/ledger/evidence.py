@@ -184,7 +184,8 @@ def watch(file: Path, offered: bytes, log: Logs, reader: TileReader | None = Non
 def keep(directory: Path, evidence: bytes) -> Path:
     """Writes evidence to a file of its own, named after its bytes; returns the file."""
     file = directory / f"split-view-{hashlib.sha256(evidence).hexdigest()[:16]}.json"
-    write_atomic(file, evidence)
+    if not file.exists():
+        write_atomic(file, evidence)
     return file
 
 

@@ -74,6 +74,8 @@ class Awaited:
         if now.phase is Phase.REVEAL and not state.finished:
             left = [name for name in now.commitments if name not in now.submissions]
             paths = frozenset(handover.delta(now.number, name) for name in left)
+        if state.term.number and state.term.since == now.number:  # who took over may lack what was revealed
+            paths |= {handover.delta(now.number, name) for name in now.submissions}
         return cls(paths, delta_limit)
 
     def limit(self, path: str) -> int | None:

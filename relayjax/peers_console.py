@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,7 +23,8 @@ from relayjax.errors import (
 from relayjax.history import History
 from relayjax.mechanism.state import Role
 from relayjax.peers.exchange import FolderExchange
-from relayjax.peers_view import REMOTE, exchange_at, own_lines, say, where
+from relayjax.peers.places import REMOTE, own_and_others
+from relayjax.peers_view import exchange_at, own_lines, places_at, say, where
 
 if TYPE_CHECKING:
     from relayjax.config import Config
@@ -116,50 +117,71 @@ def maintain(
     """A maintainer's loop as for `work`; it orders the records while the log says so."""
     from relayjax.peers.bundle_replica import Replica
     from relayjax.peers.home import Home
+    from relayjax.peers.keeping import keeping
+    from relayjax.peers.mirror import Mirror
 
-    own, exchange = Home(home), exchange_at(place)
+    own = Home(home)
     name = own.keys().name
     if own.membership().role != Role.MAINTAINER.value:
         raise ConfigError(f"{home}: {name} is no maintainer; use `relayjax work`")
-    if isinstance(exchange, FolderExchange):
-        if Replica(Path(place)).exists:  # where only bundles come silence is no sign, nor are votes carried
-            waiting = replace(waiting, takeover=math.inf)
-    elif own.membership().log_key == own.keys().public.signing:
+    folder, others = own_and_others(place)
+    if folder is None and own.membership().log_key == own.keys().public.signing:
         raise ConfigError(f"{place}: {name} founded this relay; give the folder itself")
-    elif served or publish:
-        raise ConfigError(
-            f"--serve, --publish: {name} has only reached {place}; that is for where the folder is"
-        )
-    if (served or publish) and poll is None:
-        raise ConfigError("--serve and --publish go on and on, --once does not; leave one of them out")
+    if folder is None and (served or publish):
+        folder = str(home / "mirror")
+    elif folder and others and not (served or publish):
+        raise ConfigError("--serve or --publish is needed: others must find what is in your own copy")
+    if folder is None:
+        others = []
+    elif Replica(Path(folder)).exists:  # where only bundles come silence is no sign, nor are votes carried
+        waiting = replace(waiting, takeover=math.inf)
+    if (others or served or publish) and poll is None:
+        raise ConfigError("a copy is kept and served on and on, --once does not; leave one of them out")
+    place = folder or place
+    exchange, tell = exchange_at(place), lambda line: say(console, line)
     with own.locked(), ExitStack() as stack:
         server: RelayServer | None = None
-        bucket: Keeping | None = None
+        mirror: Mirror | None = None
+        kept: list[Keeping] = []
+        if others:
+            clock, pace = waiting.clock, poll or _PACE
+            mirror = Mirror(own, own.keys(), Path(place), places_at(others), waiting.takeover, clock, tell)
+            with suppress(DiskError):  # the thread goes on
+                mirror.step()
+            kept.append(stack.enter_context(keeping(mirror, pace, tell)))
 
         def start(history: History) -> Act:
             from relayjax.peers.office import Office
             from relayjax.peers.workshop import Workshop
 
-            nonlocal server, bucket
+            nonlocal server
             workshop = Workshop.of(history, config)
-            tell = lambda line: say(console, line)  # noqa: E731
             validator, codec = workshop.validator(), workshop.codec
-            office = stack.enter_context(Office(own, exchange, validator, codec, waiting, tell))
+            office = stack.enter_context(Office(own, exchange, validator, codec, waiting, tell, mirror))
             limit = codec.max_size(ModelVersion(0, "", history.genesis.layout).size)
-            awaited = lambda: Awaited.of(office.newest or history.state, limit)  # noqa: E731
+
+            def awaited() -> Awaited:
+                if mirror and not office.orderer:  # who orders is to have it
+                    return Awaited(frozenset(), limit)
+                return Awaited.of(office.newest or history.state, limit)
+
             if served:
                 server = stack.enter_context(serving(served.open(Path(place), awaited, tell)))
             if publish:
-                bucket = stack.enter_context(_kept(publish, Path(place), awaited, poll or _PACE, tell))
+                kept.append(stack.enter_context(_kept(publish, Path(place), awaited, poll or _PACE, tell)))
             return office.act
 
         from relayjax.pack import ModelVersion
         from relayjax.peers.http_gate import Awaited
         from relayjax.peers.http_serving import serving
 
-        _loop(place, own, start, poll, console, lambda: bucket.check() if bucket else None)
-        if bucket:
-            bucket.finish()
+        def check() -> None:
+            for one in kept:
+                one.check()
+
+        _loop(place, own, start, poll, console, check, bool(others))
+        for one in kept:
+            one.finish()
         if server and poll is not None:
             say(console, f"finished   serving on until nobody asks for {waiting.patience:g} s")
             while time.monotonic() - server.asked < waiting.patience:
@@ -174,8 +196,8 @@ def _kept(
     tell: Callable[[str], None],
 ) -> AbstractContextManager[Keeping]:
     """A bucket that is kept in step with a folder."""
-    from relayjax.peers.object_bucket import Bucket
     from relayjax.peers.keeping import keeping
+    from relayjax.peers.object_bucket import Bucket
     from relayjax.peers.object_publishing import Publisher
 
     bucket = Bucket(url)
@@ -191,17 +213,29 @@ def _loop(
     poll: float | None,
     console: Console,
     check: Callable[[], None] = lambda: None,
+    mirrored: bool = False,
 ) -> None:
-    """Follows the log and acts on it until the relay is finished, or until nothing is to be done."""
+    """Follows the log and acts on it until the relay is finished, or until nothing is to be done.
+
+    Args:
+      place, home, poll, console: as for the verbs.
+      start: is given the first history, and gives what acts.
+      check: raises what has ended a thread beside this one.
+      mirrored: whether the place is a folder into which others' work has yet to come.
+    """
     from relayjax.peers.joining import follow, join
 
     exchange, member = exchange_at(place), home.membership()
     follower, act, told, settled = follow(exchange, home), None, "", -1
+    disputed = set[str]()
     while True:
         line, grown = None, False
         check()
         try:
             grown = follower.poll()
+            for name in follower.disputes.keys() - disputed:
+                say(console, follower.disputes[name])
+            disputed = set(follower.disputes)
             state = follower.chronicle.state
             if state is None or member.name not in state.members:
                 refused = join(exchange, home, member.name, member.role, member.log_key)
@@ -230,7 +264,7 @@ def _loop(
                 raise
             line = str(error)
         except WorkdirError as error:  # over a line nothing can be there for a while
-            if poll is None or isinstance(exchange, FolderExchange):
+            if poll is None or (isinstance(exchange, FolderExchange) and not mirrored):
                 raise
             line = str(error)
         if line and line != told:

@@ -6,6 +6,7 @@ Neither keys nor an accelerator are needed.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,22 +21,21 @@ from relayjax.mechanism.rulesets import mechanism
 from relayjax.mechanism.state import State
 from relayjax.peers.exchange import Exchange, FolderExchange
 from relayjax.peers.http_exchange import SCHEMES, HttpExchange
+from relayjax.peers.places import BUCKETS, split
+from relayjax.peers.several import Place, Several
 
 if TYPE_CHECKING:
     from relayjax.peers.follower import Follower
 
 
-BUCKETS = ("s3://", "gs://")
-REMOTE = (*SCHEMES, *BUCKETS)
-"""How the addresses begin at which a relay is reached and does not lie."""
-
-
 def exchange_at(place: str) -> Exchange:
-    """Where members meet: an address of a server or of a bucket, else a folder.
+    """Where members meet: an address of a server or of a bucket, or several of them, else a folder.
 
     Raises:
       ConfigError: the address is none, or the packages for a bucket are missing.
     """
+    if len(names := split(place)) > 1:
+        return Several(places_at(names))
     if place.startswith(BUCKETS):
         from relayjax.peers.object_exchange import ObjectExchange
 
@@ -43,11 +43,22 @@ def exchange_at(place: str) -> Exchange:
     return HttpExchange(place) if place.startswith(SCHEMES) else FolderExchange(Path(place))
 
 
+def places_at(names: Sequence[str]) -> list[Place]:
+    """The places of one relay; each is given up sooner than where it is the only one."""
+    return [
+        Place(
+            name,
+            HttpExchange(name, timeout=5.0, attempts=2) if name.startswith(SCHEMES) else exchange_at(name),
+        )
+        for name in names
+    ]
+
+
 def status(place: str, home: Path | None, watch: bool, console: Console) -> None:
     """Says how far a relay has come, once or until it is finished."""
-    from relayjax.peers.follower import Follower
     from relayjax.peers.home import Home
     from relayjax.peers.joining import introduced
+    from relayjax.peers.quorum import follower as follow
 
     exchange, name, believed = exchange_at(place), None, home is None
     if home is None:
@@ -55,7 +66,7 @@ def status(place: str, home: Path | None, watch: bool, console: Console) -> None
     else:
         member = Home(home).membership()
         origin, log_key, name = member.origin, member.log_key, member.name
-    follower = Follower(exchange, origin, log_key)
+    follower = follow(exchange, origin, log_key)
     follower.poll()
     size, since = follower.size, time.monotonic()
 
@@ -79,13 +90,13 @@ def status(place: str, home: Path | None, watch: bool, console: Console) -> None
 def copy(place: str, folder: Path, log_key: str | None, console: Console) -> None:
     """Fetches a relay into a folder of one's own and says how to verify it."""
     from relayjax.peers.copying import copy
-    from relayjax.peers.follower import Follower
     from relayjax.peers.joining import introduced
+    from relayjax.peers.quorum import follower as follow
 
     exchange = exchange_at(place)
     origin, claimed = introduced(exchange)
     pinned = log_key or claimed
-    follower = Follower(exchange, origin, pinned)
+    follower = follow(exchange, origin, pinned)
     copy(exchange, follower, origin, pinned, folder)
     say(console, f"ledger     {follower.size} entries, root {follower.root.hex()}")
     say(console, f"log key    {pinned}{'' if log_key else ', as the log says itself'}")

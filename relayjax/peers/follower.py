@@ -20,9 +20,9 @@ from relayjax.ledger.entry import FIRST_PREV, digest
 from relayjax.ledger.evidence import check_view, keep
 from relayjax.ledger.merkle import HASH_SIZE, Tree, leaf_hash
 from relayjax.ledger.note import SIZE_LIMIT, signer_key
-from relayjax.ledger.vkey import VerifierKey
 from relayjax.ledger.tiled import TileReader
 from relayjax.ledger.tiles import ENTRY_LIMIT, WIDTH, decode_bundle, tiles_of
+from relayjax.ledger.vkey import VerifierKey
 from relayjax.mechanism.state import State
 from relayjax.peers.chronicle import Chronicle
 from relayjax.peers.exchange import Exchange
@@ -129,7 +129,7 @@ class Follower:
         return [signer_key(self._origin, key) for key in keys]
 
     def take(self, exchange: Exchange, note: bytes) -> bool:
-        """Reads what a checkpoint adds and believes it; returns whether there was something, as for `poll`."""
+        """Reads what a checkpoint adds and believes it; result and errors as for `poll`."""
         claim, steps, entries = self.claim(note), list[Step](), list[bytes]()
         try:
             self._read(exchange, note, claim, steps, entries)

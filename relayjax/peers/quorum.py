@@ -1,8 +1,8 @@
 """Following a log that lies in several places: it counts as far as more than half of them show it.
 
-Each place is a copy that a maintainer keeps on a disk of its own, and another maintainer orders only when more
-than half of them vote at one point of the log. So what more than half show is not lost with who orders: some
-voter has it, and whoever has it votes at no point before it. This is the argument of quorums, with the
+Each place is a copy that a maintainer keeps on a disk of its own, and another maintainer orders only when
+more than half of them vote at one point of the log. So what more than half show is not lost with who orders:
+some voter has it, and whoever has it votes at no point before it. This is the argument of quorums, with the
 copies' checkpoints in the place of acknowledgements. A place that shows less is behind, and no matter; one
 that shows another history is left out, and what proves it is kept.
 

@@ -96,13 +96,9 @@ class Keeper(Person):
         places = union.places(name)
         self.mirror = Mirror(self.home, keys, self.folder, places, waiting.takeover, clock, tell)
         codec = tools.workshop.codec
-        office = Office(
-            self.home, self.town.exchange, tools.validator, codec, waiting, tell, self.mirror
-        )
+        office = Office(self.home, self.town.exchange, tools.validator, codec, waiting, tell, self.mirror)
         self.worker = self.stack.enter_context(office)
-        server = RelayServer(
-            ("127.0.0.1", union.ports.get(name, 0)), self.folder, self.awaited, report=tell
-        )
+        server = RelayServer(("127.0.0.1", union.ports.get(name, 0)), self.folder, self.awaited, report=tell)
         union.ports[name] = self.stack.enter_context(serving(server)).server_address[1]
         self.mirror.step()
 

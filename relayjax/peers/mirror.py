@@ -106,6 +106,8 @@ class Mirror:
           SplitViewError: most others show another history than lies here; evidence is kept in the home.
           DiskError: the disk refused; the next pass goes on.
         """
+        for place in (INBOX, handover.FOLDER):  # where others write
+            files.make_directory(self._workdir.path / place)
         self._follow_own()
         self._follow_others()
         if self._follower.size > self._shown:

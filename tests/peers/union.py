@@ -64,6 +64,8 @@ class Person:
 
     def step(self) -> str | None:
         self.follower.poll()
+        if self.follower.chronicle.state is None:
+            return None
         if self.name not in self.state.members:
             return self.town.join(self.name)
         if self.worker is None:
@@ -152,6 +154,10 @@ class Union:
         person = self.people[name]
         assert isinstance(person, Keeper)
         return person
+
+    def newest(self, name: str) -> State | None:
+        """What a maintainer knows, before others do where it orders."""
+        return self.keeper(name).office.newest
 
     @property
     def orderers(self) -> list[str]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import shutil
+import socket
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import Any
 
 from peers.town import Tools, Town
 
@@ -25,6 +27,20 @@ from relayjax.peers.participant import Participant
 from relayjax.peers.several import Place, Several
 
 MAINTAINERS, PARTICIPANTS = ("v0", "v1", "v2"), ("p0", "p1", "p2")
+
+
+class _Server(RelayServer):
+    """A server that is gone with its connections when it is gone, as one of a process of its own is."""
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self.lines = [*getattr(self, "lines", []), request]
+        super().process_request(request, client_address)
+
+    def server_close(self) -> None:
+        super().server_close()
+        for line in getattr(self, "lines", []):
+            with suppress(OSError):
+                line.shutdown(socket.SHUT_RDWR)
 
 
 class Person:
@@ -100,7 +116,7 @@ class Keeper(Person):
         codec = tools.workshop.codec
         office = Office(self.home, self.town.exchange, tools.validator, codec, waiting, tell, self.mirror)
         self.worker = self.stack.enter_context(office)
-        server = RelayServer(("127.0.0.1", union.ports.get(name, 0)), self.folder, self.awaited, report=tell)
+        server = _Server(("127.0.0.1", union.ports.get(name, 0)), self.folder, self.awaited, report=tell)
         union.ports[name] = self.stack.enter_context(serving(server)).server_address[1]
         self.mirror.step()
 

@@ -161,14 +161,16 @@ def maintain(
             limit = codec.max_size(ModelVersion(0, "", history.genesis.layout).size)
 
             def awaited() -> Awaited:
-                if mirror and not office.orderer:  # who orders is to have it
-                    return Awaited(frozenset(), limit)
-                return Awaited.of(office.newest or history.state, limit)
+                found = Awaited.of(office.newest or history.state, limit)
+                if mirror and not office.orderer:  # who orders is to have deltas
+                    return replace(found, paths=frozenset())
+                return found
 
             if served:
                 server = stack.enter_context(serving(served.open(Path(place), awaited, tell)))
             if publish:
-                kept.append(stack.enter_context(_kept(publish, Path(place), awaited, poll or _PACE, tell)))
+                deltas = lambda: replace(awaited(), state=None)  # noqa: E731  (votes come from mirrors)
+                kept.append(stack.enter_context(_kept(publish, Path(place), deltas, poll or _PACE, tell)))
             return office.act
 
         from relayjax.pack import ModelVersion

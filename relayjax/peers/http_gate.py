@@ -3,6 +3,7 @@
 inbox/DIGEST.json                 of the size that a record may have, under the BLAKE3 digest of its bytes
 handover/ROUND-delta-NAME.age     while the present round waits for it, of the size that its head may have
 handover/ROUND-delta-NAME.age.N   likewise, as many pieces as it may have
+handover/ROUND-vote-TERM-NAME.json, -complaint-   what that maintainer has signed at this point of the log
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from threading import Lock
 
 from relayjax import canonical, files, hashing
 from relayjax.mechanism.state import Phase, State
-from relayjax.peers import handover, parcel
+from relayjax.peers import handover, parcel, succession
 from relayjax.peers.inbox import FOLDER
 
 _RECORD = re.compile(FOLDER + r"/([0-9a-f]{64})\.json")
@@ -57,10 +58,12 @@ class Awaited:
     Attributes:
       paths: of the deltas to be handed over.
       size: bytes that each may have, before it is sealed.
+      state: the agreed one, at whose point of the log maintainers may vote; None if nobody may here.
     """
 
     paths: frozenset[str]
     size: int
+    state: State | None = None
 
     @classmethod
     def of(cls, state: State, delta_limit: int) -> Awaited:
@@ -76,7 +79,7 @@ class Awaited:
             paths = frozenset(handover.delta(now.number, name) for name in left)
         if state.term.number and state.term.since == now.number:  # who took over may lack what was revealed
             paths |= {handover.delta(now.number, name) for name in now.submissions}
-        return cls(paths, delta_limit)
+        return cls(paths, delta_limit, state)
 
     def limit(self, path: str) -> int | None:
         """Bytes that a file may have; None if it is not awaited."""
@@ -85,7 +88,21 @@ class Awaited:
         piece = _PIECE.fullmatch(path)
         if piece and piece[1] in self.paths and int(piece[2]) < parcel.piece_count(self.size):
             return parcel.sealed_piece(parcel.PIECE)
-        return None
+        return succession.LIMIT if self._paper(path) else None
+
+    def admits(self, path: str, file: Path) -> bool:
+        """Whether a file that has come is one; a delta is looked at by who takes it.
+
+        Raises:
+          DiskError: it can't be read.
+        """
+        if self.state is None or (paper := self._paper(path)) is None:
+            return True
+        stage, term, name = paper
+        return succession.signed(files.read(file), stage, self.state, term, name) is not None
+
+    def _paper(self, path: str) -> tuple[str, int, str] | None:
+        return succession.papers(self.state).get(path) if self.state else None
 
 
 class Gate:
@@ -169,8 +186,10 @@ class Gate:
                 raise RefusedError(HTTPStatus.UNPROCESSABLE_ENTITY, "its name is not the digest of its bytes")
             if _count(self._inbox, _IN_INBOX + 1) > _IN_INBOX:  # itself included
                 raise RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, "the inbox is full; try again")
-        else:
-            self.limit(path)  # the round may have gone on meanwhile
+            return
+        self.limit(path)  # the round may have gone on meanwhile
+        if not self._awaited().admits(path, file):
+            raise RefusedError(HTTPStatus.UNPROCESSABLE_ENTITY, "not signed by who it is of, or long past")
 
 
 def sender_of(address: str) -> str:

@@ -1,8 +1,8 @@
 """An exchange over several places where one relay can be reached; none of them is trusted.
 
 Each is a copy that some maintainer keeps, so a file is fetched from the first place that has it, beginning
-with one whose log is as it is believed: what is on its way there fits that log. A record is handed in
-wherever somebody answers, for whoever keeps a copy passes it on; a delta only to the first that takes it,
+with one whose log is as it is believed: what is on its way there fits that log. A record or a vote is handed
+in wherever somebody answers, for whoever keeps a copy passes it on; a delta only to the first that takes it,
 which is who orders. Who did not answer is left alone for a while, so that a machine that is gone does not
 delay everybody else.
 """
@@ -15,9 +15,9 @@ from typing import TypeVar
 
 from relayjax.errors import DiskError, ExchangeError, IntegrityError
 from relayjax.ledger.note import SIZE_LIMIT
+from relayjax.peers import handover
 from relayjax.peers.exchange import Exchange, fetch_into, holds, put
 from relayjax.peers.follower import CHECKPOINT
-from relayjax.peers.handover import FOLDER as HANDOVER
 
 T = TypeVar("T")
 
@@ -113,7 +113,7 @@ class Several:
         return self._first_of(lambda place: place.fetch_into(path, target))
 
     def holds(self, path: str, digest: str) -> bool:
-        """Whether it lies wherever it should; of what is handed over one place is enough."""
+        """Whether it lies wherever it should; for a delta one place is enough."""
         answers, failed = list[bool](), list[ExchangeError]()
         for place in self.places:
             try:
@@ -122,7 +122,7 @@ class Several:
                 failed.append(error)
         if not answers:
             raise failed[0]
-        return any(answers) if path.startswith(f"{HANDOVER}/") else all(answers)
+        return any(answers) if handover.is_delta(path) else all(answers)
 
     def offer(self, path: str, data: bytes) -> None:
         taken, failed = False, list[ExchangeError]()
@@ -133,7 +133,7 @@ class Several:
                 failed.append(error)
             else:
                 taken = True
-                if path.startswith(f"{HANDOVER}/"):
+                if handover.is_delta(path):
                     self._taker = self.places.index(place)
                     return
         if not taken:

@@ -40,7 +40,7 @@ COMPLAINT_TYPE = "application/vnd.relayjax.complaint+json"
 """Media type of a vote that does not count in the ledger yet."""
 
 _STAGES = {"complaint": COMPLAINT_TYPE, "vote": RECORD_TYPE}
-_LIMIT = 1 << 13
+LIMIT = 1 << 13
 """Bytes that a vote in its envelope may have."""
 
 _LOOKS = 10
@@ -164,17 +164,33 @@ def binds(promise: Promise | None, history: History) -> bool:
     return not any(2 * len(settled.facts.pledges) > len(settled.maintainers) for settled in later)
 
 
-def handed(exchange: Exchange, stage: str, state: State, term: int, name: str) -> Envelope | None:
-    """What a maintainer has signed for a term at this point of the log; None if nothing right lies there."""
+def papers(state: State) -> dict[str, tuple[str, int, str]]:
+    """Stage, term and author of what may be signed at this point of the log, by the path where it lies."""
+    return {
+        _path(stage, state, term, name): (stage, term, name)
+        for term in _following(state)
+        for name in electorate(state)
+        for stage in _STAGES
+    }
+
+
+def signed(data: bytes, stage: str, state: State, term: int, name: str) -> Envelope | None:
+    """What a maintainer has signed for a term at this point of the log; None if that is not what it is."""
     try:
-        data = exchange.fetch(_path(stage, state, term, name), _LIMIT)
-        if data is None:
-            return None
         envelope = Envelope.from_json(canonical.decode(data))
         payload = verify_envelope(envelope, public_keys(state.members[name]), _STAGES[stage])
-    except (DiskError, ExchangeError, FormatError, IntegrityError):
+    except (FormatError, IntegrityError):
         return None
     return envelope if payload == records.encode(ballot(state, name, term)) else None
+
+
+def handed(exchange: Exchange, stage: str, state: State, term: int, name: str) -> Envelope | None:
+    """What lies there of that; None if nothing right does."""
+    try:
+        data = exchange.fetch(_path(stage, state, term, name), LIMIT)
+    except (DiskError, ExchangeError, IntegrityError):
+        return None
+    return None if data is None else signed(data, stage, state, term, name)
 
 
 def pass_on(source: Exchange, target: Exchange, state: State) -> None:
@@ -183,13 +199,11 @@ def pass_on(source: Exchange, target: Exchange, state: State) -> None:
     Raises:
       DiskError: the target's disk refused.
     """
-    for term in _following(state):
-        for name in electorate(state):
-            for stage in _STAGES:
-                if handed(target, stage, state, term, name) is None:
-                    envelope = handed(source, stage, state, term, name)
-                    if envelope is not None:
-                        target.offer(_path(stage, state, term, name), encode(envelope))
+    for path, (stage, term, name) in papers(state).items():
+        if handed(target, stage, state, term, name) is None:
+            envelope = handed(source, stage, state, term, name)
+            if envelope is not None:
+                target.offer(path, encode(envelope))
 
 
 def _following(state: State) -> range:

@@ -9,17 +9,21 @@ import pytest
 from peers.town import Tools
 from peers.union import Union, aside
 
-from relayjax.errors import SplitViewError
-from relayjax.identity import Keys
+from relayjax import records
+from relayjax.errors import ExchangeError, SplitViewError
+from relayjax.identity import Keys, sign
 from relayjax.ledger.checkpoint import Checkpoint, sign_checkpoint
 from relayjax.ledger.evidence import Evidence, verify_evidence
 from relayjax.ledger.note import signer_key
 from relayjax.mechanism.state import Phase
+from relayjax.mechanism.succession import ballot
 from relayjax.peers.home import Promise
 from relayjax.peers.http_gate import Awaited
 from relayjax.peers.http_server import RelayServer
 from relayjax.peers.http_serving import serving
 from relayjax.peers.orderer import Orderer
+from relayjax.peers.succession import COMPLAINT_TYPE, papers
+from relayjax.peers.voice import encode
 from relayjax.workdir import Workdir
 
 
@@ -199,3 +203,36 @@ def test_the_successor_is_lost_with_its_copy_as_well(union: Union):
     union.finish()
     terms = union.check(rounds=2).state.terms
     assert [term.orderer for term in terms] in (["v0", first, second], ["v0", first, "v0"])
+
+
+def test_a_maintainer_that_nobody_can_reach_votes_and_measures(tools: Tools, tmp_path: Path):
+    union = Union(tmp_path, tools, rounds=2, visitors=("v2",))
+    try:
+        union.play(union.at(1, Phase.REVEAL))
+        union.lose("v0")
+        union.finish()
+        assert union.orderers == ["v1"]
+        history = union.check(rounds=2)
+        assert set(history.rounds[1].facts.scores) == {"v1", "v2"}
+    finally:
+        union.close()
+
+
+def test_only_who_signs_a_vote_can_put_it(union: Union):
+    union.play(union.at(1, Phase.COMMIT))
+    keeper, state = union.keeper("v1"), union.people["p0"].state
+    place = union.place("v1", f"http://127.0.0.1:{union.ports['v1']}")
+    path = next(path for path, paper in papers(state).items() if paper == ("vote", 1, "v2"))
+    ballots = {name: records.encode(ballot(state, name, 1)) for name in ("v0", "v2")}
+    for envelope in (
+        sign(ballots["v2"], union.people["p0"].home.keys()),
+        sign(ballots["v0"], union.people["v0"].home.keys()),
+        sign(ballots["v2"], union.people["v2"].home.keys(), COMPLAINT_TYPE),
+    ):
+        with pytest.raises(ExchangeError, match="not signed by who it is of"):
+            place.offer(path, encode(envelope))
+    assert not (keeper.folder / path).exists()
+    place.offer(path, encode(sign(ballots["v2"], union.people["v2"].home.keys())))
+    assert (keeper.folder / path).exists()
+    with pytest.raises(ExchangeError, match="does not wait for it"):
+        place.offer(path.replace("vote-1", "vote-9"), b"{}")

@@ -6,6 +6,7 @@ import shutil
 import socket
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,23 @@ class Person:
         return self.worker.act(self.state)
 
 
+class Visitor(Person):
+    """A maintainer without a copy of its own, who cannot be reached."""
+
+    def step(self) -> str | None:
+        self.follower.poll()
+        if self.follower.chronicle.state is None or self.name not in self.state.members:
+            return None
+        if self.worker is None:
+            tools, clock = self.town.tools, lambda: self.union.now
+            waiting = Waiting(self.union.patience, 5 * self.union.patience, clock)
+            codec = tools.workshop.codec
+            office = Office(self.home, self.town.exchange, tools.validator, codec, waiting)
+            self.worker = self.stack.enter_context(office)
+        assert isinstance(self.worker, Office)
+        return self.worker.act(self.follower.chronicle.history)[1]
+
+
 class Keeper(Person):
     """A maintainer with its copy, which it serves."""
 
@@ -122,8 +140,10 @@ class Keeper(Person):
 
     def awaited(self) -> Awaited:
         limit = self.town.tools.workshop.codec.max_size(self.town.tools.trainer.leg.baton.size)
-        orderer = self.office.orderer if isinstance(self.worker, Office) else None
-        return Awaited.of(orderer.state, limit) if orderer else Awaited(frozenset(), limit)
+        if not isinstance(self.worker, Office) or (state := self.office.newest) is None:
+            return Awaited(frozenset(), limit)
+        found = Awaited.of(state, limit)
+        return found if self.office.orderer else replace(found, paths=frozenset())
 
     def step(self) -> str | None:
         self.mirror.step()
@@ -138,19 +158,21 @@ class Keeper(Person):
 class Union:
     """All who are there, stepped in turn."""
 
-    def __init__(self, base: Path, tools: Tools, rounds: int):
-        self.base, self.tools = base, tools
+    def __init__(self, base: Path, tools: Tools, rounds: int, visitors: tuple[str, ...] = ()):
+        self.base, self.tools, self.keepers = base, tools, tuple(n for n in MAINTAINERS if n not in visitors)
         self.now, self.patience, self.told = 0.0, 100.0, list[str]()
         self.ports: dict[str, int] = {}
         founder = Town(base, tools)
         founder.maintainers = MAINTAINERS[1:]
         founder.begin(rounds=rounds, join_all=False)
         self.people: dict[str, Person] = {}
-        for name in MAINTAINERS:
+        for name in self.keepers:
             self.people[name] = Keeper(self, name)
-        for name in MAINTAINERS:  # now that all addresses are known
+        for name in self.keepers:  # now that all addresses are known
             self.people[name].vanish()
             self.people[name].start()
+        for name in visitors:
+            self.people[name] = Visitor(self, name)
         for name in PARTICIPANTS:
             self.people[name] = Person(self, name)
         self.here = [*MAINTAINERS, *PARTICIPANTS]
@@ -177,7 +199,7 @@ class Union:
 
     @property
     def orderers(self) -> list[str]:
-        return [name for name in self.here if name in MAINTAINERS and self.keeper(name).office.orderer]
+        return [name for name in self.here if name in self.keepers and self.keeper(name).office.orderer]
 
     def turn(self, until: Callable[[], bool] = lambda: False) -> None:
         for name in list(self.here):
@@ -232,7 +254,7 @@ class Union:
 
     def check(self, rounds: int) -> History:
         """Every copy that is left is right and whole, and everybody has the same root."""
-        kept = [name for name in self.here if name in MAINTAINERS]
+        kept = [name for name in self.here if name in self.keepers]
         for name in kept:
             self.keeper(name).mirror.step()
         for name in self.here:

@@ -52,6 +52,9 @@ from relayjax.workdir import Workdir
 _LETTERS = 256
 """Letters that are handed on in one pass."""
 
+_PASSES = 3
+"""Passes for which others' letters lie here before they are handed on: most authors reach who orders."""
+
 _LOOKS = 20
 """The part of the time after which a maintainer complains that passes between two looks at votes."""
 
@@ -91,6 +94,7 @@ class Mirror:
         self._follower = Follower(self._own, member.origin, member.log_key, evidence=home.path)
         self._takeover, self._clock, self._tell = takeover, clock, tell
         self._told: dict[str, str] = {}
+        self._lying: dict[str, int] = {}
         self._state: State | None = None
         self._shown, self._rounds, self._looked = 0, 0, clock()
 
@@ -241,14 +245,19 @@ class Mirror:
 
     def _hand_letters_on(self, state: State) -> None:
         """Sees to it that others have what may be said now, and removes what may not."""
-        for turn, letter in enumerate(list(self._inbox.letters(lambda name, why: None))):
+        lying = dict[str, int]()
+        for letter in list(self._inbox.letters(lambda name, why: None))[:_LETTERS]:
             try:
                 admit(letter.envelope, state, "inbox")
             except RelayError:
                 self._inbox.remove(letter)
                 continue
-            if turn < _LETTERS and (reason := self._hand_on(letter)):
+            passes = self._lying.get(letter.digest, 0) + 1
+            lying[letter.digest] = passes
+            due = letter.envelope.signer == self._keys.name or passes % _PASSES == 0
+            if due and (reason := self._hand_on(letter)):
                 self._inbox.refuse(letter, reason)
+        self._lying = lying
 
     def _hand_on(self, letter: Letter) -> str:
         """Hands a record on; returns why it was refused, if it was."""

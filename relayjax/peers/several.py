@@ -42,6 +42,7 @@ class Place:
         self.name = name
         self._exchange, self._clock = exchange, clock
         self._rest, self._until = 0.0, clock()
+        self._failed: ExchangeError | None = None
 
     def fetch(self, path: str, limit: int) -> bytes | None:
         return self._ask(lambda: self._exchange.fetch(path, limit))
@@ -57,18 +58,19 @@ class Place:
         self._exchange.offer(path, data)  # what is refused here does not mean that nobody answers
 
     def _awake(self) -> None:
-        if self._clock() < self._until:
-            raise ExchangeError(self.name, "did not answer a moment ago", "it is asked again soon")
+        if self._failed is not None and self._clock() < self._until:
+            raise self._failed.with_traceback(None)
 
     def _ask(self, call: Callable[[], T]) -> T:
         self._awake()
         try:
             found = call()
-        except ExchangeError:
+        except ExchangeError as error:
+            self._failed = error
             self._rest = min(max(2 * self._rest, _SHORTEST), _LONGEST)
             self._until = self._clock() + self._rest
             raise
-        self._rest = 0.0
+        self._rest, self._failed = 0.0, None
         return found
 
 

@@ -104,9 +104,14 @@ def test_the_old_one_comes_back_with_what_nobody_was_shown_and_is_refused(union:
     assert "has rewritten its first" in verify_evidence(Evidence.decode(file.read_bytes()), keys)
     union.now += 60.0  # its server is up all the same, and shows what it has
     union.play(lambda: "v0" in union.people["p0"].follower.disputes)
+    assert list(union.people["p0"].home.path.glob("split-view-*.json")), "a member saw both, and goes on"
+    union.people["v0"].vanish()
+    union.folder("v0").rename(union.folder("v0").with_name("aside"))
+    union.people["v0"].home.seen.unlink()  # it has looked at the evidence
+    union.return_("v0")
     union.finish()
-    assert list(union.people["p0"].home.path.glob("split-view-*.json")), "a member saw both, and went on"
-    assert union.check(rounds=2).state.orderer == first
+    history = union.check(rounds=2)
+    assert history.state.orderer == first and "v0" in history.rounds[-1].facts.scores
 
 
 def test_who_reaches_the_old_one_alone_believes_nothing_that_it_writes_there(union: Union):

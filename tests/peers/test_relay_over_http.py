@@ -205,13 +205,16 @@ def test_a_download_goes_on_where_it_was_cut(tmp_path: Path) -> None:
     assert line.done["cut"] > 5  # head and body are pieces of their own
 
 
-def test_who_founded_needs_the_folder_and_only_where_it_is_one_serves(town: Town) -> None:
+def test_who_founded_needs_the_folder_and_a_copy_is_kept_to_be_shown(town: Town) -> None:
     town.begin(rounds=1)
     rest = (None, Waiting(1.0, 5.0, time.monotonic), 0.1)
     with pytest.raises(ConfigError, match="give the folder"):
         maintain("http://127.0.0.1:1", town.home("v0").path, *rest, None, Console())
-    with pytest.raises(ConfigError, match="has only reached"):
-        maintain("http://127.0.0.1:1", town.home("v1").path, *rest, Served("127.0.0.1:0"), Console())
+    once = (None, Waiting(1.0, 5.0, time.monotonic), None)
+    with pytest.raises(ConfigError, match="leave one of them out"):
+        maintain("http://127.0.0.1:1", town.home("v1").path, *once, Served("127.0.0.1:0"), Console())
+    with pytest.raises(ConfigError, match="others must find"):
+        maintain(f"{town.base / 'copy'},http://127.0.0.1:1", town.home("v1").path, *rest, None, Console())
 
 
 def test_who_comes_back_while_nothing_is_served_keeps_trying(town: Town, tmp_path: Path, monkeypatch) -> None:

@@ -95,7 +95,7 @@ class Succession:
                 continue
             self._hand_in("complaint", state, term)
             enough_complain = enough(state, len(self._handed("complaint", state, term)))
-            if enough_complain and self._vow(history, Promise(term - 1, state.round.number)):
+            if enough_complain and self._vow(history, self._promise_for(term, history)):
                 self._hand_in("vote", state, term)
                 told = f"{state.orderer} is silent: voted that {successor(state, term)} orders"
             else:
@@ -125,6 +125,13 @@ class Succession:
     def bound(self, history: History) -> bool:
         """Whether a vote keeps it from taking part in what the present orderer writes."""
         return binds(self._home.promise(), history)
+
+    def _promise_for(self, term: int, history: History) -> Promise:
+        """What a vote for a term promises, beside what still binds."""
+        ended, before = term - 1, self._home.promise()
+        if before is not None and binds(before, history):
+            ended = max(ended, before.ended)
+        return Promise(ended, history.state.round.number)
 
     def _promise(self, history: History, promise: Promise) -> bool:
         self._home.keep_promise(promise)

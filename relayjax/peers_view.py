@@ -46,10 +46,9 @@ def exchange_at(place: str) -> Exchange:
 def places_at(names: Sequence[str]) -> list[Place]:
     """The places of one relay; each is given up sooner than where it is the only one."""
     return [
-        Place(
-            name,
-            HttpExchange(name, timeout=5.0, attempts=2) if name.startswith(SCHEMES) else exchange_at(name),
-        )
+        Place(name, HttpExchange(name, timeout=5.0, attempts=2))
+        if name.startswith(SCHEMES)
+        else Place(name, exchange_at(name), choosy=not name.startswith(BUCKETS))
         for name in names
     ]
 

@@ -3,8 +3,8 @@
 Each is a copy that some maintainer keeps, so a file is fetched from the first place that has it, beginning
 with one whose log is as it is believed: what is on its way there fits that log. A record or a vote is handed
 in wherever somebody answers, for whoever keeps a copy passes it on; a delta only to the first that takes it,
-which is who orders. Who did not answer is left alone for a while, so that a machine that is gone does not
-delay everybody else.
+which is who orders. A bucket takes everything, so it is always handed a delta. Who did not answer is left
+alone for a while, so that a machine that is gone does not delay everybody else.
 """
 
 from __future__ import annotations
@@ -29,17 +29,28 @@ _SHORTEST, _LONGEST = 0.5, 15.0
 
 
 class Place:
-    """One place, and whether it is worth asking now."""
+    """One place, and whether it is worth asking now.
 
-    def __init__(self, name: str, exchange: Exchange, clock: Callable[[], float] = time.monotonic):
+    Attributes:
+      name: the address, for who watches.
+      choosy: whether it refuses what is not for it.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        exchange: Exchange,
+        clock: Callable[[], float] = time.monotonic,
+        choosy: bool = True,
+    ):
         """Asks nothing yet.
 
         Args:
-          name: the address, for who watches.
+          name, choosy: see above.
           exchange: there.
           clock: seconds, never backwards.
         """
-        self.name = name
+        self.name, self.choosy = name, choosy
         self._exchange, self._clock = exchange, clock
         self._rest, self._until = 0.0, clock()
         self._failed: ExchangeError | None = None
@@ -115,30 +126,34 @@ class Several:
         return self._first_of(lambda place: place.fetch_into(path, target))
 
     def holds(self, path: str, digest: str) -> bool:
-        """Whether it lies wherever it should; for a delta one place is enough."""
-        answers, failed = list[bool](), list[ExchangeError]()
+        """Whether it lies wherever it should; for a delta one place of those that choose is enough."""
+        answers, failed = list[tuple[Place, bool]](), list[ExchangeError]()
         for place in self.places:
             try:
-                answers.append(place.holds(path, digest))
+                answers.append((place, place.holds(path, digest)))
             except ExchangeError as error:
                 failed.append(error)
         if not answers:
             raise failed[0]
-        return any(answers) if handover.is_delta(path) else all(answers)
+        if not handover.is_delta(path):
+            return all(there for _, there in answers)
+        chosen = [there for place, there in answers if place.choosy]
+        return all(there for place, there in answers if not place.choosy) and any(chosen or [True])
 
     def offer(self, path: str, data: bytes) -> None:
-        taken, failed = False, list[ExchangeError]()
+        takers, failed, once = list[Place](), list[ExchangeError](), handover.is_delta(path)
         for place in self._in_order(self._taker):
+            if once and place.choosy and any(taker.choosy for taker in takers):
+                continue
             try:
                 put(place, path, data)
             except ExchangeError as error:
                 failed.append(error)
             else:
-                taken = True
-                if handover.is_delta(path):
+                takers.append(place)
+                if once and place.choosy:
                     self._taker = self.places.index(place)
-                    return
-        if not taken:
+        if not takers:
             raise failed[0]
 
     def _in_order(self, first: int) -> tuple[Place, ...]:

@@ -134,9 +134,15 @@ class Keeper(Person):
         codec = tools.workshop.codec
         office = Office(self.home, self.town.exchange, tools.validator, codec, waiting, tell, self.mirror)
         self.worker = self.stack.enter_context(office)
+        union.show(self)
+        self.mirror.step()
+
+    def serve(self) -> None:
+        """Shows its copy over HTTP."""
+        union, name = self.union, self.name
+        tell = lambda line: union.told.append(f"{name}: {line}")  # noqa: E731
         server = _Server(("127.0.0.1", union.ports.get(name, 0)), self.folder, self.awaited, report=tell)
         union.ports[name] = self.stack.enter_context(serving(server)).server_address[1]
-        self.mirror.step()
 
     def awaited(self) -> Awaited:
         limit = self.town.tools.workshop.codec.max_size(self.town.tools.trainer.leg.baton.size)
@@ -176,6 +182,10 @@ class Union:
         for name in PARTICIPANTS:
             self.people[name] = Person(self, name)
         self.here = [*MAINTAINERS, *PARTICIPANTS]
+
+    def show(self, keeper: Keeper) -> None:
+        """Has a maintainer show its copy to others."""
+        keeper.serve()
 
     def folder(self, name: str) -> Path:
         return self.base / ("relay" if name == "v0" else f"{name}-copy")

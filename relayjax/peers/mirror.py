@@ -13,7 +13,8 @@ And it hands the records that lie in its inbox on to the others, and tells their
 
 Two things it does not do. While its maintainer orders here, which holds the folder's lock, it writes nothing.
 And it shows nothing of a log that its maintainer's vote has promised to take no part in: whoever counts the
-copies that show a checkpoint, see `quorum.py`, must not count one that has voted before it.
+copies that show a checkpoint, see `quorum.py`, must not count one that has voted before it. It follows that
+log all the same: its maintainer may be needed for a vote at a later point.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from relayjax.errors import ExchangeError, IntegrityError, RelayError, SplitView
 from relayjax.history import History
 from relayjax.identity import Keys
 from relayjax.ledger.disk import superfluous_files
+from relayjax.ledger.evidence import keep
 from relayjax.ledger.note import SIZE_LIMIT
 from relayjax.mechanism.rulesets import mechanism
 from relayjax.mechanism.state import State
@@ -63,6 +65,7 @@ class Mirror:
     """One copy; `step` is called from one thread.
 
     Attributes:
+      newest: what the log says as far as it was followed, here or elsewhere; None before it was.
       overtaken: whether the log that others show is ordered by somebody else, while it is ordered here.
     """
 
@@ -87,11 +90,11 @@ class Mirror:
           clock: seconds, never backwards.
           tell: is given lines for who watches.
         """
-        member = home.membership()
+        self.newest: History | None = None
         self.overtaken = False
         self._home, self._keys, self._workdir, self._places = home, keys, Workdir(folder), tuple(places)
         self._own, self._others, self._inbox = FolderExchange(folder), Several(places), Inbox(folder)
-        self._follower = Follower(self._own, member.origin, member.log_key, evidence=home.path)
+        self._follower = self._fresh()
         self._takeover, self._clock, self._tell = takeover, clock, tell
         self._told: dict[str, str] = {}
         self._lying: dict[str, int] = {}
@@ -114,14 +117,16 @@ class Mirror:
             files.make_directory(self._workdir.path / place)
         self._follow_own()
         self._follow_others()
+        if self._follower.chronicle.state is not None:
+            self.newest = self._follower.chronicle.history
         if self._follower.size > self._shown:
             self._take_over()
-        if self._state is None:
+        if self._state is None or self.newest is None:
             return
         if self._clock() - self._looked > self._takeover / _LOOKS:
             self._looked = self._clock()
             for place in self._places:
-                succession.pass_on(place, self._own, self._state)
+                succession.pass_on(place, self._own, self.newest.state)
         if not self._workdir.busy:
             self._hand_letters_on(self._state)
 
@@ -129,16 +134,30 @@ class Mirror:
         """Nothing is left to be done after the end."""
 
     def vow(self, history: History, promise: Promise) -> bool:
-        """Keeps a promise if nothing beyond a history was shown here yet; else the maintainer looks again.
+        """Keeps a promise if nothing else than a history, or a beginning of it, was shown here yet.
+
+        Args:
+          history: what `newest` was; if it has changed meanwhile the maintainer has to look again.
+          promise: to be kept.
+
+        Returns:
+          Whether it was.
 
         Raises:
           DiskError: the disk refused.
         """
         with suppress(WorkdirError), alone(self._workdir.path, "in use"):
-            if self._size() == len(history.records):
+            if history is self.newest and self._size() <= len(history.records):
                 self._home.keep_promise(promise)
                 return True
         return False
+
+    def _fresh(self) -> Follower:
+        """A follower that has read what lies here."""
+        member = self._home.membership()
+        follower = Follower(self._own, member.origin, member.log_key)
+        follower.poll()
+        return follower
 
     def _follow_own(self) -> None:
         note = self._own.fetch(CHECKPOINT, SIZE_LIMIT)
@@ -151,15 +170,16 @@ class Mirror:
             self._state = self._follower.chronicle.state
 
     def _follow_others(self) -> None:
-        agree, forks = 1, list[SplitViewError]()
+        """Follows what others show; what they do not show any more, and is not here either, is forgotten."""
+        agree, most, forks = 1, self._shown, list[SplitViewError]()
         for place in self._places:
             try:
                 note = place.fetch(CHECKPOINT, SIZE_LIMIT)
-                fresh = note is not None and not self._follower.lags(note)
-                if note is not None and fresh and self._follower.take(place, note):
-                    self._others.prefer(place)
+                if note is not None and self._look(place, note):
+                    most = max(most, self._follower.claim(note).size)
             except SplitViewError as error:
                 forks.append(error)
+                keep(self._home.path, error.evidence)
                 self._say(place.name, f"{place.name} shows another history, and is left out: {error}")
             except (ExchangeError, IntegrityError) as error:
                 self._say(place.name, str(error))
@@ -168,6 +188,32 @@ class Mirror:
                 self._told.pop(place.name, None)
         if len(forks) > agree:
             raise forks[0]
+        if self._follower.size > most:
+            self._follower = self._fresh()
+
+    def _look(self, place: Place, note: bytes) -> bool:
+        """Follows what one place shows; returns whether that is of the history that is followed now.
+
+        Of two that go on differently from what lies here the one of the later term is followed.
+
+        Raises:
+          SplitViewError: it contradicts what lies here.
+        """
+        try:
+            if not self._follower.lags(note) and self._follower.take(place, note):
+                self._others.prefer(place)
+            return True
+        except SplitViewError:
+            if self._follower.size == self._shown:
+                raise
+        other = self._fresh()
+        if not other.lags(note):
+            other.take(place, note)
+        if _term(other) <= _term(self._follower):
+            return False
+        self._follower = other
+        self._others.prefer(place)
+        return True
 
     def _take_over(self) -> None:
         """Writes what others have gained, unless it is ordered here, or a promise is against it."""
@@ -278,3 +324,9 @@ class Mirror:
         if self._told.get(about) != line:
             self._told[about] = line
             self._tell(line)
+
+
+def _term(follower: Follower) -> int:
+    """Number of the term that a log has come to."""
+    state = follower.chronicle.state
+    return -1 if state is None else state.term.number

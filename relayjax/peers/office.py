@@ -116,18 +116,24 @@ class Office:
         self._state = state = history.state
         if self._orderer is not None:
             return self._order(self._orderer, history)
-        elected = self._succession.elected(state, at_once=state.orderer == self._keys.name)
+        seen = self._newest_seen(history)
+        elected = self._succession.elected(seen.state, at_once=state.orderer == self._keys.name)
         if elected and elected[0] == self._keys.name:
             return self._take_office(elected[1])
         free = not (state.finished or elected or self._succession.bound(history))
         if state.orderer == self._keys.name and free:
             return self._take_office()
-        told = self._succession.act(history)
+        told = self._succession.act(seen)
         if not self._succession.bound(history):
             if self._maintainer is None:
                 self._maintainer = self._maintaining(history)
             told = self._maintainer.act(history) or told
         return False, told
+
+    def _newest_seen(self, history: History) -> History:
+        """What it votes about: a mirror may have seen more than it shows."""
+        newest = self._mirror.newest if self._mirror else None
+        return history if newest is None or len(newest.records) < len(history.records) else newest
 
     def _maintaining(self, history: History) -> Maintainer:
         return Maintainer(self._home, self._keys, self._exchange, self._validator, self._codec, history)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from peers.town import Tools
-from peers.union import Union, aside
+from peers.union import PARTICIPANTS, Keeper, Union, aside
 
 from relayjax import records
 from relayjax.errors import ExchangeError, SplitViewError
@@ -78,6 +78,17 @@ def alone(union: Union, at_least: int) -> None:
             assert orderer.act()
 
 
+def alone_with(union: Union, keeper: Keeper) -> None:
+    """The founder goes on, and one other copy has followed that and not shown it."""
+    shown = keeper.follower.size
+    while keeper.mirror.newest is None or len(keeper.mirror.newest.records) <= shown:
+        union.now += union.patience
+        union.turn()
+        keeper.mirror.step()
+    keeper.follower.poll()
+    assert keeper.follower.size == shown
+
+
 def test_the_old_one_comes_back_and_goes_on_as_an_ordinary_maintainer(union: Union):
     union.play(union.at(1, Phase.TESTING))
     first, _ = union.line()
@@ -134,8 +145,7 @@ def test_who_has_voted_shows_nothing_more_of_that_term(union: Union):
     union.play(union.at(1, Phase.COMMIT))
     first, second = union.line()
     keeper, size = union.keeper(second), union.people["p0"].follower.size
-    history = keeper.follower.chronicle.history
-    assert keeper.mirror.vow(history, Promise(0, 1))
+    assert keeper.mirror.newest and keeper.mirror.vow(keeper.mirror.newest, Promise(0, 1))
     union.play(union.at(1, Phase.SCORING))
     assert keeper.follower.size < union.people["p0"].follower.size and keeper.follower.size <= size
     union.play(union.at(2, Phase.DEPOSIT))
@@ -144,15 +154,44 @@ def test_who_has_voted_shows_nothing_more_of_that_term(union: Union):
     assert set(union.check(rounds=2).rounds[1].facts.pledges) == {"v0", first}
 
 
+def test_who_has_voted_votes_again_where_the_others_have_come_to(union: Union):
+    union.play(union.at(1, Phase.COMMIT))
+    first, second = union.line()
+    keeper, shown = union.keeper(second), union.keeper(second).follower.size
+    assert keeper.mirror.newest and keeper.mirror.vow(keeper.mirror.newest, Promise(0, 1))
+    union.play(union.at(1, Phase.TESTING))
+    assert keeper.follower.size == shown
+    union.lose("v0")
+    union.finish()
+    history = union.check(rounds=2)
+    assert history.state.orderer == first
+    assert all(set(r.facts.pairs) == set(r.facts.submissions) for r in history.rounds), "no leg got lost"
+
+
+def test_what_was_followed_and_never_shown_is_forgotten_with_who_showed_it(union: Union):
+    union.play(union.at(1, Phase.COMMIT))
+    first, second = union.line()
+    keeper, shown = union.keeper(second), union.keeper(second).follower.size
+    assert keeper.mirror.newest and keeper.mirror.vow(keeper.mirror.newest, Promise(0, 1))
+    union.here = ["v0", *PARTICIPANTS]
+    alone_with(union, keeper)
+    union.lose("v0")
+    union.here = [first, second, *PARTICIPANTS]
+    union.finish()
+    history = union.check(rounds=2)
+    assert history.state.term.number > 0 and not list(keeper.home.path.glob("split-view-*.json"))
+    assert keeper.follower.size > shown
+
+
 def test_nobody_votes_behind_what_its_copy_shows_already(union: Union):
     union.play(union.at(1, Phase.COMMIT))
     keeper = union.keeper("v1")
-    stale = keeper.follower.chronicle.history
+    stale = keeper.mirror.newest
+    assert stale is not None
     union.play(union.at(1, Phase.REVEAL))
     keeper.mirror.step()
     assert not keeper.mirror.vow(stale, Promise(0, 1)) and keeper.home.promise() is None
-    keeper.follower.poll()
-    assert keeper.mirror.vow(keeper.follower.chronicle.history, Promise(0, 1))
+    assert keeper.mirror.newest and keeper.mirror.vow(keeper.mirror.newest, Promise(0, 1))
 
 
 def test_a_copy_shows_no_leg_that_it_does_not_have(union: Union):

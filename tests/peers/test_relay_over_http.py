@@ -201,9 +201,40 @@ def test_a_download_goes_on_where_it_was_cut(tmp_path: Path) -> None:
     assert line.done["cut"] > 5  # head and body are pieces of their own
 
 
-def test_who_founded_needs_the_folder_and_only_where_it_is_one_serves(town: Town) -> None:
+def test_who_founded_needs_the_folder_and_a_copy_is_kept_to_be_shown(town: Town) -> None:
     town.begin(rounds=1)
     with pytest.raises(ConfigError, match="give the folder"):
+<<<<<<< HEAD
         peers.open_maintainer("http://127.0.0.1:1", town.home("v0").path)
     with pytest.raises(ConfigError, match="has only reached"):
         peers.open_maintainer("http://127.0.0.1:1", town.home("v1").path, serve="127.0.0.1:0")
+=======
+        maintain("http://127.0.0.1:1", town.home("v0").path, *rest, None, Console())
+    once = (None, Waiting(1.0, 5.0, time.monotonic), None)
+    with pytest.raises(ConfigError, match="leave one of them out"):
+        maintain("http://127.0.0.1:1", town.home("v1").path, *once, Served("127.0.0.1:0"), Console())
+    with pytest.raises(ConfigError, match="others must find"):
+        maintain(f"{town.base / 'copy'},http://127.0.0.1:1", town.home("v1").path, *rest, None, Console())
+
+
+def test_who_comes_back_while_nothing_is_served_keeps_trying(town: Town, tmp_path: Path, monkeypatch) -> None:
+    town.begin(rounds=1)
+    looks = list[float]()
+
+    def sleep(seconds: float) -> None:
+        looks.append(seconds)
+        if len(looks) == 3:
+            raise KeyboardInterrupt
+
+    said = Console(file=StringIO(), width=200)
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    server = RelayServer(("127.0.0.1", 0), empty, lambda: Awaited(frozenset(), 0))
+    with serving(server), pytest.raises(KeyboardInterrupt):
+        monkeypatch.setattr("relayjax.peers_console.time.sleep", sleep)
+        work(f"http://127.0.0.1:{server.server_address[1]}", town.home("p0").path, 0, None, 7.0, said)
+    assert looks == [7.0] * 3
+    assert said.file.getvalue().count("no relay there") == 1  # pyright: ignore[reportAttributeAccessIssue]
+    with pytest.raises(WorkdirError, match="no relay there"):
+        work(str(empty), town.home("p0").path, 0, None, 7.0, said)
+>>>>>>> origin/succession

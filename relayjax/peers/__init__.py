@@ -22,7 +22,9 @@ This is the facade for who plays such a relay; what lies in its folder is for `r
     status = peers.status("shared", home="ben")              # round, phase, who is awaited, head, balance
     backend.verify("shared", keys=peers.keys("ada"), log_key=relay.log_key)   # raises if anything is wrong
 
-A place is a folder, or the address at which one is served: `http://…`, `iroh:…`, `s3://…`. Looking and
+A place is a folder, or the address at which one is served: `http://…`, `iroh:…`, `s3://…`; or several of them, parted by commas, of
+maintainers
+that keep copies. Looking and
 joining need no accelerator stack, so what does is imported when it is called for.
 """
 
@@ -194,7 +196,9 @@ def open_maintainer(
     """Opens a maintainer, who scores and values, and orders the records while the log says so.
 
     Args:
-      place: where it meets the others; only in the folder itself can it order.
+      place: where it meets the others; only in the folder itself can it order, or in a copy of its own: that
+        is kept where it serves or publishes but reaches the relay at addresses, in `mirror` in its directory
+        or in the folder given before them.
       home: its own directory, with which it has joined or founded.
       patience: seconds that a phase waits for those who stay away, while it orders.
       takeover: seconds without anything new after which it wants another orderer; None for five times the
@@ -208,34 +212,36 @@ def open_maintainer(
       warm: compile before the first pledge; in vain for who looks once and ends.
 
     Raises:
-      ConfigError: it is no maintainer, or is to order, serve or publish what it only reaches.
+      ConfigError: it is no maintainer, or has founded what it only reaches.
       WorkdirError: nobody has joined with the directory, or another process works with it.
     """
     from relayjax.mechanism.state import Role
     from relayjax.peers.duties import Maintaining, Outlets
-    from relayjax.peers.exchange import FolderExchange
     from relayjax.peers.home import Home
     from relayjax.peers.member import Member
     from relayjax.peers.p2p_serving import served_at
     from relayjax.peers.patience import Waiting
-    from relayjax.peers.places import exchange_at
+    from relayjax.peers.places import exchange_at, own_and_others, places_at
 
-    own, exchange = Home(Path(home)), exchange_at(str(place))
+    own, (folder, others) = Home(Path(home)), own_and_others(str(place))
     member = own.membership()
     if member.role != Role.MAINTAINER.value:
         raise ConfigError(f"{home}: {member.name} is no maintainer; use `relayjax work`")
-    if not isinstance(exchange, FolderExchange):
-        if member.log_key == own.keys().public.signing:
-            raise ConfigError(f"{place}: {member.name} founded this relay; give the folder itself")
-        if serve or publish:
-            problem = f"{member.name} has only reached {place}; that is for where the folder is"
-            raise ConfigError(f"--serve, --publish: {problem}")
+    if folder is None and member.log_key == own.keys().public.signing:
+        raise ConfigError(f"{place}: {member.name} founded this relay; give the folder itself")
+    if folder is None and (serve or publish):
+        folder = str(own.path / "mirror")
+    elif folder and others and not (serve or publish):
+        raise ConfigError("--serve or --publish is needed: others must find what is in your own copy")
+    exchange, mirrored = exchange_at(folder or str(place)), places_at(others) if folder else []
     outlets = Outlets(served_at(serve, own.path) if isinstance(serve, str) else serve, publish, pace)
     takeover = max(_TAKEOVER * patience, _SHORTEST) if takeover is None else takeover
 
     waiting = Waiting(patience, takeover, time.monotonic, begin)
     return Member(
-        own, exchange, lambda tell: Maintaining(own, exchange, config, waiting, outlets, warm, tell)
+        own,
+        exchange,
+        lambda tell: Maintaining(own, exchange, config, waiting, outlets, warm, tell, mirrored),
     )
 
 
@@ -251,19 +257,19 @@ def follow(place: str | Path, home: str | Path | None = None) -> Observer:
       IntegrityError: what is there is malformed.
       ExchangeError: nobody can be reached now.
     """
-    from relayjax.peers.follower import Follower
     from relayjax.peers.home import Home
     from relayjax.peers.joining import introduced
     from relayjax.peers.observer import Observer
     from relayjax.peers.places import exchange_at
+    from relayjax.peers.quorum import follower
 
     exchange = exchange_at(str(place))
     if home is None:
         origin, log_key = introduced(exchange)
-        return Observer(exchange, Follower(exchange, origin, log_key), origin, log_key, believed=True)
+        return Observer(exchange, follower(exchange, origin, log_key), origin, log_key, believed=True)
     member = Home(Path(home)).membership()
-    follower = Follower(exchange, member.origin, member.log_key)
-    return Observer(exchange, follower, member.origin, member.log_key, name=member.name)
+    followed = follower(exchange, member.origin, member.log_key)
+    return Observer(exchange, followed, member.origin, member.log_key, name=member.name)
 
 
 def status(place: str | Path, home: str | Path | None = None) -> Status:
@@ -291,17 +297,17 @@ def copy(place: str | Path, folder: str | Path, log_key: str | None = None) -> S
       DiskError: the disk refused.
     """
     from relayjax.peers.copying import copy
-    from relayjax.peers.follower import Follower
     from relayjax.peers.joining import introduced
     from relayjax.peers.observer import Observer
     from relayjax.peers.places import exchange_at
+    from relayjax.peers.quorum import follower
 
     exchange = exchange_at(str(place))
     origin, claimed = introduced(exchange)
     pinned = log_key or claimed
-    follower = Follower(exchange, origin, pinned)
-    copy(exchange, follower, origin, pinned, Path(folder))
-    return Observer(exchange, follower, origin, pinned, believed=log_key is None).status()
+    followed = follower(exchange, origin, pinned)
+    copy(exchange, followed, origin, pinned, Path(folder))
+    return Observer(exchange, followed, origin, pinned, believed=log_key is None).status()
 
 
 def export_bundle(folder: str | Path, bundle: str | Path, since: str | Path | None = None) -> Exported:

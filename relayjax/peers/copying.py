@@ -45,9 +45,9 @@ def copy(exchange: Exchange, follower: Follower, origin: str, log_key: str, fold
     history = follower.chronicle.history
     genesis = ModelVersion(0, history.genesis.weights, history.genesis.layout)
     store = LocalStore(folder / "store")
-    _keep(exchange, store, genesis.weights, 4 * genesis.size)
+    keep_blob(exchange, store, genesis.weights, 4 * genesis.size)
     for settled in history.rounds:
-        _copy_round(exchange, store, folder, history.state, settled.number)
+        copy_round(exchange, store, folder, history.state, settled.number)
     for tile in tiles_of(follower.size):
         _copy_tile(exchange, follower.tree, tile, folder / "ledger")
     files.write_atomic(folder / CHECKPOINT, note)
@@ -87,17 +87,19 @@ def _newest(exchange: Exchange, follower: Follower, origin: str) -> bytes:
     raise IntegrityError(CHECKPOINT, "does not fit the entries, or the log grows all the time; try again")
 
 
-def _copy_round(exchange: Exchange, store: LocalStore, folder: Path, state: State, round: int) -> None:
+def copy_round(exchange: Exchange, store: LocalStore, folder: Path, state: State, round: int) -> None:
+    """Fetches a settled round's artefacts, and its manifest after them; errors as for `copy`."""
     path = f"seals/{round:05d}.json"
     data = _fetched(exchange, path, SIZE_LIMIT)
     signer = sealer(state, round)
     for seal in verify_manifest(data, {signer.name: signer}, round, path).seals:
         for piece in seal.sealed:
-            _keep(exchange, store, piece, sealed_limit(min(seal.size, PIECE)))
+            keep_blob(exchange, store, piece, sealed_limit(min(seal.size, PIECE)))
     files.write_atomic(folder / path, data)
 
 
-def _keep(exchange: Exchange, store: LocalStore, digest: str, limit: int) -> None:
+def keep_blob(exchange: Exchange, store: LocalStore, digest: str, limit: int) -> None:
+    """Fetches an artefact unless it is there; errors as for `copy`."""
     if store.has(digest):
         return
     path = f"store/{digest[:2]}/{digest[2:]}"

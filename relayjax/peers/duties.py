@@ -8,14 +8,14 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from math import inf
 from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING
 
-from relayjax.errors import ConfigError
+from relayjax.errors import ConfigError, DiskError
 from relayjax.history import History
 from relayjax.peers.bundle_replica import Replica
 from relayjax.peers.exchange import Exchange, FolderExchange
@@ -23,9 +23,11 @@ from relayjax.peers.home import Home
 from relayjax.peers.http_gate import Awaited
 from relayjax.peers.http_server import RelayServer
 from relayjax.peers.http_serving import Served, serving
-from relayjax.peers.object_keeping import Keeping, keeping
+from relayjax.peers.keeping import Keeping, keeping
+from relayjax.peers.mirror import Mirror
 from relayjax.peers.p2p_pieces import serving_pieces
 from relayjax.peers.patience import Waiting
+from relayjax.peers.several import Place
 
 if TYPE_CHECKING:
     from relayjax.codec import Codec
@@ -63,6 +65,11 @@ class Duty(ABC):
     def close(self) -> None:
         """Gives free what was opened."""
         return
+
+    @property
+    def mirrored(self) -> bool:
+        """Whether it works in a folder into which others' work has yet to come."""
+        return False
 
     @property
     def left(self) -> float | None:
@@ -139,7 +146,10 @@ class Outlets:
 
 
 class Maintaining(Duty):
-    """A maintainer's, in whichever office the log gives it; beside it the folder may be served."""
+    """A maintainer's, in whichever office the log gives it; beside it the folder may be served.
+
+    Where it only reaches others' copies, its folder is one of its own, kept in step with them.
+    """
 
     def __init__(
         self,
@@ -150,15 +160,28 @@ class Maintaining(Duty):
         outlets: Outlets,
         warm: bool,
         tell: Tell,
+        others: Sequence[Place] = (),
     ):
-        if isinstance(exchange, FolderExchange) and Replica(exchange.folder).exists:
+        if isinstance(exchange, FolderExchange) and not others and Replica(exchange.folder).exists:
             waiting = replace(waiting, takeover=inf)  # silence is no sign there, nor are votes carried
         self._home, self._exchange, self._config, self._waiting = home, exchange, config, waiting
         self._outlets, self._warm, self._tell = outlets, warm, tell
         self._stack = ExitStack()
         self._office: Office | None = None
         self._server: RelayServer | None = None
-        self._bucket: Keeping | None = None
+        self._mirror: Mirror | None = None
+        self._kept: list[Keeping] = []
+        if others and isinstance(exchange, FolderExchange):
+            self._mirror = Mirror(
+                home, home.keys(), exchange.folder, others, waiting.takeover, waiting.clock, tell
+            )
+            with suppress(DiskError):  # the thread goes on
+                self._mirror.step()
+            self._kept.append(self._stack.enter_context(keeping(self._mirror, outlets.pace, tell)))
+
+    @property
+    def mirrored(self) -> bool:
+        return self._mirror is not None
 
     @property
     def url(self) -> str | None:
@@ -176,19 +199,20 @@ class Maintaining(Duty):
         return self._office.act(history)
 
     def check(self) -> None:
-        if self._bucket:
-            self._bucket.check()
+        for kept in self._kept:
+            kept.check()
 
     def finish(self, stop: Event, poll: float, on: Callable[[float], None]) -> None:
-        if self._bucket:
-            self._bucket.finish()
+        for kept in self._kept:
+            kept.finish()
         if self._server:
             on(self._waiting.patience)
             while time.monotonic() - self._server.asked < self._waiting.patience and not stop.wait(poll):
                 pass
 
     def close(self) -> None:
-        self._office = self._server = self._bucket = None
+        self._office = self._server = None
+        self._kept = []
         self._stack.close()
 
     def _begin(self, history: History) -> Office:
@@ -198,7 +222,7 @@ class Maintaining(Duty):
 
         workshop = Workshop.of(history, self._config)
         codec, validator = workshop.codec, workshop.validator()
-        office = Office(self._home, self._exchange, validator, codec, self._waiting, self._tell)
+        office = Office(self._home, self._exchange, validator, codec, self._waiting, self._tell, self._mirror)
         self._stack.enter_context(office)
         if self._outlets and isinstance(self._exchange, FolderExchange):
             self._open(self._exchange.folder, office, history, codec)
@@ -212,7 +236,13 @@ class Maintaining(Duty):
         from relayjax.pack import ModelVersion
 
         outlets, limit = self._outlets, codec.max_size(ModelVersion(0, "", history.genesis.layout).size)
-        awaited = lambda: Awaited.of(office.newest or history.state, limit)  # noqa: E731
+
+        def awaited() -> Awaited:
+            found = Awaited.of(office.newest or history.state, limit)
+            if self._mirror and not office.orderer:  # who orders is to have deltas
+                return replace(found, paths={})
+            return found
+
         if outlets.served:
             server = outlets.served.open(folder, awaited, self._tell)
             self._server = self._stack.enter_context(serving(server))
@@ -221,6 +251,8 @@ class Maintaining(Duty):
             from relayjax.peers.object_publishing import Publisher
 
             bucket = Bucket(outlets.published)
-            publisher = Publisher(folder, bucket, awaited, self._tell)
+            deltas = lambda: replace(awaited(), state=None)  # noqa: E731  (votes come from mirrors)
+            publisher = Publisher(folder, bucket, deltas, self._tell)
             self._tell(f"publishing {bucket.url}")
-            self._bucket = self._stack.enter_context(keeping(publisher, max(outlets.pace, PACE), self._tell))
+            pace = max(outlets.pace, PACE)
+            self._kept.append(self._stack.enter_context(keeping(publisher, pace, self._tell)))

@@ -42,6 +42,11 @@ def delta(round: int, name: str) -> str:
     return f"{FOLDER}/{round:05d}-delta-{name}.age"
 
 
+def is_delta(path: str) -> bool:
+    """Whether a path is of what a trainer hands over."""
+    return path.startswith(f"{FOLDER}/") and path.partition("-")[2].startswith("delta-")
+
+
 def candidate(round: int, name: str) -> str:
     """Path of a trainer's delta for all maintainers."""
     return f"{FOLDER}/{round:05d}-candidate-{name}.age"

@@ -3,6 +3,7 @@
 inbox/DIGEST.json                 of the size that a record may have, under the BLAKE3 digest of its bytes
 handover/ROUND-delta-NAME.age     while the present round waits for it, of the size that its head may have
 handover/ROUND-delta-NAME.age.N   likewise, as many pieces as it may have
+handover/ROUND-vote-TERM-NAME.json, -complaint-   what that maintainer has signed at this point of the log
 
 A delta is taken from NAME alone, who signs it; see `uploads.py`. That is asked before the body is read.
 """
@@ -25,7 +26,7 @@ from relayjax import canonical, files, hashing
 from relayjax.errors import FormatError, IntegrityError
 from relayjax.identity import PublicKeys
 from relayjax.mechanism.state import Phase, State
-from relayjax.peers import handover, parcel
+from relayjax.peers import handover, parcel, succession
 from relayjax.peers.exchange import digest_of
 from relayjax.peers.inbox import FOLDER
 from relayjax.peers.uploads import Occasion, verify_upload
@@ -68,11 +69,13 @@ class Awaited:
       paths: of the deltas to be handed over, and whose each is.
       size: bytes that each may have, before it is sealed.
       occasion: for which owners sign what they put.
+      state: the agreed one, at whose point of the log maintainers may vote; None if nobody may here.
     """
 
     paths: Mapping[str, PublicKeys]
     size: int
     occasion: Occasion = _NONE
+    state: State | None = None
 
     @classmethod
     def of(cls, state: State, delta_limit: int) -> Awaited:
@@ -82,11 +85,13 @@ class Awaited:
           state: the agreed one.
           delta_limit: bytes that an encoded delta may have.
         """
-        now, paths = state.round, dict[str, PublicKeys]()
+        now, owners = state.round, list[str]()
         if now.phase is Phase.REVEAL and not state.finished:
-            left = [name for name in now.commitments if name not in now.submissions]
-            paths = {handover.delta(now.number, name): public_keys(state.members[name]) for name in left}
-        return cls(paths, delta_limit, Occasion.of(state))
+            owners = [name for name in now.commitments if name not in now.submissions]
+        if state.term.number and state.term.since == now.number:  # who took over may lack what was revealed
+            owners += now.submissions
+        paths = {handover.delta(now.number, name): public_keys(state.members[name]) for name in owners}
+        return cls(paths, delta_limit, Occasion.of(state), state)
 
     def limit(self, path: str) -> int | None:
         """Bytes that a file may have; None if it is not awaited."""
@@ -95,7 +100,21 @@ class Awaited:
         piece = _PIECE.fullmatch(path)
         if piece and piece[1] in self.paths and int(piece[2]) < parcel.piece_count(self.size):
             return parcel.sealed_piece(parcel.PIECE)
-        return None
+        return succession.LIMIT if self._paper(path) else None
+
+    def admits(self, path: str, file: Path) -> bool:
+        """Whether a file that has come is one; a delta is looked at by who takes it.
+
+        Raises:
+          DiskError: it can't be read.
+        """
+        if self.state is None or (paper := self._paper(path)) is None:
+            return True
+        stage, term, name = paper
+        return succession.signed(files.read(file), stage, self.state, term, name) is not None
+
+    def _paper(self, path: str) -> tuple[str, int, str] | None:
+        return succession.papers(self.state).get(path) if self.state else None
 
     def owner(self, path: str) -> PublicKeys | None:
         """Who alone may put a file that is awaited."""
@@ -152,6 +171,8 @@ class Gate:
             return None
         awaited = self._awaited()
         owner = awaited.owner(path)
+        if owner is None and awaited.limit(path) is not None:  # a vote is signed in itself
+            return None
         try:
             if owner is not None and header:
                 return verify_upload(header, path, size, owner, awaited.occasion)
@@ -212,9 +233,11 @@ class Gate:
             if _count(self._inbox, _IN_INBOX + 1) > _IN_INBOX:  # itself included
                 raise RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, "the inbox is full; try again")
             return
-        if digest_of(file) != digest:
+        if digest is not None and digest_of(file) != digest:
             raise RefusedError(HTTPStatus.UNPROCESSABLE_ENTITY, "not what was signed; send it again")
         self.limit(path)  # the round may have gone on meanwhile
+        if not self._awaited().admits(path, file):
+            raise RefusedError(HTTPStatus.UNPROCESSABLE_ENTITY, "not signed by who it is of, or long past")
 
 
 def sender_of(address: str) -> str:

@@ -11,6 +11,7 @@ from relayjax.ledger.tiles import ENTRY_LIMIT, WIDTH, decode_bundle, tiles_of
 from relayjax.peers.exchange import Exchange
 from relayjax.peers.follower import CHECKPOINT, Follower
 from relayjax.peers.home import Home, Membership
+from relayjax.peers.quorum import follower
 from relayjax.peers.voice import Voice
 from relayjax.records import Genesis, Join
 
@@ -47,7 +48,7 @@ def follow(exchange: Exchange, home: Home) -> Follower:
       WorkdirError: nobody has joined with this directory.
     """
     member = home.membership()
-    return Follower(exchange, member.origin, member.log_key, home.seen)
+    return follower(exchange, member.origin, member.log_key, home.seen)
 
 
 def join(exchange: Exchange, home: Home, name: str, role: str, log_key: str | None = None) -> str | None:
@@ -72,16 +73,16 @@ def join(exchange: Exchange, home: Home, name: str, role: str, log_key: str | No
     pinned = home.membership().log_key if home.exists else log_key or claimed
     if log_key not in (None, pinned):
         raise WorkdirError(f"{home.path}: follows the log key {pinned}; choose another --home")
-    first = Follower(exchange, origin, pinned)
+    first = follower(exchange, origin, pinned)
     first.poll()
     now = first.chronicle.state
     if now is not None and now.finished and name not in now.members:
         return f"the relay is over, all {now.round.number - 1} rounds are settled; `relayjax copy` fetches it"
     keys = home.make_keys(name)
     home.remember(Membership(name, role, origin, pinned))
-    follower = follow(exchange, home)
-    follower.poll()
-    state, public = follower.chronicle.history.state, keys.public
+    followed = follow(exchange, home)
+    followed.poll()
+    state, public = followed.chronicle.history.state, keys.public
     if name in state.members:
         mine = state.members[name].signing == public.signing
         return None if mine else f"the name {name} is taken"

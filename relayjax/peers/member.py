@@ -57,7 +57,7 @@ class Member:
         self._listeners: list[Listener] = []
         self._telling, self._cancelled = RLock(), Flag()
         self._told, self._settled, self._term = "", -1, 0
-        self._over = False
+        self._over, self._disputed = False, set[str]()
         self._stack = ExitStack()
         self._stack.enter_context(home.locked())
         try:
@@ -170,7 +170,7 @@ class Member:
                 rollbacks.end()
                 self._fail(error)
             except WorkdirError as error:  # over a line nothing can be there for a while
-                if isinstance(self._exchange, FolderExchange):
+                if isinstance(self._exchange, FolderExchange) and not self._duty.mirrored:
                     raise
                 self._fail(error)
             if not (grown or self._over):
@@ -189,6 +189,10 @@ class Member:
 
     def _step(self) -> bool:
         grown, state = self._observer.poll(), self.state
+        disputes = self._observer.follower.disputes
+        for place in disputes.keys() - self._disputed:
+            self._tell(disputes[place])
+        self._disputed = set(disputes)
         if state is None or self.name not in state.members:
             self._register(state)
             return grown

@@ -102,6 +102,10 @@ class Publisher:
         self._listing.remove(served[:_REMOVED])
         self._passes += 1
 
+    def tidy(self) -> None:
+        """A pass that looks after what others could overwrite, whatever its turn; errors as for `step`."""
+        self.step(look=True)
+
     def _meet(self) -> set[str]:
         """Names of what lies in the bucket already, after a look at whose it is."""
         there, ours = self._bucket.get(CHECKPOINT, SIZE_LIMIT), self._checkpoint()[1]

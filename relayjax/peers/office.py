@@ -15,8 +15,9 @@ from relayjax.history import History
 from relayjax.identity import Envelope
 from relayjax.mechanism.state import State
 from relayjax.peers.exchange import Exchange, FolderExchange
-from relayjax.peers.home import Home
+from relayjax.peers.home import Home, Promise
 from relayjax.peers.maintainer import Maintainer
+from relayjax.peers.mirror import Mirror
 from relayjax.peers.orderer import Orderer
 from relayjax.peers.patience import Waiting
 from relayjax.peers.succession import Succession
@@ -35,6 +36,7 @@ class Office:
         codec: Codec,
         waiting: Waiting,
         tell: Callable[[str], None] = lambda line: None,
+        mirror: Mirror | None = None,
     ):
         """Holds no office yet.
 
@@ -45,12 +47,16 @@ class Office:
           codec: of the deltas.
           waiting: how long it waits.
           tell: is given lines for who watches.
+          mirror: what keeps the folder in step with others, where it is a copy of its own.
         """
         self._home, self._exchange, self._waiting, self._tell = home, exchange, waiting, tell
         self._validator, self._codec = validator, codec
         self._keys = home.keys()
         self._folder = Workdir(exchange.folder) if isinstance(exchange, FolderExchange) else None
-        self._succession = Succession(home, self._keys, exchange, waiting.takeover, waiting.clock)
+        self._mirror = mirror
+        self._succession = Succession(
+            home, self._keys, exchange, waiting.takeover, waiting.clock, self._vow if mirror else None
+        )
         self._orderer: Orderer | None = None
         self._maintainer: Maintainer | None = None
         self._state: State | None = None
@@ -93,17 +99,24 @@ class Office:
         self._state = state = history.state
         if self._orderer is not None:
             return self._order(self._orderer, history)
-        elected = self._succession.elected(state, at_once=state.orderer == self._keys.name)
+        seen = self._newest_seen(history)
+        elected = self._succession.elected(seen.state, at_once=state.orderer == self._keys.name)
         if elected and elected[0] == self._keys.name:
             return self._take_office(elected[1])
-        if state.orderer == self._keys.name and not state.finished and not elected:
+        free = not (state.finished or elected or self._succession.bound(history))
+        if state.orderer == self._keys.name and free:
             return self._take_office()
-        told = self._succession.act(history)
+        told = self._succession.act(seen)
         if not self._succession.bound(history):
             if self._maintainer is None:
                 self._maintainer = self._maintaining(history)
             told = self._maintainer.act(history) or told
         return False, told
+
+    def _newest_seen(self, history: History) -> History:
+        """What it votes about: a mirror may have seen more than it shows."""
+        newest = self._mirror.newest if self._mirror else None
+        return history if newest is None or len(newest.records) < len(history.records) else newest
 
     def _maintaining(self, history: History) -> Maintainer:
         return Maintainer(self._home, self._keys, self._exchange, self._validator, self._codec, history)
@@ -111,10 +124,13 @@ class Office:
     def _order(self, orderer: Orderer, history: History) -> tuple[bool, str | None]:
         told = self._succession.act(history) if history.state.seen == orderer.state.seen else None
         elected = None if orderer.outdated else self._succession.elected(orderer.state)
-        if orderer.outdated or elected:
+        overtaken = orderer.outdated or (self._mirror is not None and self._mirror.overtaken)
+        if overtaken or elected:
             name = elected[0] if elected else "another maintainer"
             self._step_down()
             return True, f"{name} orders the records by the votes of the others; going on as a maintainer"
+        if self._succession.bound(history):  # whatever it wrote now, others might be shown and lose again
+            return False, told
         try:
             return orderer.act(), told
         except BaseException:  # what memory and disk agree on is only known when all is opened again
@@ -149,6 +165,13 @@ class Office:
         return bool(
             votes
         ), f"{self._keys.name} orders the records now, in term {self._orderer.state.term.number}"
+
+    def _vow(self, history: History, promise: Promise) -> bool:
+        """Keeps a promise at a point beyond which this folder shows nothing."""
+        if self._mirror is not None and self._orderer is None:
+            return self._mirror.vow(history, promise)
+        self._home.keep_promise(promise)  # who orders writes the log here, and nobody else
+        return True
 
     def _step_down(self) -> None:
         self._orderer = None

@@ -9,10 +9,12 @@ next term. After twice that, when the next one is silent as well, also for the t
 Only when more than half complain of the same point of the log, which who is cut off alone never sees, they
 vote.
 
-Who votes promises to take no part any more in what the old orderer writes: reports need more than half of the
-maintainers, so the old branch, if there is one, makes no version that is tested after the votes. It keeps the
-promise before it votes, until another term begins, or a later round was tested by more than half of the
-maintainers on the log that it follows: these have seen the log grow, so no majority voted at the old point.
+Who votes promises to take no part any more in what is written in an earlier term than it votes for: reports
+need more than half of the maintainers, so the old branch, if there is one, makes no version that is tested
+after the votes. It keeps the promise before it votes, until such a term begins, or a later round was tested
+by more than half of the maintainers on the log that it follows: these have seen the log grow, so no majority
+voted at the old point. It neither orders meanwhile nor keeps a copy of what it takes no part in, see
+`mirror.py`.
 """
 
 from __future__ import annotations
@@ -38,7 +40,7 @@ COMPLAINT_TYPE = "application/vnd.relayjax.complaint+json"
 """Media type of a vote that does not count in the ledger yet."""
 
 _STAGES = {"complaint": COMPLAINT_TYPE, "vote": RECORD_TYPE}
-_LIMIT = 1 << 13
+LIMIT = 1 << 13
 """Bytes that a vote in its envelope may have."""
 
 _LOOKS = 10
@@ -49,7 +51,13 @@ class Succession:
     """A maintainer's watch over the orderer."""
 
     def __init__(
-        self, home: Home, keys: Keys, exchange: Exchange, takeover: float, clock: Callable[[], float]
+        self,
+        home: Home,
+        keys: Keys,
+        exchange: Exchange,
+        takeover: float,
+        clock: Callable[[], float],
+        vow: Callable[[History, Promise], bool] | None = None,
     ):
         """Counts from now.
 
@@ -59,9 +67,12 @@ class Succession:
           exchange: where it meets the others.
           takeover: seconds without anything new after which it complains.
           clock: seconds, from anywhere, never backwards.
+          vow: keeps a promise at the point that a history has come to; returns whether that is still the
+            newest that others were shown here. By default nobody is shown anything here.
         """
         self._home, self._keys, self._exchange = home, keys, exchange
         self._takeover, self._clock = takeover, clock
+        self._vow = vow or self._promise
         self._inbox = Inbox(exchange.folder) if isinstance(exchange, FolderExchange) else None
         self._seen, self._since = b"", clock()
 
@@ -83,8 +94,8 @@ class Succession:
             if own == state.orderer and not self._handed("complaint", state, term):
                 continue
             self._hand_in("complaint", state, term)
-            if enough(state, len(self._handed("complaint", state, term))):
-                self._home.keep_promise(Promise(state.term.number, state.round.number))
+            enough_complain = enough(state, len(self._handed("complaint", state, term)))
+            if enough_complain and self._vow(history, self._promise_for(term, history)):
                 self._hand_in("vote", state, term)
                 told = f"{state.orderer} is silent: voted that {successor(state, term)} orders"
             else:
@@ -105,16 +116,26 @@ class Succession:
         for term in reversed(_following(state)):
             votes = self._handed("vote", state, term)
             if enough(state, len(votes)):
-                return successor(state, term), votes
+                name, promise = successor(state, term), self._home.promise()
+                if name == self._keys.name and promise is not None and term <= promise.ended:
+                    return None  # it has voted for a later term itself
+                return name, votes
         return None
 
     def bound(self, history: History) -> bool:
         """Whether a vote keeps it from taking part in what the present orderer writes."""
-        promise, state = self._home.promise(), history.state
-        if promise is None or state.term.number > promise.ended:
-            return False
-        later = [settled for settled in history.rounds if settled.number > promise.round]
-        return not any(2 * len(settled.facts.pledges) > len(settled.maintainers) for settled in later)
+        return binds(self._home.promise(), history)
+
+    def _promise_for(self, term: int, history: History) -> Promise:
+        """What a vote for a term promises, beside what still binds."""
+        ended, before = term - 1, self._home.promise()
+        if before is not None and binds(before, history):
+            ended = max(ended, before.ended)
+        return Promise(ended, history.state.round.number)
+
+    def _promise(self, history: History, promise: Promise) -> bool:
+        self._home.keep_promise(promise)
+        return True
 
     def _quiet(self, state: State) -> float:
         """Seconds since the log was first seen to have come so far."""
@@ -138,19 +159,58 @@ class Succession:
 
     def _handed(self, stage: str, state: State, term: int) -> list[Envelope]:
         """What maintainers have signed for a term at this point of the log, as it lies there."""
-        found = (self._fetched(stage, state, term, name) for name in electorate(state))
+        found = (handed(self._exchange, stage, state, term, name) for name in electorate(state))
         return [envelope for envelope in found if envelope is not None]
 
-    def _fetched(self, stage: str, state: State, term: int, name: str) -> Envelope | None:
-        try:
-            data = self._exchange.fetch(_path(stage, state, term, name), _LIMIT)
-            if data is None:
-                return None
-            envelope = Envelope.from_json(canonical.decode(data))
-            payload = verify_envelope(envelope, public_keys(state.members[name]), _STAGES[stage])
-        except (DiskError, ExchangeError, FormatError, IntegrityError):
-            return None
-        return envelope if payload == records.encode(ballot(state, name, term)) else None
+
+def binds(promise: Promise | None, history: History) -> bool:
+    """Whether a promise keeps its maintainer from taking part in what a history leads to."""
+    if promise is None or history.state.term.number > promise.ended:
+        return False
+    later = [settled for settled in history.rounds if settled.number > promise.round]
+    return not any(2 * len(settled.facts.pledges) > len(settled.maintainers) for settled in later)
+
+
+def papers(state: State) -> dict[str, tuple[str, int, str]]:
+    """Stage, term and author of what may be signed at this point of the log, by the path where it lies."""
+    return {
+        _path(stage, state, term, name): (stage, term, name)
+        for term in _following(state)
+        for name in electorate(state)
+        for stage in _STAGES
+    }
+
+
+def signed(data: bytes, stage: str, state: State, term: int, name: str) -> Envelope | None:
+    """What a maintainer has signed for a term at this point of the log; None if that is not what it is."""
+    try:
+        envelope = Envelope.from_json(canonical.decode(data))
+        payload = verify_envelope(envelope, public_keys(state.members[name]), _STAGES[stage])
+    except (FormatError, IntegrityError):
+        return None
+    return envelope if payload == records.encode(ballot(state, name, term)) else None
+
+
+def handed(exchange: Exchange, stage: str, state: State, term: int, name: str) -> Envelope | None:
+    """What lies there of that; None if nothing right does."""
+    try:
+        data = exchange.fetch(_path(stage, state, term, name), LIMIT)
+    except (DiskError, ExchangeError, IntegrityError):
+        return None
+    return None if data is None else signed(data, stage, state, term, name)
+
+
+def pass_on(source: Exchange, target: Exchange, state: State) -> None:
+    """Has whatever maintainers have signed at this point of the log, and lies in one place, lie in another.
+
+    Raises:
+      DiskError: the target's disk refused.
+    """
+    for path, (stage, term, name) in papers(state).items():
+        if handed(target, stage, state, term, name) is None:
+            envelope = handed(source, stage, state, term, name)
+            if envelope is not None:
+                target.offer(path, encode(envelope))
 
 
 def _following(state: State) -> range:

@@ -49,10 +49,17 @@ def _home(values: flags.FlagValues) -> Path:
     return Path(values.home)
 
 
-def _place(arguments: list[str]) -> str:
-    if len(arguments) != 1:
-        raise ConfigError("give exactly one FOLDER, or the address where it is served")
-    return arguments[0]
+def _place(arguments: Sequence[str], home: Path | None) -> str:
+    """The place or places given, which the home remembers; else those that it does."""
+    from relayjax.peers.home import Home
+    from relayjax.peers.places import recall, remember, split
+
+    place = ",".join(arguments) or (recall(home) if home else None)
+    if place is None or (len(arguments) > 1 and len(split(place)) == 1):
+        raise ConfigError("give one FOLDER, or the addresses where the relay is served")
+    if home and arguments and Home(home).exists:
+        remember(home, place)
+    return place
 
 
 def _define_serve(values: flags.FlagValues, what: str) -> None:
@@ -101,7 +108,9 @@ def _join(values: flags.FlagValues, arguments: list[str]) -> None:
 
     if not values.name:
         raise ConfigError("--name=NAME is needed: what others call you")
-    join(_place(arguments), _home(values), values.name, values.role, values.log_key, Console())
+    home = _home(values)
+    join(_place(arguments, home), home, values.name, values.role, values.log_key, Console())
+    _place(arguments, home)  # it is a home now, and remembers
 
 
 def _define_work(values: flags.FlagValues, _: Sequence[str]) -> None:
@@ -115,7 +124,8 @@ def _work(values: flags.FlagValues, arguments: list[str]) -> None:
     from relayjax import peers
     from relayjax.peers_console import MemberView, work
 
-    place, home = _place(arguments), _home(values)
+    home = _home(values)
+    place = _place(arguments, home)
     chosen, warm = config_of(values.config), not values.once
     member = peers.open_participant(
         place,
@@ -144,7 +154,7 @@ def _define_maintain(values: flags.FlagValues, _: Sequence[str]) -> None:
         flag_values=values,
     )
     flags.DEFINE_boolean("begin", False, "do not wait until every place is taken", flag_values=values)
-    _define_serve(values, "[iroh:]HOST:PORT to serve the folder at, for members elsewhere")
+    _define_serve(values, "[iroh:]HOST:PORT to serve the folder, or your copy of the relay, at")
     string(values, "publish", None, "s3:// or gs:// address kept in step with the folder; one maintainer's")
 
 
@@ -152,7 +162,8 @@ def _maintain(values: flags.FlagValues, arguments: list[str]) -> None:
     from relayjax import peers
     from relayjax.peers_console import MemberView, work
 
-    place, home = _place(arguments), _home(values)
+    home = _home(values)
+    place = _place(arguments, home)
     patience, takeover, served = values.patience, values.takeover, _served(values, home)
     if values.once:  # those whose letters are carried take longer than any patience
         if served or values.publish:
@@ -183,7 +194,7 @@ def _status(values: flags.FlagValues, arguments: list[str]) -> None:
     from relayjax.peers_view import status
 
     home = Path(values.home) if values.home else None
-    status(_place(arguments), home, values.watch, Console())
+    status(_place(arguments, home), home, values.watch, Console())
 
 
 def _define_copy(values: flags.FlagValues, _: Sequence[str]) -> None:
@@ -193,18 +204,23 @@ def _define_copy(values: flags.FlagValues, _: Sequence[str]) -> None:
 def _copy(values: flags.FlagValues, arguments: list[str]) -> None:
     from relayjax.peers_view import copy
 
-    if len(arguments) != 2:
-        raise ConfigError("give the relay's address, or its FOLDER, and the FOLDER of the copy")
-    copy(arguments[0], Path(arguments[1]), values.log_key, Console())
+    if len(arguments) < 2:
+        raise ConfigError("give the relay's addresses, or its FOLDER, and the FOLDER of the copy")
+    copy(_place(arguments[:-1], None), Path(arguments[-1]), values.log_key, Console())
 
 
 VERBS = {
     "found": Verb(_found, _define_found, "FOLDER", "begin a relay of separate members in a shared folder"),
-    "join": Verb(_join, _define_join, "FOLDER|URL", "make keys and register with a relay"),
-    "work": Verb(_work, _define_work, "FOLDER|URL", "take part: bid, train on your own data, commit, reveal"),
-    "maintain": Verb(
-        _maintain, _define_maintain, "FOLDER|URL", "score, value; order the records if you founded"
+    "join": Verb(_join, _define_join, "FOLDER|URL,...", "make keys and register with a relay"),
+    "work": Verb(
+        _work, _define_work, "FOLDER|URL,...", "take part: bid, train on your own data, commit, reveal"
     ),
-    "copy": Verb(_copy, _define_copy, "URL FOLDER", "fetch a relay as far as it is, to verify it here"),
-    "status": Verb(_status, _define_status, "FOLDER|URL", "say how far a relay is, and who is awaited"),
+    "maintain": Verb(
+        _maintain,
+        _define_maintain,
+        "FOLDER|URL,...",
+        "score, value; order the records if you founded, or are voted",
+    ),
+    "copy": Verb(_copy, _define_copy, "URL,... FOLDER", "fetch a relay as far as it is, to verify it here"),
+    "status": Verb(_status, _define_status, "FOLDER|URL,...", "say how far a relay is, and who is awaited"),
 }

@@ -24,7 +24,7 @@ from relayjax.peers import handover
 from relayjax.peers.exchange import FolderExchange
 from relayjax.peers.follower import CHECKPOINT
 from relayjax.peers.http_gate import Awaited
-from relayjax.peers.object_keeping import keeping
+from relayjax.peers.keeping import keeping
 from relayjax.peers.object_listing import Listing
 from relayjax.peers.object_publishing import Publisher
 from relayjax.peers.sending import Parcel
@@ -174,7 +174,7 @@ def test_a_thread_keeps_on_while_the_store_fails(town: Town, store: ObjectStore)
         store.start()
         kept.finish()
     assert publisher.finished and CHECKPOINT in store.files()
-    assert any("not published" in line for line in told) and not any(SECRET in line for line in told)
+    assert any("not in step" in line for line in told) and not any(SECRET in line for line in told)
     town.close()
 
 

@@ -201,9 +201,10 @@ def test_a_download_goes_on_where_it_was_cut(tmp_path: Path) -> None:
     assert line.done["cut"] > 5  # head and body are pieces of their own
 
 
-def test_who_founded_needs_the_folder_and_only_where_it_is_one_serves(town: Town) -> None:
+def test_who_founded_needs_the_folder_and_a_copy_is_kept_to_be_shown(town: Town) -> None:
     town.begin(rounds=1)
     with pytest.raises(ConfigError, match="give the folder"):
         peers.open_maintainer("http://127.0.0.1:1", town.home("v0").path)
-    with pytest.raises(ConfigError, match="has only reached"):
-        peers.open_maintainer("http://127.0.0.1:1", town.home("v1").path, serve="127.0.0.1:0")
+    copy = town.base / "copy"
+    with pytest.raises(ConfigError, match="others must find"):
+        peers.open_maintainer(f"{copy},http://127.0.0.1:1", town.home("v1").path)

@@ -14,11 +14,11 @@ from peers.republic import Republic
 from peers.town import Tools, Town
 from rich.console import Console
 
-from relayjax import backend
+from relayjax import backend, records
 from relayjax.archive import Archive
 from relayjax.authority import open_log
 from relayjax.errors import ConfigError, IntegrityError, SplitViewError
-from relayjax.identity import Keys
+from relayjax.identity import Keys, sign
 from relayjax.identity.envelope import pre_authentication
 from relayjax.ledger.checkpoint import Checkpoint, sign_checkpoint, verify_checkpoint
 from relayjax.ledger.evidence import Evidence, verify_evidence
@@ -35,7 +35,8 @@ from relayjax.peers.follower import Follower
 from relayjax.peers.home import Promise
 from relayjax.peers.office import Office
 from relayjax.peers.orderer import Orderer
-from relayjax.peers.voice import Voice
+from relayjax.peers.succession import COMPLAINT_TYPE
+from relayjax.peers.voice import Voice, encode
 from relayjax.records import Join, Rotate, possession
 from relayjax.report.explain import explain
 from relayjax.trust_console import check_ledger, write_receipts
@@ -283,3 +284,27 @@ def test_the_orderer_goes_on_with_new_keys(relay: Republic):
     key = relay.town.home("p0").membership()
     note = (relay.town.folder / "ledger" / "checkpoint").read_bytes()
     assert verify_checkpoint(note, key.origin, new.public.signing).size == relay.people["p0"].follower.size
+
+
+def test_a_vote_for_a_later_term_binds_against_all_before(relay: Republic):
+    relay.play(relay.at(1, Phase.COMMIT))
+    first, second = relay.line()
+    relay.lose("v0")
+    town, state = relay.town, relay.state
+    keys = {name: town.home(name).keys() for name in (first, second)}
+    complaint = sign(records.encode(ballot(state, second, 2)), keys[second], COMPLAINT_TYPE)
+    vote = sign(records.encode(ballot(state, second, 1)), keys[second])
+    town.exchange.offer(f"handover/00001-complaint-2-{second}.json", encode(complaint))
+    relay.here.remove(second)
+    relay.turn()
+    town.now += 10 * town.patience  # both terms are due for the first of them at once
+    relay.turn()
+    assert relay.handed("vote", first) == [f"00001-vote-2-{first}.json"]
+    assert town.home(first).promise() == Promise(1, 1)
+    town.exchange.offer(f"handover/00001-vote-1-{second}.json", encode(vote))
+    for _ in range(3):
+        relay.turn()
+    assert not relay.orderers and town.home(first).promise() == Promise(1, 1)
+    relay.here.append(second)
+    relay.finish()
+    assert relay.check(rounds=2).state.terms[-1].orderer == second

@@ -66,6 +66,8 @@ class Mirror:
 
     Attributes:
       newest: what the log says as far as it was followed, here or elsewhere; None before it was.
+      elected: hash over the records at which votes have named its maintainer in a term that its promise is
+        not against: up to there it may show all the same, since the next term goes on from there.
       overtaken: whether the log that others show is ordered by somebody else, while it is ordered here.
     """
 
@@ -91,6 +93,7 @@ class Mirror:
           tell: is given lines for who watches.
         """
         self.newest: History | None = None
+        self.elected = b""
         self.overtaken = False
         self._home, self._keys, self._workdir, self._places = home, keys, Workdir(folder), tuple(places)
         self._own, self._others, self._inbox = FolderExchange(folder), Several(places), Inbox(folder)
@@ -220,7 +223,7 @@ class Mirror:
         history = self._follower.chronicle.history
         busy = self._workdir.busy
         self.overtaken = busy and history.state.orderer != self._keys.name
-        if busy or binds(self._home.promise(), history):
+        if busy or self._hides(history):
             return
         try:
             self._fetch_artefacts(history)
@@ -228,8 +231,12 @@ class Mirror:
             self._say("artefacts", str(error))
             return
         with suppress(WorkdirError), alone(self._workdir.path, "in use"):
-            if self._size() == self._shown and not binds(self._home.promise(), history):
+            if self._size() == self._shown and not self._hides(history):
                 self._write(history)
+
+    def _hides(self, history: History) -> bool:
+        """Whether a promise is against showing a history here."""
+        return history.state.seen != self.elected and binds(self._home.promise(), history)
 
     def _fetch_artefacts(self, history: History) -> None:
         """Fetches what the log speaks of.

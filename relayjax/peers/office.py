@@ -102,6 +102,9 @@ class Office:
         seen = self._newest_seen(history)
         elected = self._succession.elected(seen.state, at_once=state.orderer == self._keys.name)
         if elected and elected[0] == self._keys.name:
+            if self._mirror and seen.state.seen != state.seen:  # a vote has kept the copy behind
+                self._mirror.elected = seen.state.seen
+                return False, None
             return self._take_office(elected[1])
         free = not (state.finished or elected or self._succession.bound(history))
         if state.orderer == self._keys.name and free:

@@ -57,8 +57,8 @@ class QuorumFollower(Follower):
         """Reads what is new and counts; returns whether something did.
 
         Raises:
-          SplitViewError: as many places as count show another history than before; evidence is kept.
-          IntegrityError: those that answer show nothing that was signed.
+          SplitViewError: more than half of the places show another history than before; evidence is kept.
+          IntegrityError: none of those that answer shows the log as it was signed and seen.
           ExchangeError: none answers.
         """
         self._polls += 1
@@ -75,10 +75,10 @@ class QuorumFollower(Follower):
         right = [view for view in right if view.place not in wrong]
         self.disputes = {place.name: f"{place.name} is left out: {error}" for place, error in wrong.items()}
         forks = [error for error in wrong.values() if isinstance(error, SplitViewError)]
-        if len(forks) >= quorum(len(self._several.places)):
+        if 2 * len(forks) > len(self._several.places):
             raise forks[0]
-        if wrong and not right:
-            raise next(iter(wrong.values()))
+        if wrong and not right:  # the others may only be out of reach
+            raise IntegrityError(CHECKPOINT, "; ".join(self.disputes.values()))
         if level := [view.place for view in right if view.claim.size >= self.size]:
             self._several.prefer(level[self._polls % len(level)])  # one may lie about artefacts
         return grown

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from peers.town import Town
 
-from relayjax.errors import ConfigError, ExchangeError, FormatError, SplitViewError
+from relayjax.errors import ConfigError, ExchangeError, FormatError, IntegrityError, SplitViewError
 from relayjax.hashing import digest
 from relayjax.ledger.checkpoint import Checkpoint, sign_checkpoint
 from relayjax.ledger.log import Log
@@ -183,6 +183,12 @@ def test_another_history_is_left_out_or_ends_it(town: Town, here: Here):
         if not place:
             assert not follower.poll() and list(follower.disputes) == ["at0"]
             assert len(list(town.home("p0").path.glob("split-view-*.json"))) == 1
+            here.places[1].up = here.places[2].up = False  # nobody else can be asked now
+            with pytest.raises(IntegrityError, match="at0 is left out") as error:
+                follower.poll()
+            assert not isinstance(error.value, SplitViewError)
+            here.places[1].up = here.places[2].up = True
+            here.now += 60.0
     with pytest.raises(SplitViewError):
         follower.poll()
     assert follower.size == 5

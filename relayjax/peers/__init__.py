@@ -22,10 +22,9 @@ This is the facade for who plays such a relay; what lies in its folder is for `r
     status = peers.status("shared", home="ben")              # round, phase, who is awaited, head, balance
     backend.verify("shared", keys=peers.keys("ada"), log_key=relay.log_key)   # raises if anything is wrong
 
-A place is a folder, or the address at which one is served: `http://…`, `iroh:…`, `s3://…`; or several of them, parted by commas, of
-maintainers
-that keep copies. Looking and
-joining need no accelerator stack, so what does is imported when it is called for.
+A place is a folder, or the address at which one is served: `http://…`, `iroh:…`, `s3://…`; or several addresses,
+parted by commas, of maintainers that keep copies. Looking and joining need no accelerator stack, so what does
+is imported when it is called for.
 """
 
 from __future__ import annotations
@@ -229,6 +228,8 @@ def open_maintainer(
         raise ConfigError(f"{home}: {member.name} is no maintainer; use `relayjax work`")
     if folder is None and member.log_key == own.keys().public.signing:
         raise ConfigError(f"{place}: {member.name} founded this relay; give the folder itself")
+    if publish in others:
+        raise ConfigError(f"{publish}: another maintainer keeps this bucket; publish to one of your own")
     if folder is None and (serve or publish):
         folder = str(own.path / "mirror")
     elif folder and others and not (serve or publish):

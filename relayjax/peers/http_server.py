@@ -145,7 +145,6 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server_version = "relayjax"
     sys_version = ""
-    disable_nagle_algorithm = True  # else a short body waits for the acknowledgement of its head
 
     def setup(self) -> None:
         super().setup()

@@ -101,7 +101,7 @@ class Office:
             return self._order(self._orderer, history)
         seen = self._newest_seen(history)
         elected = self._succession.elected(seen.state, at_once=state.orderer == self._keys.name)
-        if elected and elected[0] == self._keys.name:
+        if elected and elected[0] == self._keys.name and self._folder:  # else it is passed over
             if self._mirror and seen.state.seen != state.seen:  # a vote has kept the copy behind
                 self._mirror.elected = seen.state.seen
                 return False, None

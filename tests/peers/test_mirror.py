@@ -223,7 +223,7 @@ def test_an_address_that_lies_is_left_out(union: Union, tmp_path: Path):
     (lie / "ledger" / "checkpoint").write_bytes(note)
     for file in filter(Path.is_file, (lie / "store").rglob("*")):
         file.write_bytes(b"spoilt")
-    server = RelayServer(("127.0.0.1", 0), lie, lambda: Awaited(frozenset(), 0))
+    server = RelayServer(("127.0.0.1", 0), lie, lambda: Awaited({}, 0))
     with serving(server):
         union.ports["a0"] = server.server_address[1]  # asked first
         for name in union.here:

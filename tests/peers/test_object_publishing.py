@@ -178,9 +178,9 @@ def test_a_thread_keeps_on_while_the_store_fails(town: Town, store: ObjectStore)
     town.close()
 
 
-def test_only_from_the_folder_it_is_published(town: Town, store: ObjectStore) -> None:
+def test_who_publishes_needs_a_folder_and_a_bucket_of_its_own(town: Town, store: ObjectStore) -> None:
     Play(town, store)
-    for name, why in (("v1", "has only reached"), ("v0", "give the folder")):
+    for name, why in (("v1", "one of your own"), ("v0", "give the folder")):
         with pytest.raises(ConfigError, match=why):
             peers.open_maintainer("s3://bucket/relay", town.home(name).path, publish="s3://bucket/relay")
 

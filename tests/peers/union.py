@@ -147,9 +147,9 @@ class Keeper(Person):
     def awaited(self) -> Awaited:
         limit = self.town.tools.workshop.codec.max_size(self.town.tools.trainer.leg.baton.size)
         if not isinstance(self.worker, Office) or (state := self.office.newest) is None:
-            return Awaited(frozenset(), limit)
+            return Awaited({}, limit)
         found = Awaited.of(state, limit)
-        return found if self.office.orderer else replace(found, paths=frozenset())
+        return found if self.office.orderer else replace(found, paths={})
 
     def step(self) -> str | None:
         self.mirror.step()

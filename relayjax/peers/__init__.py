@@ -23,8 +23,8 @@ This is the facade for who plays such a relay; what lies in its folder is for `r
     backend.verify("shared", keys=peers.keys("ada"), log_key=relay.log_key)   # raises if anything is wrong
 
 A place is a folder, or the address at which one is served: `http://…`, `iroh:…`, `s3://…`; or several
-addresses, parted by commas, of maintainers that keep copies. Looking and joining need no accelerator stack, so
-what does is imported when it is called for.
+addresses, parted by commas, of maintainers that keep copies. Looking and joining need no accelerator stack,
+so what does is imported when it is called for.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from blake3 import blake3
+from compiled import pytest_configure, pytest_unconfigure
 
 from relayjax import history, records, settings
 from relayjax.history import History
@@ -43,6 +44,8 @@ from relayjax.relay.members import Members, salt
 
 if TYPE_CHECKING:
     from relayjax.config import Config
+
+__all__ = ["pytest_configure", "pytest_unconfigure"]
 
 SEED = 7
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Event, Thread
 
-from peers.processes import Crew, crew
+from peers.processes import Crew
 
 from relayjax.archive import Archive
 from relayjax.audit import read_ledger
@@ -205,7 +205,7 @@ def main() -> None:
     parser.add_argument("--patience", type=float, default=300.0)
     given, config = parser.parse_known_args()
     given.directory.mkdir(parents=True)
-    with crew(given.directory, given.over, given.patience) as members:
+    with Crew(given.directory, given.over, given.patience) as members:
         ended = play(members, given.participants, given.maintainers, *config)
     print(ended)
 

@@ -8,10 +8,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 
 from relayjax import peers
 from relayjax.errors import ExchangeError, WorkdirError
@@ -77,6 +78,15 @@ class Crew:
     url: str = ""
     running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Leaves nobody running."""
+        for process in self.running.values():
+            process.kill()
+            process.wait()
+
     @property
     def folder(self) -> Path:
         return self.base / "relay"
@@ -106,9 +116,15 @@ class Crew:
             return True
         return False
 
-    def place(self, name: str) -> str:
-        """Where a member meets the others."""
-        return str(self.folder) if self.over == "folder" or name == "v0" else self.reached(name, self.url)
+    def places(self, name: str) -> list[str]:
+        """Where a member meets the others, as it is told at every start."""
+        return [str(self.folder) if self.over == "folder" or name == "v0" else self.reached(name, self.url)]
+
+    def lines(self, name: str) -> list[str]:
+        """The flags by which others reach a member."""
+        if name != "v0" or self.over == "folder":
+            return []
+        return [f"--serve={self.listen}" if self.over == "http" else f"--publish={self.over}"]
 
     def enrol(self, name: str) -> None:
         """Has a member join over a line that works, and starts it on its own."""
@@ -120,15 +136,18 @@ class Crew:
 
     def start(self, name: str) -> None:
         """Starts a member; the command is the same the first time and after a kill."""
-        verb = "maintain" if name.startswith("v") else "work"
-        more = [f"--shard={name[1:]}"] if verb == "work" else [f"--patience={self.patience}"]
-        if verb == "maintain" and self.takeover is not None:
-            more += [f"--takeover={self.takeover}"]
-        if name == "v0" and self.over != "folder":
-            more += [f"--serve={self.listen}" if self.over == "http" else f"--publish={self.over}"]
-        arguments = [*self.inside(name), *command(verb, self.place(name), f"--home={self.home(name)}", *more)]
+        if name.startswith("v"):
+            verb, more = "maintain", [f"--patience={self.patience}"]
+            more += [] if self.takeover is None else [f"--takeover={self.takeover}"]
+        else:
+            verb, more = "work", [f"--shard={name[1:]}"]
+        self.run(name, verb, *self.places(name), *more, *self.lines(name))
+
+    def run(self, name: str, verb: str, *arguments: str) -> None:
+        """Starts a member by any command, with its home."""
+        line = [*self.inside(name), *command(verb, *arguments, f"--home={self.home(name)}")]
         with open(self.base / f"{name}.log", "ab") as log:
-            self.running[name] = subprocess.Popen(arguments, stdout=log, stderr=log, env=ENVIRONMENT)
+            self.running[name] = subprocess.Popen(line, stdout=log, stderr=log, env=ENVIRONMENT)
 
     def kill(self, name: str) -> None:
         self.running[name].kill()
@@ -186,15 +205,3 @@ class Crew:
     def copy(self, name: str) -> None:
         """Has a member fetch all of the relay, while it is served."""
         relayjax("copy", self.url, str(self.base / f"{name}-copy"), f"--log_key={self.log_key}")
-
-
-@contextmanager
-def crew(*args: object, **kwargs: object) -> Iterator[Crew]:
-    """A crew of which nobody is left running."""
-    members = Crew(*args, **kwargs)  # pyright: ignore[reportArgumentType]
-    try:
-        yield members
-    finally:
-        for process in members.running.values():
-            process.kill()
-            process.wait()

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from peers.hardship import LOOK, Watcher, finish, play
 from peers.line import CLEAR, Line, Weather, laid
-from peers.processes import Crew, crew
+from peers.processes import Crew
 
 from relayjax.backend import read_history
 
@@ -40,7 +40,7 @@ SLOW = Weather(late=1.0, delay=0.2, rate=16_384)
 @pytest.mark.slow
 @pytest.mark.parametrize("over", ["folder", "http"])
 def test_members_as_processes_finish_and_verify_the_same(tmp_path: Path, over: str):
-    with crew(tmp_path, over, 120.0) as members:
+    with Crew(tmp_path, over, 120.0) as members:
         ended = play(members, 4, 3, *SMOKE)
     assert ended.rounds == 12
     for settled in read_history(tmp_path / "relay").rounds:
@@ -118,7 +118,7 @@ def test_a_relay_under_hardship_finishes_and_loses_nothing(tmp_path: Path, over:
     lines: dict[str, Line] = {}
     ports: dict[str, int] = {}
     reached = lambda name, url: f"http://127.0.0.1:{ports[name]}"  # noqa: E731
-    with ExitStack() as stack, crew(tmp_path, over, PATIENCE, reached) as members:
+    with ExitStack() as stack, Crew(tmp_path, over, PATIENCE, reached) as members:
         members.found(*HARD)
         if over == "http":
             host, _, port = members.listen.rpartition(":")

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from peers.hardship import LOOK, Watcher, finish
-from peers.processes import crew
+from peers.processes import Crew
 
 from relayjax.backend import read_history
 
@@ -62,7 +62,7 @@ def test_members_whose_link_goes_down_come_back(tmp_path: Path):
     with ExitStack() as stack:
         hosts = {n: stack.enter_context(machine(n, k)) for k, n in enumerate(names[1:], 1)}
         members = stack.enter_context(
-            crew(
+            Crew(
                 tmp_path,
                 "http",
                 PATIENCE,

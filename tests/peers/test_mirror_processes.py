@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import signal
 import socket
-import subprocess
 import time
-from collections.abc import Sequence
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 
 import pytest
-from peers.processes import ENVIRONMENT, command, relayjax
+from peers.processes import Crew, relayjax
 
 from relayjax import backend
 from relayjax.errors import ExchangeError
@@ -35,55 +33,30 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
-class Members:
-    """Processes with homes of their own, which have nothing but addresses in common."""
+class Keepers(Crew):
+    """Maintainers that each keep and serve a copy; nobody has anything but addresses in common."""
 
-    def __init__(self, base: Path):
-        self.base = base
-        self.ports = dict(zip(MAINTAINERS, free_ports(3), strict=True))
-        self.running: dict[str, subprocess.Popen[bytes]] = {}
+    @cached_property
+    def ports(self) -> dict[str, int]:
+        return dict(zip(MAINTAINERS, free_ports(3), strict=True))
 
     def urls(self, but: str = "") -> list[str]:
         return [f"http://127.0.0.1:{port}" for name, port in self.ports.items() if name != but]
 
-    def told(self, name: str) -> str:
-        return (self.base / f"{name}.log").read_text(errors="replace")
+    def places(self, name: str) -> list[str]:
+        if name == "v0":
+            return [",".join([str(self.folder), *self.urls("v0")])]
+        return self.urls(name) if name in MAINTAINERS else []  # others' homes remember where
 
-    def start(self, name: str, *places: str) -> None:
-        more = [f"--home={self.base / name}", "--poll=0.1"]
-        if name in MAINTAINERS:
-            more += [f"--patience={PATIENCE}", f"--takeover={TAKEOVER}"]
-            more += [f"--serve=127.0.0.1:{self.ports[name]}"]
-            arguments = command("maintain", *places, *more)
-        else:
-            arguments = command("work", *places, f"--shard={name[1:]}", *more)
-        self.spawn(name, arguments)
-
-    def spawn(self, name: str, arguments: Sequence[str]) -> None:
-        with open(self.base / f"{name}.log", "ab") as log:
-            self.running[name] = subprocess.Popen(arguments, stdout=log, stderr=log, env=ENVIRONMENT)
-
-    def wait_for(self, name: str, text: str, seconds: float = 300) -> None:
-        end = time.monotonic() + seconds
-        while text not in self.told(name):
-            assert self.running[name].poll() is None and time.monotonic() < end, self.told(name)
-            time.sleep(0.1)
-
-    def kill(self, name: str) -> None:
-        self.running[name].send_signal(signal.SIGKILL)
-        self.running[name].wait()
-
-    def close(self) -> None:
-        for process in self.running.values():
-            process.kill()
-            process.wait()
+    def lines(self, name: str) -> list[str]:
+        return [f"--serve=127.0.0.1:{self.ports[name]}"] if name in MAINTAINERS else []
 
 
 class Watcher:
     """Sees what a participant sees, and how long nothing new came."""
 
-    def __init__(self, members: Members):
-        self._follower = follow(exchange_at(",".join(members.urls())), Home(members.base / "p0"))
+    def __init__(self, members: Keepers):
+        self._follower = follow(exchange_at(",".join(members.urls())), Home(members.home("p0")))
         self._follower._seen = None  # the participant's own
         self.since, self.longest = time.monotonic(), 0.0
         self.shown: list[tuple[int, bytes]] = []
@@ -112,62 +85,46 @@ def size_in(folder: Path) -> int:
 
 @pytest.mark.slow
 def test_the_founder_and_its_folder_are_gone(tmp_path: Path):
-    members, relay = Members(tmp_path), tmp_path / "relay"
-    homes = {name: tmp_path / name for name in (*MAINTAINERS, *PARTICIPANTS)}
     small = ("--config.task.hidden=8", "--config.relay.participants=3", "--config.relay.validators=3")
     small += ("--config.relay.rounds=5", "--config.relay.braid_rounds=1,4")
-    told = relayjax("found", str(relay), f"--home={homes['v0']}", "--config=digits:smoke", *small)
-    (key,) = [line.split()[-1] for line in told.splitlines() if line.startswith("log key")]
-
-    def join(name: str, *places: str) -> None:
-        role = "maintainer" if name in MAINTAINERS else "participant"
-        relayjax(
-            "join", *places, f"--home={homes[name]}", f"--name={name}", f"--role={role}", f"--log_key={key}"
-        )
-
-    try:
-        members.start("v0", ",".join([str(relay), *members.urls("v0")]))
-        members.wait_for("v0", "serving")
+    with Keepers(tmp_path, "http", PATIENCE, takeover=TAKEOVER) as members:
+        members.found("--config=digits:smoke", *small)
         for name in ("v1", "v2"):
-            join(name, members.urls()[0])
-            members.start(name, *members.urls(name))
+            members.enrol(name)
         for name in ("v1", "v2"):
-            members.wait_for(name, "serving")
+            members.wait_for(name, "(serving)")
+        members.url = ",".join(members.urls())
         for name in PARTICIPANTS:
-            join(name, ",".join(members.urls()))
-            assert recall(homes[name]) == ",".join(members.urls())
-            members.start(name)  # its home remembers where
+            members.enrol(name)
+            assert recall(members.home(name)) == members.url
         watcher = Watcher(members)
         while not _trains(watcher.look(), 2):
             time.sleep(0.1)
         watcher.longest = 0.0
         members.kill("v0")
-        gone, size = time.monotonic(), size_in(relay)
-        members.spawn("v0", command("maintain", str(relay), f"--home={homes['v0']}", "--patience=1"))
-        while size_in(relay) == size:  # somewhere out of reach it goes on by itself for a while
+        gone, size = time.monotonic(), size_in(members.folder)
+        members.run("v0", "maintain", str(members.folder), "--patience=1")
+        while size_in(members.folder) == size:  # somewhere out of reach it goes on by itself for a while
             assert watcher.look().term.number == 0 or time.monotonic() - gone < 300, members.told("v0")
             time.sleep(0.1)
         members.kill("v0")
         while watcher.look().term.number == 0:
             time.sleep(0.1)
-        members.spawn("v0", command("maintain", *_again(members, relay, homes["v0"])))
+        members.start("v0")
         assert members.running["v0"].wait(timeout=300) == 1, members.told("v0")
-        assert "rewritten" in members.told("v0") and list(homes["v0"].glob("split-view-*.json"))
+        assert "rewritten" in members.told("v0") and list(members.home("v0").glob("split-view-*.json"))
         while not watcher.look().finished:
             time.sleep(0.1)
         for name in (*PARTICIPANTS, "v1", "v2"):
-            assert members.running[name].wait(timeout=300) == 0, members.told(name)
-    finally:
-        members.close()
+            members.finish(name, 300)
     watcher.check()
-    printed = {name: members.told(name).splitlines() for name in ("v1", "v2", *PARTICIPANTS)}
-    roots = {line.split()[-1] for lines in printed.values() for line in lines if line.startswith("ledger")}
-    assert len(roots) == 1, printed
+    (root,) = members.roots("v1", "v2", *PARTICIPANTS)
+    key = members.log_key
     for name in ("v1", "v2"):
-        own = (f"--key={homes[name] / 'keys' / name}", f"--log_key={key}")
-        assert roots & set(relayjax("verify", str(homes[name] / "mirror"), *own, "--rescore").split())
-    keys = Keys.load(homes["v1"] / "keys", "v1")
-    history = backend.verify(homes["v1"] / "mirror", keys=keys, log_key=key).audit.history
+        own = (f"--key={members.home(name) / 'keys' / name}", f"--log_key={key}")
+        assert root in relayjax("verify", str(members.home(name) / "mirror"), *own, "--rescore")
+    keys = Keys.load(members.home("v1") / "keys", "v1")
+    history = backend.verify(members.home("v1") / "mirror", keys=keys, log_key=key).audit.history
     assert (len(history.rounds), history.rounds[0].orderer, history.state.term.number) == (5, "v0", 1)
     assert all(set(r.facts.submissions) == set(r.facts.commitments) for r in history.rounds)
     print(f"the longest time without anything new took {watcher.longest:.1f} s, takeover {TAKEOVER:.0f} s")
@@ -177,9 +134,3 @@ def test_the_founder_and_its_folder_are_gone(tmp_path: Path):
 def _trains(state: State, round: int) -> bool:
     """Whether a round has come so far that who orders can go on without anybody."""
     return state.round.number >= round and state.round.phase in (Phase.DEPOSIT, Phase.COMMIT, Phase.REVEAL)
-
-
-def _again(members: Members, relay: Path, home: Path) -> list[str]:
-    places = ",".join([str(relay), *members.urls("v0")])
-    served = f"--serve=127.0.0.1:{members.ports['v0']}"
-    return [places, f"--home={home}", served, f"--patience={PATIENCE}", f"--takeover={TAKEOVER}"]

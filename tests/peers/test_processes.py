@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from peers.processes import crew, relayjax, without_accelerator
+from peers.processes import Crew, relayjax, without_accelerator
 
 from relayjax.errors import RelayError
 from relayjax.peers.home import Home
@@ -26,7 +26,7 @@ def test_joining_and_looking_need_no_accelerator(tmp_path: Path):
 @pytest.mark.slow
 def test_four_participants_and_three_maintainers_as_processes(tmp_path: Path):
     names = ("v0", "v1", "v2", "p0", "p1", "p2", "p3")
-    with crew(tmp_path, "folder", 120.0) as members:
+    with Crew(tmp_path, "folder", 120.0) as members:
         members.found("--config=digits:smoke")
         for name in names[1:]:
             members.enrol(name)

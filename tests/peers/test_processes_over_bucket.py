@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from peers.bucket import SECRET, URL, object_store
-from peers.processes import ENVIRONMENT, crew, relayjax
+from peers.processes import ENVIRONMENT, Crew, relayjax
 
 SMALL = ("--config=digits:smoke", "--config.relay.participants=2", "--config.relay.validators=2")
 SMALL += ("--config.relay.rounds=4", "--config.relay.braid_rounds=2")
@@ -16,7 +16,7 @@ NAMES = ("v0", "v1", "p0", "p1")
 
 @pytest.mark.slow
 def test_a_relay_of_processes_over_a_bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with object_store(tmp_path) as store, crew(tmp_path, URL, 120.0) as members:
+    with object_store(tmp_path) as store, Crew(tmp_path, URL, 120.0) as members:
         for name, value in store.environment.items():
             monkeypatch.setitem(ENVIRONMENT, name, value)
             monkeypatch.setenv(name, value)

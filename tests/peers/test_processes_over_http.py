@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from peers.processes import crew, relayjax
+from peers.processes import Crew, relayjax
 
 SMALL = ("--config=digits:smoke", "--config.relay.participants=2", "--config.relay.validators=2")
 SMALL += ("--config.relay.rounds=4", "--config.relay.braid_rounds=2")
@@ -13,7 +13,7 @@ SMALL += ("--config.relay.rounds=4", "--config.relay.braid_rounds=2")
 
 @pytest.mark.slow
 def test_a_relay_of_processes_over_http(tmp_path: Path) -> None:
-    with crew(tmp_path, "http", 60.0) as members:
+    with Crew(tmp_path, "http", 60.0) as members:
         members.found(*SMALL)
         for name in ("v1", "p0", "p1"):
             members.enrol(name)

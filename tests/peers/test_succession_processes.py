@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from peers.processes import crew, relayjax
+from peers.processes import Crew, relayjax
 
 from relayjax import backend, peers
 
@@ -16,7 +16,7 @@ LEFT = ("v1", "v2", "p0", "p1")
 
 @pytest.mark.slow
 def test_the_founder_is_killed_for_good(tmp_path: Path):
-    with crew(tmp_path, "folder", 20.0, takeover=30.0) as members:
+    with Crew(tmp_path, "folder", 20.0, takeover=30.0) as members:
         members.found(*SMALL)
         for name in LEFT:
             members.enrol(name)

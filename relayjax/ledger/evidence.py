@@ -32,6 +32,8 @@ from relayjax.ledger.vkey import ED25519, VerifierKey
 
 _KIND = "split view"
 _LIMIT = 1 << 19
+KEPT = 64
+"""Pieces of evidence that a directory keeps."""
 
 
 @dataclass(frozen=True)
@@ -183,9 +185,12 @@ def watch(file: Path, offered: bytes, log: Logs, reader: TileReader | None = Non
 
 
 def keep(directory: Path, evidence: bytes) -> Path:
-    """Writes evidence to a file of its own, named after its bytes, once; returns the file."""
+    """Writes evidence to a file of its own, named after its bytes, once; returns the file.
+
+    Who signs ever another history gets `KEPT` files and no more: each convicts.
+    """
     file = directory / f"split-view-{hashlib.sha256(evidence).hexdigest()[:16]}.json"
-    if not file.exists():
+    if not file.exists() and sum(1 for _ in directory.glob("split-view-*.json")) < KEPT:
         write_atomic(file, evidence)
     return file
 

@@ -206,7 +206,7 @@ def open_maintainer(
       serve: HOST:PORT, that with a certificate, or iroh:HOST:PORT, to serve the folder at for members
         elsewhere.
       publish: address of a bucket to be kept in step with the folder.
-      pace: seconds between two passes over the bucket, 1 or more.
+      pace: seconds between two passes over the others' copies, and over the bucket, there 1 or more.
       config: any that has the task, where that is not one of RelayJAX's own.
       warm: compile before the first pledge; in vain for who looks once and ends.
 
@@ -220,7 +220,7 @@ def open_maintainer(
     from relayjax.peers.member import Member
     from relayjax.peers.p2p_serving import served_at
     from relayjax.peers.patience import Waiting
-    from relayjax.peers.places import exchange_at, own_and_others, places_at
+    from relayjax.peers.places import exchange_at, own_and_others, places_at, same
 
     own, (folder, others) = Home(Path(home)), own_and_others(str(place))
     member = own.membership()
@@ -228,7 +228,7 @@ def open_maintainer(
         raise ConfigError(f"{home}: {member.name} is no maintainer; use `relayjax work`")
     if folder is None and member.log_key == own.keys().public.signing:
         raise ConfigError(f"{place}: {member.name} founded this relay; give the folder itself")
-    if publish in others:
+    if publish and same(publish) in map(same, others):
         raise ConfigError(f"{publish}: another maintainer keeps this bucket; publish to one of your own")
     if folder is None and (serve or publish):
         folder = str(own.path / "mirror")
@@ -259,15 +259,15 @@ def follow(place: str | Path, home: str | Path | None = None) -> Observer:
       ExchangeError: nobody can be reached now.
     """
     from relayjax.peers.home import Home
-    from relayjax.peers.joining import introduced
+    from relayjax.peers.joining import met
     from relayjax.peers.observer import Observer
     from relayjax.peers.places import exchange_at
     from relayjax.peers.quorum import follower
 
     exchange = exchange_at(str(place))
     if home is None:
-        origin, log_key = introduced(exchange)
-        return Observer(exchange, follower(exchange, origin, log_key), origin, log_key, believed=True)
+        first, origin, log_key = met(exchange, None)
+        return Observer(exchange, first, origin, log_key, believed=True)
     member = Home(Path(home)).membership()
     followed = follower(exchange, member.origin, member.log_key)
     return Observer(exchange, followed, member.origin, member.log_key, name=member.name)
@@ -298,15 +298,12 @@ def copy(place: str | Path, folder: str | Path, log_key: str | None = None) -> S
       DiskError: the disk refused.
     """
     from relayjax.peers.copying import copy
-    from relayjax.peers.joining import introduced
+    from relayjax.peers.joining import met
     from relayjax.peers.observer import Observer
     from relayjax.peers.places import exchange_at
-    from relayjax.peers.quorum import follower
 
     exchange = exchange_at(str(place))
-    origin, claimed = introduced(exchange)
-    pinned = log_key or claimed
-    followed = follower(exchange, origin, pinned)
+    followed, origin, pinned = met(exchange, log_key)
     copy(exchange, followed, origin, pinned, Path(folder))
     return Observer(exchange, followed, origin, pinned, believed=log_key is None).status()
 

@@ -47,6 +47,12 @@ def is_delta(path: str) -> bool:
     return path.startswith(f"{FOLDER}/") and path.partition("-")[2].startswith("delta-")
 
 
+def whole(path: str) -> str:
+    """Path of the head that a file is, or is a piece of."""
+    head, dot, _ = path.rpartition(".age.")
+    return f"{head}.age" if dot else path
+
+
 def candidate(round: int, name: str) -> str:
     """Path of a trainer's delta for all maintainers."""
     return f"{FOLDER}/{round:05d}-candidate-{name}.age"

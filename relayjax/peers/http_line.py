@@ -1,9 +1,9 @@
 """One connection to who serves a folder over HTTP, made anew whenever it breaks.
 
 Time and memory are guarded: a download has a limit before the first byte is read, one that breaks off is
-taken up where it ended, and a server that only drips is given up. Whether a file is there already is asked by
-its digest, in the place of an entity tag; a server that knows no such tags sends the file, which is then not
-read.
+taken up where it ended, and a server that only drips, head or body, is given up. Whether a file is there
+already is asked by its digest, in the place of an entity tag; a server that knows no such tags sends the
+file, which is then not read.
 
 References:
   RFC 9110, sections 8.8.3 (ETag), 13.1 (If-None-Match, If-Range) and 14 (Range).
@@ -20,6 +20,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from socket import socket
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -30,8 +31,8 @@ T = TypeVar("T")
 
 SCHEMES = ("http://", "https://")
 _CHUNK = 1 << 20
-_GRACE, _SLOWEST = 30.0, 1 << 14
-"""Seconds that a download may take anyway, and the bytes a second that it must bring from then on."""
+_GRACE, _SLOWEST = 3.0, 1 << 14
+"""Timeouts that a download may take anyway, and the bytes a second that it must bring from then on."""
 
 _ANSWER_LIMIT = 1 << 16
 _LENGTH = re.compile(r"[0-9]{1,18}")
@@ -101,8 +102,50 @@ class _Download:
         self.size, self.tag = 0, ""
 
 
+class _Arriving(io.RawIOBase):
+    """What comes over a connection; its first part has to come within a time, however it drips."""
+
+    def __init__(self, connection: socket):
+        self._connection, self._raw = connection, connection.makefile("rb", buffering=0)
+        self._timeout = connection.gettimeout()
+        self._end = None if self._timeout is None else time.monotonic() + self._timeout
+
+    def begun(self) -> None:
+        """The first part is there; from now on each byte has a time of its own."""
+        self._end = None
+        self._connection.settimeout(self._timeout)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        if self._end is not None:
+            left = self._end - time.monotonic()
+            if left <= 0:
+                raise TimeoutError("timed out")
+            self._connection.settimeout(left)
+        return self._raw.readinto(buffer) or 0
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
 class _Response(http.client.HTTPResponse):
-    """An answer whose body is read to where it belongs; its own `readinto` waits until a buffer is full."""
+    """An answer whose head must come in time, and whose body is read to where it belongs.
+
+    Its own `readinto` would wait until a buffer is full.
+    """
+
+    def __init__(self, sock: socket, *more: Any, **named: Any):
+        super().__init__(sock, *more, **named)
+        self.fp.close()
+        self._arriving = _Arriving(sock)
+        self.fp = io.BufferedReader(self._arriving)
+
+    def begin(self) -> None:
+        super().begin()
+        self._arriving.begun()
 
     def readinto1(self, buffer: Any) -> int:
         """Reads what has come, at least a byte; 0 at the end."""
@@ -118,7 +161,7 @@ class HttpLine:
         """Connects to nothing yet; arguments as for `HttpExchange`."""
         self.url = address.url
         self._prefix = address.prefix
-        self._attempts, self._pause = attempts, pause
+        self._attempts, self._pause, self._grace = attempts, pause, _GRACE * timeout
         place = {"timeout": timeout, "blocksize": _CHUNK}
         self._connection = (
             http.client.HTTPSConnection(
@@ -241,7 +284,7 @@ class HttpLine:
             if not count:
                 raise _CutError(f"breaks off after {download.size} of {total} bytes")
             download.size += count
-            if time.monotonic() - begun > _GRACE + download.size / _SLOWEST:
+            if time.monotonic() - begun > self._grace + download.size / _SLOWEST:
                 raise ExchangeError(
                     f"{self.url}/{path}", "sends too slowly", "try again when the line is better"
                 )

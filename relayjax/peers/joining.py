@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from relayjax import records
-from relayjax.errors import FormatError, IntegrityError, WorkdirError
+from relayjax.errors import ExchangeError, FormatError, IntegrityError, RelayError, WorkdirError
 from relayjax.ledger.checkpoint import Checkpoint
 from relayjax.ledger.entry import Entry
 from relayjax.ledger.note import SIZE_LIMIT, parse_note
@@ -12,6 +12,7 @@ from relayjax.peers.exchange import Exchange
 from relayjax.peers.follower import CHECKPOINT, Follower
 from relayjax.peers.home import Home, Membership
 from relayjax.peers.quorum import follower
+from relayjax.peers.several import Several
 from relayjax.peers.voice import Voice
 from relayjax.records import Genesis, Join
 
@@ -39,6 +40,40 @@ def introduced(exchange: Exchange) -> tuple[str, str]:
     except FormatError as error:
         raise IntegrityError("ledger", str(error)) from error
     return checkpoint.origin, first.signing
+
+
+def met(exchange: Exchange, log_key: str | None) -> tuple[Follower, str, str]:
+    """Follows a log for the first time: its follower, which has read it, its name and its key.
+
+    Args:
+      exchange: where it is; of several places the first counts that gives the name of a log which counts.
+      log_key: as known from elsewhere; None to believe what a place says.
+
+    Raises:
+      WorkdirError: there is no relay, or it has not begun.
+      IntegrityError: the log is not signed with that key, or not right.
+      ExchangeError: nobody can be reached, or too few show the log.
+    """
+    several = exchange.places if isinstance(exchange, Several) else (exchange,)
+    names, silent, refused = dict[tuple[str, str], None](), list[RelayError](), list[RelayError]()
+    for place in several:
+        try:
+            origin, claimed = introduced(place)
+            names[origin, log_key or claimed] = None
+        except (ExchangeError, IntegrityError, WorkdirError) as error:
+            silent.append(error)
+    for origin, key in names:
+        first = follower(exchange, origin, key)
+        try:
+            first.poll()
+        except (ExchangeError, IntegrityError) as error:
+            refused.append(error)
+        if first.chronicle.state is not None:
+            return first, origin, key
+    if names and not refused:
+        problem = "too few of its places show it"
+        raise ExchangeError("the relay", problem, "wait, or see whether the addresses are right")
+    raise (refused or silent)[0]
 
 
 def follow(exchange: Exchange, home: Home) -> Follower:
@@ -69,12 +104,10 @@ def join(exchange: Exchange, home: Home, name: str, role: str, log_key: str | No
       WorkdirError: there is no relay, or the directory is that of another membership.
       IntegrityError: the log is not signed with that key, or not right.
     """
-    origin, claimed = introduced(exchange)
-    pinned = home.membership().log_key if home.exists else log_key or claimed
-    if log_key not in (None, pinned):
-        raise WorkdirError(f"{home.path}: follows the log key {pinned}; choose another --home")
-    first = follower(exchange, origin, pinned)
-    first.poll()
+    known = home.membership().log_key if home.exists else None
+    if known and log_key not in (None, known):
+        raise WorkdirError(f"{home.path}: follows the log key {known}; choose another --home")
+    first, origin, pinned = met(exchange, known or log_key)
     now = first.chronicle.state
     if now is not None and now.finished and name not in now.members:
         return f"the relay is over, all {now.round.number - 1} rounds are settled; `relayjax copy` fetches it"

@@ -9,7 +9,8 @@ over HTTP, or from a bucket. One pass takes over what any other copy has gained:
   gone on with from here alone.
 * What other maintainers have signed in a vote.
 
-And it hands the records that lie in its inbox on to the others, and tells their authors why one was refused.
+And it hands the records that lie in its inbox on to the others, but for those that cannot be admitted: their
+authors are told why.
 
 Two things it does not do. While its maintainer orders here, which holds the folder's lock, it writes nothing.
 And it shows nothing of a log that its maintainer's vote has promised to take no part in: whoever counts the
@@ -19,12 +20,20 @@ log all the same: its maintainer may be needed for a vote at a later point.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from relayjax import files, hashing
-from relayjax.errors import ExchangeError, IntegrityError, RelayError, SplitViewError, WorkdirError
+from relayjax.errors import (
+    ExchangeError,
+    IntegrityError,
+    ProtocolError,
+    RelayError,
+    SplitViewError,
+    WorkdirError,
+)
 from relayjax.history import History
 from relayjax.identity import Keys
 from relayjax.ledger.disk import superfluous_files
@@ -34,6 +43,7 @@ from relayjax.mechanism.rulesets import mechanism
 from relayjax.mechanism.state import State
 from relayjax.pack import ModelVersion
 from relayjax.peers import handover, succession
+from relayjax.peers.awaiting import moment
 from relayjax.peers.bundle_log import WholeLog
 from relayjax.peers.collecting import collect, fetch_head
 from relayjax.peers.copying import copy_round, keep_blob
@@ -43,6 +53,7 @@ from relayjax.peers.home import Home, Promise, alone
 from relayjax.peers.inbox import FOLDER as INBOX
 from relayjax.peers.inbox import Inbox, Letter
 from relayjax.peers.parcel import piece_path
+from relayjax.peers.quorum import quorum
 from relayjax.peers.several import Place, Several
 from relayjax.peers.succession import binds
 from relayjax.peers.voice import WHY_LIMIT, encode
@@ -51,8 +62,8 @@ from relayjax.replay import admit
 from relayjax.store.local import LocalStore
 from relayjax.workdir import Workdir
 
-_LETTERS = 256
-"""Letters that are handed on in one pass."""
+_SECONDS = 1.0
+"""Seconds of a pass in which letters are handed on: whoever floods the inbox must not hold the log up."""
 
 _PASSES = 3
 """Passes for which others' letters lie here before they are handed on: most authors reach who orders."""
@@ -68,7 +79,8 @@ class Mirror:
       newest: what the log says as far as it was followed, here or elsewhere; None before it was.
       elected: hash over the records at which votes have named its maintainer in a term that its promise is
         not against: up to there it may show all the same, since the next term goes on from there.
-      overtaken: whether the log that others show is ordered by somebody else, while it is ordered here.
+      overtaken: whether the log that others show is of a later term, while it is ordered here.
+      shared: entries of the log that more than half of all copies show, this one included.
     """
 
     def __init__(
@@ -95,6 +107,7 @@ class Mirror:
         self.newest: History | None = None
         self.elected = b""
         self.overtaken = False
+        self.shared = 0
         self._home, self._keys, self._workdir, self._places = home, keys, Workdir(folder), tuple(places)
         self._own, self._others, self._inbox = FolderExchange(folder), Several(places), Inbox(folder)
         self._follower = self._fresh()
@@ -102,7 +115,7 @@ class Mirror:
         self._told: dict[str, str] = {}
         self._lying: dict[str, int] = {}
         self._state: State | None = None
-        self._shown, self._rounds, self._looked = 0, 0, clock()
+        self._shown, self._rounds, self._looked, self._looks = 0, 0, clock(), 0
 
     @property
     def finished(self) -> bool:
@@ -166,20 +179,25 @@ class Mirror:
         note = self._own.fetch(CHECKPOINT, SIZE_LIMIT)
         if note is None:
             return
-        if not self._follower.lags(note):
-            self._follower.take(self._own, note)
+        try:
+            if not self._follower.lags(note):
+                self._follower.take(self._own, note)
+        except SplitViewError:  # its maintainer has begun to order here meanwhile, at what lay here
+            if self._follower.size == self._shown:
+                raise
+            self._follower = self._fresh()
         self._shown = self._follower.claim(note).size
         if self._shown == self._follower.size:
             self._state = self._follower.chronicle.state
 
     def _follow_others(self) -> None:
         """Follows what others show; what they do not show any more, and is not here either, is forgotten."""
-        agree, most, forks = 1, self._shown, list[SplitViewError]()
+        sizes, forks = [self._shown], list[SplitViewError]()
         for place in self._places:
             try:
                 note = place.fetch(CHECKPOINT, SIZE_LIMIT)
                 if note is not None and self._look(place, note):
-                    most = max(most, self._follower.claim(note).size)
+                    sizes.append(self._follower.claim(note).size)
             except SplitViewError as error:
                 forks.append(error)
                 keep(self._home.path, error.evidence)
@@ -187,12 +205,14 @@ class Mirror:
             except (ExchangeError, IntegrityError) as error:
                 self._say(place.name, str(error))
             else:
-                agree += 1
                 self._told.pop(place.name, None)
-        if len(forks) > agree:
+        if len(forks) > max(1, len(self._places) / 2):
             raise forks[0]
-        if self._follower.size > most:
+        if self._follower.size > max(sizes):
             self._follower = self._fresh()
+        enough = quorum(1 + len(self._places))
+        self.shared = sorted(sizes, reverse=True)[enough - 1] if len(sizes) >= enough else 0
+        self.overtaken = self._workdir.busy and _term(self._follower) > self._term_here
 
     def _look(self, place: Place, note: bytes) -> bool:
         """Follows what one place shows; returns whether that is of the history that is followed now.
@@ -221,14 +241,14 @@ class Mirror:
     def _take_over(self) -> None:
         """Writes what others have gained, unless it is ordered here, or a promise is against it."""
         history = self._follower.chronicle.history
-        busy = self._workdir.busy
-        self.overtaken = busy and history.state.orderer != self._keys.name
-        if busy or self._hides(history):
+        if self._workdir.busy or self._hides(history):
             return
         try:
             self._fetch_artefacts(history)
         except (ExchangeError, IntegrityError) as error:
             self._say("artefacts", str(error))
+            self._looks += 1
+            self._others.prefer(self._places[self._looks % len(self._places)])  # one may lie about them
             return
         with suppress(WorkdirError), alone(self._workdir.path, "in use"):
             if self._size() == self._shown and not self._hides(history):
@@ -272,7 +292,7 @@ class Mirror:
             head,
             buffer,
             range(head.pieces),
-            keep=lambda number, sealed: files.write_cached(target / piece_path(path, number), sealed),
+            keep=lambda number, sealed: files.write_atomic(target / piece_path(path, number), sealed),
         )
         if missing:
             raise IntegrityError(path, "has not come as a whole yet; it is looked for again")
@@ -298,29 +318,37 @@ class Mirror:
 
     def _hand_letters_on(self, state: State) -> None:
         """Sees to it that others have what may be said now, and removes what may not."""
-        lying = dict[str, int]()
-        for letter in list(self._inbox.letters(lambda name, why: None))[:_LETTERS]:
+        lying, end = dict[str, int](), time.monotonic() + _SECONDS
+        letters = list(self._inbox.letters(lambda name, why: None))
+        for letter in sorted(letters, key=lambda letter: _rank(letter, self._keys.name, state)):
+            if time.monotonic() > end:  # the next pass goes on
+                lying = self._lying | lying
+                break
             try:
-                admit(letter.envelope, state, "inbox")
+                admit(letter.envelope, state, letter.envelope.signer)
+            except ProtocolError as error:  # the signature holds
+                self._inbox.refuse(letter, f"{moment(state)}: {error}")
+                continue
             except RelayError:
                 self._inbox.remove(letter)
                 continue
             passes = self._lying.get(letter.digest, 0) + 1
             lying[letter.digest] = passes
             due = letter.envelope.signer == self._keys.name or passes % _PASSES == 0
-            if due and (reason := self._hand_on(letter)):
-                self._inbox.refuse(letter, reason)
+            if due:
+                self._hand_on(letter)
         self._lying = lying
 
-    def _hand_on(self, letter: Letter) -> str:
-        """Hands a record on; returns why it was refused, if it was."""
+    def _hand_on(self, letter: Letter) -> None:
+        """Hands a record to all that have not refused it; one of them may lie about that."""
         for place in self._places:
             with suppress(ExchangeError, IntegrityError):
-                why = place.fetch(f"{INBOX}/{letter.digest}.why", WHY_LIMIT)
-                if why is not None:
-                    return why.decode(errors="replace")
-                put(place, f"{INBOX}/{letter.digest}.json", encode(letter.envelope))
-        return ""
+                if place.fetch(f"{INBOX}/{letter.digest}.why", WHY_LIMIT) is None:
+                    put(place, f"{INBOX}/{letter.digest}.json", encode(letter.envelope))
+
+    @property
+    def _term_here(self) -> int:
+        return -1 if self._state is None else self._state.term.number
 
     def _size(self) -> int:
         """Entries of the log that is shown here now."""
@@ -331,6 +359,11 @@ class Mirror:
         if self._told.get(about) != line:
             self._told[about] = line
             self._tell(line)
+
+
+def _rank(letter: Letter, own: str, state: State) -> tuple[bool, bool]:
+    """Sorts one's own letters first, then members', then strangers'."""
+    return letter.envelope.signer != own, letter.envelope.signer not in state.members
 
 
 def _term(follower: Follower) -> int:

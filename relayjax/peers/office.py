@@ -107,7 +107,7 @@ class Office:
                 return False, None
             return self._take_office(elected[1])
         free = not (state.finished or elected or self._succession.bound(history))
-        if state.orderer == self._keys.name and free:
+        if state.orderer == seen.state.orderer == self._keys.name and free:
             return self._take_office()
         told = self._succession.act(seen)
         if not self._succession.bound(history):
@@ -157,6 +157,7 @@ class Office:
                 begin=waiting.begin,
                 tell=self._tell,
                 votes=votes or (),
+                shared=self._shared if self._mirror else None,
             )
         except (ProtocolError, WorkdirError) as error:  # the log has gone on, or who orders still holds it
             self._step_down()
@@ -168,6 +169,9 @@ class Office:
         return bool(
             votes
         ), f"{self._keys.name} orders the records now, in term {self._orderer.state.term.number}"
+
+    def _shared(self) -> int:
+        return self._mirror.shared if self._mirror else 0
 
     def _vow(self, history: History, promise: Promise) -> bool:
         """Keeps a promise at a point beyond which this folder shows nothing."""

@@ -59,6 +59,7 @@ class Orderer:
         begin: bool = False,
         tell: Callable[[str], None] = lambda line: None,
         votes: Sequence[Envelope] = (),
+        shared: Callable[[], int] | None = None,
     ):
         """Goes on from what the folder holds, or takes over there by the votes of the others.
 
@@ -73,6 +74,8 @@ class Orderer:
           begin: do not wait until every place is taken.
           tell: is given lines for who watches.
           votes: that make it the orderer.
+          shared: entries of the log that members can see where it lies in several places; nobody is late for
+            what they cannot. By default they see what is written.
 
         Raises:
           IntegrityError: what is on disk is not what was signed.
@@ -80,7 +83,7 @@ class Orderer:
         """
         self._home, self._keys, self._folder = home, keys, folder
         self._codec, self._tell = codec, tell
-        self._patience, self._clock, self._begin = patience, clock, begin
+        self._patience, self._clock, self._begin, self._shared = patience, clock, begin, shared
         self._exchange, self._inbox = FolderExchange(folder.path), Inbox(folder.path)
         member = home.membership()
         log, past = open_log(folder.ledger, member.origin, member.log_key)
@@ -302,6 +305,9 @@ class Orderer:
             self._waiting.begin()
             return None
         missing = set(awaited(state))
+        if missing and self._shared is not None and self._shared() < self.log.size:
+            self._waiting.skip()
+            return None
         self._waiting.look()
         if self._lapses.awaited(missing, now.phase) or (missing and not closable(state)):
             return None

@@ -56,6 +56,10 @@ class Patience:
         """Looks at the clock, and counts what has passed since the last look."""
         self._waited, self._looked = self._so_far()
 
+    def skip(self) -> None:
+        """Leaves out what has passed since the last look: nobody could be heard."""
+        self._looked = self._clock()
+
     def over(self, halvings: int = 0) -> bool:
         """Whether the phase has waited for long enough, for those whose patience was halved so often."""
         halvings = min(halvings, HALVINGS)

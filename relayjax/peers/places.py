@@ -15,7 +15,7 @@ from relayjax import files
 from relayjax.errors import ConfigError, FormatError
 from relayjax.peers.exchange import Exchange, FolderExchange
 from relayjax.peers.http_exchange import HttpExchange
-from relayjax.peers.http_line import SCHEMES
+from relayjax.peers.http_line import SCHEMES, Address
 from relayjax.peers.p2p_address import SCHEME
 from relayjax.peers.several import Place, Several
 
@@ -30,14 +30,26 @@ def split(text: str) -> list[str]:
     """The places that a text lists; one that lists no addresses after its first comma is one folder's name.
 
     Raises:
-      ConfigError: a place is given twice.
+      ConfigError: a place is given twice, or an address is none.
     """
     names = text.split(",")
+    for name in names:
+        if name.startswith(SCHEMES):
+            Address.parse(name)
+        elif "://" in name and not name.startswith(REMOTE):
+            raise ConfigError(f"{name}: no such address; one begins with {', '.join(REMOTE)}")
     if not all(name.startswith(REMOTE) for name in names[1:]):
         return [text]
-    if len(set(names)) < len(names):
+    if len({same(name) for name in names}) < len(names):
         raise ConfigError(f"{text}: a place is given twice; each may count once")
     return names
+
+
+def same(place: str) -> str:
+    """One text for all ways to write an address, so that a place cannot count twice."""
+    scheme, mark, rest = place.rstrip("/").partition("://")
+    host, slash, path = rest.partition("/")
+    return f"{scheme}{mark}{host.lower()}{slash}{path}"
 
 
 def own_and_others(text: str) -> tuple[str | None, list[str]]:
@@ -90,6 +102,6 @@ def places_at(names: Sequence[str]) -> list[Place]:
     return [
         Place(name, HttpExchange(name, timeout=5.0, attempts=2))
         if name.startswith(SCHEMES)
-        else Place(name, exchange_at(name), choosy=not name.startswith(BUCKETS))
+        else Place(name, exchange_at(name))
         for name in names
     ]

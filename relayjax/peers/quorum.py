@@ -58,6 +58,7 @@ class QuorumFollower(Follower):
 
         Raises:
           SplitViewError: more than half of the places show another history than before; evidence is kept.
+          RollbackError: more than half of them show less of it; likewise. Asking again may help.
           IntegrityError: none of those that answer shows the log as it was signed and seen.
           ExchangeError: none answers.
         """
@@ -77,6 +78,9 @@ class QuorumFollower(Follower):
         forks = [error for error in wrong.values() if isinstance(error, SplitViewError)]
         if 2 * len(forks) > len(self._several.places):
             raise forks[0]
+        behind = [view for view in right if view.claim.size < self._known()]
+        if 2 * len(behind) > len(self._several.places):
+            self._compare(behind[0].place, behind[0].note, behind[0].claim)
         if wrong and not right:  # the others may only be out of reach
             raise IntegrityError(CHECKPOINT, "; ".join(self.disputes.values()))
         if level := [view.place for view in right if view.claim.size >= self.size]:
@@ -85,9 +89,8 @@ class QuorumFollower(Follower):
 
     def _grow(self, views: list[_View], wrong: dict[Place, IntegrityError]) -> bool:
         """Takes in the newest view that counts, of those that show more than was read."""
-        kept = self.claim(self.note).size if self.note is not None and not self.size else 0
         for view in sorted(views, key=lambda view: view.claim.size, reverse=True):
-            if view.claim.size < kept or not self._counts(view, views):
+            if view.claim.size < self._known() or not self._counts(view, views):
                 continue
             try:
                 if self.take(view.place, view.note):
@@ -97,6 +100,10 @@ class QuorumFollower(Follower):
             except ExchangeError:  # the others show it, too
                 continue
         return False
+
+    def _known(self) -> int:
+        """Entries seen, maybe before a restart."""
+        return self.claim(self.note).size if self.note is not None else 0
 
     def _counts(self, view: _View, views: Sequence[_View]) -> bool:
         """Whether enough places show a view, or more of the same history."""

@@ -2,15 +2,17 @@
 
 Each is a copy that some maintainer keeps, so a file is fetched from the first place that has it, beginning
 with one whose log is as it is believed: what is on its way there fits that log. A record or a vote is handed
-in wherever somebody answers, for whoever keeps a copy passes it on; a delta only to the first that takes it,
-which is who orders. A bucket takes everything, so it is always handed a delta. Who did not answer is left
-alone for a while, so that a machine that is gone does not delay everybody else.
+in wherever somebody answers, for whoever keeps a copy passes it on. A delta is offered to all as well: who
+orders takes it, copies do not, and whoever takes what is not for it makes nobody believe that this was all.
+Who did not answer, or did not take a delta, is left alone for a while: a machine that is gone does not delay
+everybody else, and a large delta is not sent in vain again and again.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from math import inf
 from typing import TypeVar
 
 from relayjax.errors import DiskError, ExchangeError, IntegrityError
@@ -25,6 +27,9 @@ T = TypeVar("T")
 _LARGEST = 1 << 25
 """Bytes that a file of an exchange may have; what is large consists of many."""
 
+_PAUSE = 5.0
+"""Seconds after which a delta that was not taken is offered again."""
+
 _SHORTEST, _LONGEST = 0.5, 15.0
 """Seconds for which a place is left alone after it did not answer, and after it has not for long."""
 
@@ -34,27 +39,21 @@ class Place:
 
     Attributes:
       name: the address, for who watches.
-      choosy: whether it refuses what is not for it.
     """
 
-    def __init__(
-        self,
-        name: str,
-        exchange: Exchange,
-        clock: Callable[[], float] = time.monotonic,
-        choosy: bool = True,
-    ):
+    def __init__(self, name: str, exchange: Exchange, clock: Callable[[], float] = time.monotonic):
         """Asks nothing yet.
 
         Args:
-          name, choosy: see above.
+          name: see above.
           exchange: there.
           clock: seconds, never backwards.
         """
-        self.name, self.choosy = name, choosy
+        self.name = name
         self._exchange, self._clock = exchange, clock
         self._rest, self._until = 0.0, clock()
         self._failed: ExchangeError | None = None
+        self._refused: dict[str, float] = {}
 
     def fetch(self, path: str, limit: int) -> bytes | None:
         return self._ask(lambda: self._exchange.fetch(path, limit))
@@ -74,9 +73,25 @@ class Place:
         if isinstance(self._exchange, Signing):
             self._exchange.signer = signer
 
+    def refuse(self, path: str) -> None:
+        """Notes that a delta was not taken here."""
+        now = self._clock()
+        self._refused = {path: end for path, end in self._refused.items() if end > now}
+        self._refused[handover.whole(path)] = now + _PAUSE
+
+    def refuses(self, path: str) -> bool:
+        """Whether a delta, or a part of it, was not taken here just before."""
+        return self._refused.get(handover.whole(path), -inf) > self._clock()
+
+    @property
+    def answers(self) -> bool:
+        """Whether it did when it was asked last."""
+        return self._failed is None
+
     def _awake(self) -> None:
-        if self._failed is not None and self._clock() < self._until:
-            raise self._failed.with_traceback(None)
+        failed = self._failed
+        if failed is not None and self._clock() < self._until:
+            raise failed.with_traceback(None)
 
     def _ask(self, call: Callable[[], T]) -> T:
         self._awake()
@@ -102,7 +117,7 @@ class Several:
         """
         self.places = tuple(places)
         self._signer: Signer | None = None
-        self._first = self._taker = 0
+        self._first = 0
 
     @property
     def signer(self) -> Signer | None:
@@ -144,43 +159,38 @@ class Several:
         return self._first_of(lambda place: place.fetch_into(path, target))
 
     def holds(self, path: str, digest: str) -> bool:
-        """Whether it lies wherever it should; for a delta one place of those that choose is enough."""
-        answers, failed = list[tuple[Place, bool]](), list[ExchangeError]()
+        """Whether it lies wherever somebody answers, but for a delta where it was not taken."""
+        answers, failed = list[bool](), list[ExchangeError]()
         for place in self.places:
+            if handover.is_delta(path) and place.refuses(path):
+                continue
             try:
-                answers.append((place, place.holds(path, digest)))
+                answers.append(place.holds(path, digest))
             except ExchangeError as error:
                 failed.append(error)
-        if not answers:
+        if not answers and failed:
             raise failed[0]
-        if not handover.is_delta(path):
-            return all(there for _, there in answers)
-        chosen = [there for place, there in answers if place.choosy]
-        return all(there for place, there in answers if not place.choosy) and any(chosen or [True])
+        return bool(answers) and all(answers)
 
     def offer(self, path: str, data: bytes) -> None:
-        takers, failed, once = list[Place](), list[ExchangeError](), handover.is_delta(path)
-        for place in self._in_order(self._taker):
-            if once and place.choosy and any(taker.choosy for taker in takers):
+        taken, failed, delta = False, list[ExchangeError](), handover.is_delta(path)
+        for place in self.places:
+            if delta and place.refuses(path):
                 continue
             try:
                 put(place, path, data)
+                taken = True
             except ExchangeError as error:
                 failed.append(error)
-            else:
-                takers.append(place)
-                if once and place.choosy:
-                    self._taker = self.places.index(place)
-        if not takers:
-            raise failed[0]
-
-    def _in_order(self, first: int) -> tuple[Place, ...]:
-        return self.places[first:] + self.places[:first]
+                if delta and place.answers:
+                    place.refuse(path)
+        if not taken:
+            raise failed[0] if failed else ExchangeError(path, "nobody takes it now", "wait a little")
 
     def _first_of(self, ask: Callable[[Place], T | None]) -> T | None:
         """The first answer that is one; None if somebody answers and nobody has it."""
         answered, failed = False, list[ExchangeError | IntegrityError | DiskError]()
-        for place in self._in_order(self._first):
+        for place in self.places[self._first :] + self.places[: self._first]:
             try:
                 found = ask(place)
             except (ExchangeError, IntegrityError, DiskError) as error:

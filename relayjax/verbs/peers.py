@@ -55,7 +55,8 @@ def _place(arguments: Sequence[str], home: Path | None) -> str:
     from relayjax.peers.places import recall, remember, split
 
     place = ",".join(arguments) or (recall(home) if home else None)
-    if place is None or (len(arguments) > 1 and len(split(place)) == 1):
+    listed = len(split(place)) if place else 0
+    if not place or len(arguments) > max(1, listed):
         raise ConfigError("give one FOLDER, or the addresses where the relay is served")
     if home and arguments and Home(home).exists:
         remember(home, place)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from peers.site import Site, served
 from peers.town import Tools, Town
+from peers.union import Union
 
 from relayjax import codec
 from relayjax.config import Config
@@ -53,3 +54,10 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ObjectSto
         for name, value in store.environment.items():
             monkeypatch.setenv(name, value)
         yield store
+
+
+@pytest.fixture
+def union(tools: Tools, tmp_path: Path) -> Iterator[Union]:
+    union = Union(tmp_path, tools, rounds=2)
+    yield union
+    union.close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -25,13 +24,6 @@ from relayjax.peers.orderer import Orderer
 from relayjax.peers.succession import COMPLAINT_TYPE, papers
 from relayjax.peers.voice import encode
 from relayjax.workdir import Workdir
-
-
-@pytest.fixture
-def union(tools: Tools, tmp_path: Path) -> Iterator[Union]:
-    union = Union(tmp_path, tools, rounds=2)
-    yield union
-    union.close()
 
 
 def test_nobody_is_lost(union: Union):
@@ -131,7 +123,7 @@ def test_who_reaches_the_old_one_alone_believes_nothing_that_it_writes_there(uni
     p0, size = union.people["p0"], union.people["p0"].follower.size
     union.lose(first, second)
     union.now += 60.0
-    union.play(lambda: union.newest("v0").round.phase > Phase.DEPOSIT)  # pyright: ignore
+    union.play(lambda: union.keeper("v0").follower.size > size)
     for _ in range(4):
         union.turn()
     assert union.keeper("v0").follower.size > size and p0.follower.size == size

@@ -46,7 +46,7 @@ class Buckets(Union):
     def places(self, but: str = "") -> list[Place]:
         clock = lambda: self.now  # noqa: E731
         names = [name for name in sorted(self.ports) if name != but]
-        return [Place(name, ObjectExchange(self.url(name), **QUICK), clock, choosy=False) for name in names]
+        return [Place(name, ObjectExchange(self.url(name), **QUICK), clock) for name in names]
 
     def turn(self, until=lambda: False) -> None:
         for name in self.here:

@@ -7,7 +7,14 @@ from pathlib import Path
 import pytest
 from peers.town import Town
 
-from relayjax.errors import ConfigError, ExchangeError, FormatError, IntegrityError, SplitViewError
+from relayjax.errors import (
+    ConfigError,
+    ExchangeError,
+    FormatError,
+    IntegrityError,
+    RollbackError,
+    SplitViewError,
+)
 from relayjax.hashing import digest
 from relayjax.ledger.checkpoint import Checkpoint, sign_checkpoint
 from relayjax.ledger.log import Log
@@ -89,18 +96,20 @@ def test_who_does_not_answer_is_left_alone_for_a_while(here: Here):
     assert here.several.fetch("store/x", 5) == b"there"
 
 
-def test_records_go_to_all_and_deltas_to_who_takes_them(here: Here):
+def test_records_and_deltas_go_to_all_who_take_them(here: Here):
     here.places[0].takes = False
     here.several.offer(LETTER, RECORD)
     here.several.offer(DELTA, b"sealed")
     assert [place.folder.holds(LETTER, digest(RECORD)) for place in here.places] == [False, True, True]
-    assert [place.folder.fetch(DELTA, 6) for place in here.places] == [None, b"sealed", None]
+    assert [place.folder.fetch(DELTA, 6) for place in here.places] == [None, b"sealed", b"sealed"]
     assert here.several.holds(DELTA, digest(b"sealed")) and not here.several.holds(LETTER, digest(RECORD))
     here.places[0].takes = True
     here.several.offer(LETTER, RECORD)
     assert here.several.holds(LETTER, digest(RECORD))
-    here.several.offer(DELTA.replace("p0", "p1"), b"sealed")
-    assert here.places[0].folder.fetch(DELTA.replace("p0", "p1"), 6) is None, "the one before took one"
+    here.now += 60.0
+    assert not here.several.holds(DELTA, digest(b"sealed")), "whoever did not take it may take it now"
+    here.several.offer(DELTA, b"sealed")
+    assert here.places[0].folder.fetch(DELTA, 6) == b"sealed"
     for place in here.places:
         place.takes = False
     with pytest.raises(ExchangeError, match="does not take"):
@@ -156,6 +165,19 @@ def test_it_counts_as_far_as_more_than_half_show_it(town: Town, here: Here):
     here.now += 60.0
     here.places[2].up = True
     assert follower.poll() and follower.size == 5
+
+
+def test_most_places_showing_less_than_was_seen_is_told(town: Town, here: Here):
+    follower = ledgers(town, here, [5, 5, 2])
+    assert follower.poll() and follower.size == 5
+    shorter = here.places[2].fetch("ledger/checkpoint", 1 << 16)
+    assert shorter is not None
+    here.places[1].offer("ledger/checkpoint", shorter)
+    with pytest.raises(RollbackError):
+        follower.poll()
+    assert list(town.home("p0").path.glob("split-view-*.json")) and follower.size == 5
+    show(town, here, 2, 5)
+    assert not follower.poll(), "it shows the rest again"
 
 
 def test_what_nobody_could_have_signed_does_not_count(town: Town, here: Here):

@@ -9,8 +9,7 @@ over HTTP, or from a bucket. One pass takes over what any other copy has gained:
   gone on with from here alone.
 * What other maintainers have signed in a vote.
 
-And it hands the records that lie in its inbox on to the others, but for those that cannot be admitted: their
-authors are told why.
+And it hands on what members have put into its inbox, see `forwarding.py`.
 
 Two things it does not do. While its maintainer orders here, which holds the folder's lock, it writes nothing.
 And it shows nothing of a log that its maintainer's vote has promised to take no part in: whoever counts the
@@ -20,7 +19,6 @@ log all the same: its maintainer may be needed for a vote at a later point.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -29,8 +27,6 @@ from relayjax import files, hashing
 from relayjax.errors import (
     ExchangeError,
     IntegrityError,
-    ProtocolError,
-    RelayError,
     SplitViewError,
     WorkdirError,
 )
@@ -43,30 +39,22 @@ from relayjax.mechanism.rulesets import mechanism
 from relayjax.mechanism.state import State
 from relayjax.pack import ModelVersion
 from relayjax.peers import handover, succession
-from relayjax.peers.awaiting import moment
 from relayjax.peers.bundle_log import WholeLog
 from relayjax.peers.collecting import collect, fetch_head
 from relayjax.peers.copying import copy_round, keep_blob
-from relayjax.peers.exchange import FolderExchange, is_regular, put, room
+from relayjax.peers.exchange import FolderExchange, is_regular, room
 from relayjax.peers.follower import CHECKPOINT, Follower
+from relayjax.peers.forwarding import Forwarding
 from relayjax.peers.home import Home, Promise, alone
 from relayjax.peers.inbox import FOLDER as INBOX
-from relayjax.peers.inbox import Inbox, Letter
+from relayjax.peers.inbox import Inbox
 from relayjax.peers.parcel import piece_path
 from relayjax.peers.quorum import quorum
 from relayjax.peers.several import Place, Several
 from relayjax.peers.succession import binds
-from relayjax.peers.voice import WHY_LIMIT, encode
 from relayjax.records import Submit
-from relayjax.replay import admit
 from relayjax.store.local import LocalStore
 from relayjax.workdir import Workdir
-
-_SECONDS = 1.0
-"""Seconds of a pass in which letters are handed on: whoever floods the inbox must not hold the log up."""
-
-_PASSES = 3
-"""Passes for which others' letters lie here before they are handed on: most authors reach who orders."""
 
 _LOOKS = 20
 """The part of the time after which a maintainer complains that passes between two looks at votes."""
@@ -113,7 +101,7 @@ class Mirror:
         self._follower = self._fresh()
         self._takeover, self._clock, self._tell = takeover, clock, tell
         self._told: dict[str, str] = {}
-        self._lying: dict[str, int] = {}
+        self._forwarding = Forwarding(self._inbox, keys.name, self._places)
         self._state: State | None = None
         self._shown, self._rounds, self._looked, self._looks = 0, 0, clock(), 0
 
@@ -144,7 +132,7 @@ class Mirror:
             for place in self._places:
                 succession.pass_on(place, self._own, self.newest.state)
         if not self._workdir.busy:
-            self._hand_letters_on(self._state)
+            self._forwarding.step(self._state)
 
     def tidy(self) -> None:
         """Nothing is left to be done after the end."""
@@ -316,36 +304,6 @@ class Mirror:
                 if round is not None and round < history.state.round.number and is_regular(file):
                     files.remove(file)
 
-    def _hand_letters_on(self, state: State) -> None:
-        """Sees to it that others have what may be said now, and removes what may not."""
-        lying, end = dict[str, int](), time.monotonic() + _SECONDS
-        letters = list(self._inbox.letters(lambda name, why: None))
-        for letter in sorted(letters, key=lambda letter: _rank(letter, self._keys.name, state)):
-            if time.monotonic() > end:  # the next pass goes on
-                lying = self._lying | lying
-                break
-            try:
-                admit(letter.envelope, state, letter.envelope.signer)
-            except ProtocolError as error:  # the signature holds
-                self._inbox.refuse(letter, f"{moment(state)}: {error}")
-                continue
-            except RelayError:
-                self._inbox.remove(letter)
-                continue
-            passes = self._lying.get(letter.digest, 0) + 1
-            lying[letter.digest] = passes
-            due = letter.envelope.signer == self._keys.name or passes % _PASSES == 0
-            if due:
-                self._hand_on(letter)
-        self._lying = lying
-
-    def _hand_on(self, letter: Letter) -> None:
-        """Hands a record to all that have not refused it; one of them may lie about that."""
-        for place in self._places:
-            with suppress(ExchangeError, IntegrityError):
-                if place.fetch(f"{INBOX}/{letter.digest}.why", WHY_LIMIT) is None:
-                    put(place, f"{INBOX}/{letter.digest}.json", encode(letter.envelope))
-
     @property
     def _term_here(self) -> int:
         return -1 if self._state is None else self._state.term.number
@@ -359,11 +317,6 @@ class Mirror:
         if self._told.get(about) != line:
             self._told[about] = line
             self._tell(line)
-
-
-def _rank(letter: Letter, own: str, state: State) -> tuple[bool, bool]:
-    """Sorts one's own letters first, then members', then strangers'."""
-    return letter.envelope.signer != own, letter.envelope.signer not in state.members
 
 
 def _term(follower: Follower) -> int:

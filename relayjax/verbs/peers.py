@@ -49,8 +49,8 @@ def _home(values: flags.FlagValues) -> Path:
     return Path(values.home)
 
 
-def _place(arguments: Sequence[str], home: Path | None) -> str:
-    """The place or places given, which the home remembers; else those that it does."""
+def _place(arguments: Sequence[str], home: Path | None, *, keep: bool = True) -> str:
+    """The place or places given, which the home remembers if asked to; else those that it does."""
     from relayjax.peers.home import Home
     from relayjax.peers.places import recall, remember, split
 
@@ -58,7 +58,7 @@ def _place(arguments: Sequence[str], home: Path | None) -> str:
     listed = len(split(place)) if place else 0
     if not place or len(arguments) > max(1, listed):
         raise ConfigError("give one FOLDER, or the addresses where the relay is served")
-    if home and arguments and Home(home).exists:
+    if keep and home and arguments and Home(home).exists:
         remember(home, place)
     return place
 
@@ -195,7 +195,7 @@ def _status(values: flags.FlagValues, arguments: list[str]) -> None:
     from relayjax.peers_view import status
 
     home = Path(values.home) if values.home else None
-    status(_place(arguments, home), home, values.watch, Console())
+    status(_place(arguments, home, keep=False), home, values.watch, Console())
 
 
 def _define_copy(values: flags.FlagValues, _: Sequence[str]) -> None:

@@ -227,7 +227,11 @@ def test_a_home_remembers_where_its_relay_is(town: Town, tmp_path: Path):
     town.begin(rounds=1, join_all=False)
     founder = town.home("v0").path
     assert _place(urls.split(","), founder) == urls and _place([], founder) == urls
+    assert _place(["a look"], founder, keep=False) == "a look" and _place([], founder) == urls
     assert _place(["other"], founder) == _place([], founder) == "other"
+    with pytest.raises(ConfigError, match="no such address"):
+        _place(["htp://a:1,http://b:2"], founder)
+    assert _place([], founder) == "other", "what is wrong is not remembered"
     (founder / "places").write_bytes(b"\xff")
     with pytest.raises(FormatError, match="give the places again"):
         places.recall(founder)

@@ -11,7 +11,7 @@ from rich.console import Console
 from relayjax import peers
 from relayjax.peers.events import Begun, Event, Failed, Finished, ServingOn, Settled, Told, TookOver
 from relayjax.peers.member import GIVE_UP, Member
-from relayjax.peers.places import REMOTE
+from relayjax.peers.places import own_and_others
 from relayjax.peers.standing import Status
 from relayjax.peers_view import ledger, own, say, where
 
@@ -98,7 +98,7 @@ class MemberView:
             lines.append(own(account))
             key = f" --key={self.home / 'keys' / account.name}"
         lines.append(ledger(status))
-        if place.startswith(REMOTE):
+        folder, _ = own_and_others(place)
+        if folder is None:
             lines.append(f"copy       relayjax copy {place} COPY {pinned}")
-            place = "COPY"
-        return [*lines, f"check      relayjax verify {place} {pinned}{key}"]
+        return [*lines, f"check      relayjax verify {folder or 'COPY'} {pinned}{key}"]

@@ -24,12 +24,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from relayjax import files, hashing
-from relayjax.errors import (
-    ExchangeError,
-    IntegrityError,
-    SplitViewError,
-    WorkdirError,
-)
+from relayjax.errors import ExchangeError, IntegrityError, SplitViewError, WorkdirError
 from relayjax.history import History
 from relayjax.identity import Keys
 from relayjax.ledger.disk import superfluous_files

@@ -143,7 +143,7 @@ class Office:
     def _take_office(self, votes: list[Envelope] | None = None) -> tuple[bool, str | None]:
         if self._folder is None:
             return False, f"{self._keys.name} orders the records; give the folder itself"
-        waiting = self._waiting
+        waiting, mirror = self._waiting, self._mirror
         try:
             self._held.enter_context(self._folder.locked())
             self._orderer = Orderer(
@@ -157,7 +157,7 @@ class Office:
                 begin=waiting.begin,
                 tell=self._tell,
                 votes=votes or (),
-                shared=self._shared if self._mirror else None,
+                shared=(lambda: mirror.shared) if mirror else None,
             )
         except (ProtocolError, WorkdirError) as error:  # the log has gone on, or who orders still holds it
             self._step_down()
@@ -169,9 +169,6 @@ class Office:
         return bool(
             votes
         ), f"{self._keys.name} orders the records now, in term {self._orderer.state.term.number}"
-
-    def _shared(self) -> int:
-        return self._mirror.shared if self._mirror else 0
 
     def _vow(self, history: History, promise: Promise) -> bool:
         """Keeps a promise at a point beyond which this folder shows nothing."""

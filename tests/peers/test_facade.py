@@ -12,6 +12,7 @@ from threading import Thread
 
 import pytest
 from peers.town import Tools, Town
+from rich.console import Console
 
 from relayjax import backend, peers, settings
 from relayjax.config import Config
@@ -24,6 +25,7 @@ from relayjax.peers.http_serving import serving
 from relayjax.peers.member import Member
 from relayjax.peers.standing import Status
 from relayjax.peers.workshop import Workshop
+from relayjax.peers_console import MemberView
 from relayjax.records import Submit
 
 NAMES = ("v0", "p0", "p1", "p2")
@@ -223,3 +225,15 @@ def test_what_passes_is_outlasted_and_what_does_not_ends_the_loop(town: Town, tm
     empty.mkdir()
     with peers.open_participant(empty, home) as member, pytest.raises(WorkdirError, match="no relay there"):
         member.run(0.01)
+
+
+def test_who_has_a_copy_of_its_own_verifies_that(town: Town) -> None:
+    town.begin(rounds=1, join_all=False)
+    status, said = peers.status(town.folder), {}
+    for place in ("relay", "relay,http://a:1,http://b:2", "http://a:1,http://b:2"):
+        console = Console(file=io.StringIO(), width=400)
+        MemberView(place, town.home("v0").path, console)(Finished(1, status))
+        said[place] = console.file.getvalue()  # pyright: ignore[reportAttributeAccessIssue]
+    assert all("verify relay --log_key" in said[place] for place in said if place.startswith("relay"))
+    assert "copy http://a:1,http://b:2 COPY" in said["http://a:1,http://b:2"]
+    assert "verify COPY" in said["http://a:1,http://b:2"] and "copy " not in said["relay"]

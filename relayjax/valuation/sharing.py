@@ -1,10 +1,15 @@
-"""Siblings whose work does the same share its pay; overlong deltas are paid as if they were shortened.
+"""What the siblings of a braid round are paid for: what is new in their work, at its best length, once.
 
-A second place in a braid round would pay: every place weighs 1/N, whoever stands behind it. What two places
-of one trainer hand in can be made to look different, number by number, by noise that does next to nothing to
-the loss. What it does to the examples can't: so the likeness of two siblings is that of their effects on
-every single example. From a cosine of 0.8 on they begin to count as one, from 0.95 on they are one: k of them
-together are paid less than what one would be, two of them 0.89 times that.
+Three things that a trainer can choose pay nothing.
+
+* How long its delta is: a direction is worth what it takes off the loss at whatever length helps most, and
+  all together are worth no more than their composition is at its own best length (`best_length.py`).
+* What it hands in again: only what is new in a delta counts (`novelty.py`).
+* How many places it holds. Every place weighs 1/N, whoever stands behind it, and what two places of one
+  trainer hand in can be made to look different, number by number, by noise that does next to nothing to the
+  loss. What it does to the examples can't: so the likeness of two siblings is that of their effects on every
+  single example. From a cosine of 0.8 on they begin to count as one, from 0.95 on they are one: k of them
+  together are paid less than what one would be, two of them 0.89 times that.
 
 Shapes: N participants, P parameters, E validation examples.
 
@@ -16,12 +21,13 @@ References:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import jax.numpy as jnp
 import numpy as np
 
 from relayjax.valuation.aumann_shapley import aumann_shapley
+from relayjax.valuation.best_length import best_length_gains, best_length_together, level_factors
 from relayjax.valuation.chance import chance
 from relayjax.valuation.games.composition import Composition
 
@@ -34,9 +40,6 @@ earned; two legs on one participant's data, or a copy in noise, 0.96 to 1.00."""
 DEARER = 1.25
 """Times its share that a sibling takes which does the same: were it 1, a second place would pay as often as
 not, by the luck of other lots alone."""
-
-LONGEST = 1.5
-"""Times the lower median of the lengths, from which on a delta is paid as if it were shortened to it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,33 +60,43 @@ class Shared:
 def shared_values(game: Composition, novel: np.ndarray, *, nodes: int = 16) -> Shared:
     """Values what is new in each of some siblings, and shares it among those that do the same.
 
+        v_i = p_i g_i · min(1, g / Σ_j p_j g_j)
+
+    with g_i what is new in a delta at its best length, g the composition of all at its own, both as if all
+    deltas were equally long, and p_i the part that is not shared. How certain that is, the Aumann–Shapley
+    value of the same work tells: relative to it, standard error and chance are the same. Where that value is
+    not positive it is stated in place of v_i, and nothing is paid.
+
     Args:
       game: the composition.
       novel: what is new in each delta, float32 [N, P].
       nodes: of the Gauss–Legendre quadrature.
 
     Raises:
-      ConfigError, DataError: see `aumann_shapley`.
+      ConfigError, DataError: see `aumann_shapley` and `best_length_gains`.
     """
-    whole = aumann_shapley(game, nodes=nodes)
-    new = aumann_shapley(game, nodes=nodes, directions=jnp.asarray(novel))
-    lengths = np.linalg.norm(np.asarray(game.deltas, np.float64), axis=1)
-    part = parts(np.asarray(whole.per_example), new.values, lengths)
-    return Shared(part * new.values, part * new.stderr, part * chance(game, nodes=nodes))
+    factors = level_factors(np.linalg.norm(np.asarray(game.deltas, np.float64), axis=1)).astype(np.float32)
+    level = replace(game, weights=game.weights * factors)
+    whole = aumann_shapley(level, nodes=nodes)
+    linear = aumann_shapley(level, nodes=nodes, directions=jnp.asarray(novel))
+    gains = best_length_gains(level, novel * factors[:, None])
+    worth = gains * parts(np.asarray(whole.per_example), gains)
+    worth *= min(1.0, best_length_together(level) / max(worth.sum(), np.finfo(np.float64).tiny))
+    times = np.divide(worth, linear.values, out=np.ones_like(worth), where=linear.values > 0)
+    return Shared(times * linear.values, times * linear.stderr, times * chance(level, nodes=nodes))
 
 
-def parts(effects: np.ndarray, values: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+def parts(effects: np.ndarray, values: np.ndarray) -> np.ndarray:
     """What part of its value each sibling is paid.
 
-        p_i = min(1, 1.5 m / l_i) / (1 + 1.25 Σ_{j≠i} s_ij · min(1, max(0, v_j) / v_i))
+        p_i = 1 / (1 + 1.25 Σ_{j≠i} s_ij · min(1, max(0, v_j) / v_i))
 
-    with m the lower median of the lengths l and s_ij how far the effects of i and j are one. A sibling
-    without a value of its own takes nothing from others: who replays their old work does not share their pay.
+    with s_ij how far the effects of i and j are one. A sibling without a value of its own takes nothing from
+    others: who replays their old work does not share their pay.
 
     Args:
       effects: of each delta on each example's loss, float64 [N, E].
       values: what is new in each, nats, float64 [N]; not positive ones keep all, there is nothing to share.
-      lengths: of the deltas, float64 [N]; zeros are left out of the median.
 
     Returns:
       float64 [N], in (0, 1].
@@ -94,10 +107,4 @@ def parts(effects: np.ndarray, values: np.ndarray, lengths: np.ndarray) -> np.nd
     np.fill_diagonal(alike, 0.0)
     worth = values.clip(0)
     ratio = np.divide(worth, worth[:, None], out=np.zeros_like(alike), where=worth[:, None] > 0).clip(0, 1)
-    return _shortened(lengths) / (1 + DEARER * (alike * ratio).sum(axis=1))
-
-
-def _shortened(lengths: np.ndarray) -> np.ndarray:
-    moving = np.sort(lengths[lengths > 0])
-    longest = LONGEST * moving[(len(moving) - 1) // 2] if len(moving) else np.inf
-    return np.divide(longest, lengths, out=np.ones_like(lengths), where=lengths > longest)
+    return 1 / (1 + DEARER * (alike * ratio).sum(axis=1))

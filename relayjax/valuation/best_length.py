@@ -1,0 +1,125 @@
+"""What directions take off the loss at whatever length helps most: how long a delta is pays nothing.
+
+Aumann–Shapley is linear in a delta's length until the composition overshoots, and a trainer chooses how
+long the delta is that it hands in. What a direction can do at its best length is no trainer's choice: so that
+is looked up.
+
+Shapes: N participants, P parameters, E validation examples.
+
+References:
+  Nocedal and Wright, Numerical Optimization, chapter 3, on exact line search.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from relayjax.errors import DataError
+from relayjax.valuation.games.composition import Composition
+from relayjax.valuation.games.linear_first import LinearFirst
+
+STEPS = 16
+FRACTIONS = np.square(np.arange(STEPS + 1, dtype=np.float32) / STEPS)
+"""Of a whole delta, that are tried: most of them short, as what helps is a tenth to a third of one."""
+
+
+def level_factors(lengths: np.ndarray) -> np.ndarray:
+    """What makes all deltas equally long: as long as the lower median of those that are not empty.
+
+    Args:
+      lengths: of the deltas, float64 [N].
+
+    Returns:
+      float64 [N]; 0 for empty ones.
+    """
+    moving = np.sort(lengths[lengths > 0])
+    if not len(moving):
+        return np.zeros_like(lengths)
+    median = moving[(len(moving) - 1) // 2]
+    return np.divide(median, lengths, out=np.zeros_like(lengths), where=lengths > 0)
+
+
+def best_length_gains(game: Composition, directions: np.ndarray) -> np.ndarray:
+    """What each direction takes off the loss at its best length, beside half of all the others' work.
+
+        g_i = max_{x ∈ X} [ ℓ(B_i) − ℓ(B_i + x d_i) ],   B_i = θ_b + ½ Σ_{j≠i} w_j δ_j
+
+    Half of the others is the middle of the way that Aumann–Shapley integrates over.
+
+    Args:
+      game: the composition; its deltas at their weights are the others' work.
+      directions: d, at the length that is the most to be tried, float32 [N, P].
+
+    Returns:
+      float64 [N], nats, none negative.
+
+    Raises:
+      DataError: the loss is not finite beside half of the others' work.
+    """
+    losses = _along(game.staged, game.base, game.deltas, game.weights, jnp.asarray(directions), FRACTIONS)
+    return _falls(np.asarray(losses, np.float64))
+
+
+def best_length_together(game: Composition) -> float:
+    """What all deltas together take off the loss, at the best length of their composition, nats.
+
+        g = max_{x ∈ X} [ ℓ(θ_b) − ℓ(θ_b + x Σ_i (w_i / max_j w_j) δ_i) ]
+
+    Args:
+      game: the composition.
+
+    Raises:
+      DataError: the loss of the base is not finite.
+    """
+    largest = float(jnp.max(game.weights))
+    if largest <= 0:
+        return 0.0
+    way = jnp.dot(game.weights / largest, game.deltas, precision=lax.Precision.HIGHEST)
+    return float(_falls(np.asarray(_straight(game.staged, game.base, way, FRACTIONS), np.float64)[None])[0])
+
+
+def _falls(losses: np.ndarray) -> np.ndarray:
+    """How far the least of each row lies below its first."""
+    if not np.isfinite(losses[:, 0]).all():
+        raise DataError(
+            "best length: a loss is not finite where nothing was added; refuse deltas that diverge"
+        )
+    return losses[:, 0] - np.where(np.isfinite(losses), losses, np.inf).min(axis=1)
+
+
+@jax.jit
+def _along(
+    losses: LinearFirst,
+    base: jax.Array,
+    deltas: jax.Array,
+    weights: jax.Array,
+    directions: jax.Array,
+    fractions: jax.Array,
+) -> jax.Array:
+    """Mean losses along each direction, float32 [N, fractions]."""
+    start = losses.linear(base)
+    total = losses.linear(jnp.dot(weights, deltas, precision=lax.Precision.HIGHEST))
+
+    def one(given: tuple[jax.Array, jax.Array, jax.Array]) -> jax.Array:
+        weight, delta, direction = given
+        own, ahead = losses.linear(weight * delta), losses.linear(direction)
+        here = jax.tree.map(lambda at, of_all, of_one: at + 0.5 * (of_all - of_one), start, total, own)
+        return _mean_losses(losses, here, ahead, fractions)
+
+    return lax.map(one, (weights, deltas, directions))
+
+
+@jax.jit
+def _straight(losses: LinearFirst, base: jax.Array, way: jax.Array, fractions: jax.Array) -> jax.Array:
+    """Mean losses from the base along a way, float32 [fractions]."""
+    return _mean_losses(losses, losses.linear(base), losses.linear(way), fractions)
+
+
+def _mean_losses(losses: LinearFirst, here: object, ahead: object, fractions: jax.Array) -> jax.Array:
+    def at(fraction: jax.Array) -> jax.Array:
+        return losses.after(jax.tree.map(lambda from_, step: from_ + fraction * step, here, ahead)).mean()
+
+    return lax.map(at, fractions)

@@ -63,31 +63,38 @@ def best_length_gains(game: Composition, directions: np.ndarray) -> np.ndarray:
     return _falls(np.asarray(losses, np.float64))
 
 
-def best_length_together(game: Composition) -> float:
-    """What all deltas together take off the loss, at the best length of their composition, nats.
+def best_length_gain(game: Composition, way: jax.Array) -> float:
+    """What one direction takes off the loss of the base at its best length, nats.
 
-        g = max_{x ∈ X} [ ℓ(θ_b) − ℓ(θ_b + x Σ_i (w_i / max_j w_j) δ_i) ]
+        g = max_{x ∈ X} [ ℓ(θ_b) − ℓ(θ_b + x d) ]
 
     Args:
-      game: the composition.
+      game: whose base and losses are meant.
+      way: d, at the length that is the most to be tried, float32 [P].
 
     Raises:
       DataError: the loss of the base is not finite.
     """
-    largest = float(jnp.max(game.weights))
-    if largest <= 0:
-        return 0.0
-    way = jnp.dot(game.weights / largest, game.deltas, precision=lax.Precision.HIGHEST)
     return float(_falls(np.asarray(_straight(game.staged, game.base, way, FRACTIONS), np.float64)[None])[0])
 
 
 def _falls(losses: np.ndarray) -> np.ndarray:
-    """How far the least of each row lies below its first."""
+    """How far the least loss of each row lies below its first: the lowest point of the parabola there."""
     if not np.isfinite(losses[:, 0]).all():
         raise DataError(
             "best length: a loss is not finite where nothing was added; refuse deltas that diverge"
         )
-    return losses[:, 0] - np.where(np.isfinite(losses), losses, np.inf).min(axis=1)
+    falls = losses[:, :1] - np.where(np.isfinite(losses), losses, np.inf)
+    least = falls.argmax(axis=1)
+    rows, middle = np.arange(len(falls)), least.clip(1, STEPS - 1)
+    before, at, after = (falls[rows, middle + step] for step in (-1, 0, 1))
+    x = FRACTIONS.astype(np.float64)
+    left, right = x[middle] - x[middle - 1], x[middle + 1] - x[middle]
+    with np.errstate(invalid="ignore"):  # infinities next to the least: then that is as good as it gets
+        slope = ((at - before) / left * right + (after - at) / right * left) / (left + right)
+        bend = 2 * ((at - before) / left - (after - at) / right) / (left + right)
+        further = np.where((least == middle) & (bend > 0), slope**2 / (2 * bend), 0.0)
+    return falls[rows, least] + np.where(np.isfinite(further), further, 0.0)
 
 
 @jax.jit

@@ -25,9 +25,10 @@ from dataclasses import dataclass, replace
 
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from relayjax.valuation.aumann_shapley import aumann_shapley
-from relayjax.valuation.best_length import best_length_gains, best_length_together, level_factors
+from relayjax.valuation.best_length import best_length_gain, best_length_gains, level_factors
 from relayjax.valuation.chance import chance
 from relayjax.valuation.games.composition import Composition
 
@@ -62,10 +63,10 @@ def shared_values(game: Composition, novel: np.ndarray, *, nodes: int = 16) -> S
 
         v_i = p_i g_i · min(1, g / Σ_j p_j g_j)
 
-    with g_i what is new in a delta at its best length, g the composition of all at its own, both as if all
-    deltas were equally long, and p_i the part that is not shared. How certain that is, the Aumann–Shapley
-    value of the same work tells: relative to it, standard error and chance are the same. Where that value is
-    not positive it is stated in place of v_i, and nothing is paid.
+    with g_i what is new in a delta at its best length, g the composition of all that help at its own, both as
+    if all deltas were equally long, and p_i the part that is not shared. How certain that is, the
+    Aumann–Shapley value of the same work tells: relative to it, standard error and chance are the same. Where
+    that value is not positive it is stated in place of v_i, and nothing is paid.
 
     Args:
       game: the composition.
@@ -79,9 +80,13 @@ def shared_values(game: Composition, novel: np.ndarray, *, nodes: int = 16) -> S
     level = replace(game, weights=game.weights * factors)
     whole = aumann_shapley(level, nodes=nodes)
     linear = aumann_shapley(level, nodes=nodes, directions=jnp.asarray(novel))
-    gains = best_length_gains(level, novel * factors[:, None])
+    # Whoever stands on two places could hand in the opposite of its work, so that there is more for it to do.
+    helping = replace(level, weights=level.weights * (whole.values > 0).astype(np.float32))
+    gains = best_length_gains(helping, novel * factors[:, None])
     worth = gains * parts(np.asarray(whole.per_example), gains)
-    worth *= min(1.0, best_length_together(level) / max(worth.sum(), np.finfo(np.float64).tiny))
+    way = jnp.dot(helping.weights, helping.deltas, precision=lax.Precision.HIGHEST)
+    together = best_length_gain(helping, way / jnp.maximum(game.weights.max(), np.finfo(np.float32).tiny))
+    worth *= min(1.0, together / max(worth.sum(), np.finfo(np.float64).tiny))
     times = np.divide(worth, linear.values, out=np.ones_like(worth), where=linear.values > 0)
     return Shared(times * linear.values, times * linear.stderr, times * chance(level, nodes=nodes))
 

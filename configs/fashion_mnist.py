@@ -23,8 +23,8 @@ from relayjax.mechanism.rules import RelayJAXRules, Schedule
 
 NAT = 1_000_000  # micro-nats
 
-# 20 laps of ten legs; laps 0, 3, 6 and 12 are braid rounds, the others ten chain rounds each.
-RELAY = Schedule(rounds=164, participants=10, validators=3, braid_rounds=(1, 22, 43, 94), draw=500)
+# 20 laps of ten legs; laps 0, 2, 4, 7 and 12 are braid rounds, the others ten chain rounds each.
+RELAY = Schedule(rounds=155, participants=10, validators=3, braid_rounds=(1, 12, 23, 44, 85), draw=500)
 
 
 def get_config(variant: str = "") -> Config:

@@ -24,12 +24,12 @@ from relayjax.mechanism.rules import RelayJAXRules, Schedule
 
 NAT = 1_000_000  # micro-nats
 
-# 25 laps of eight legs; laps 0, 3, 6 and 12 are braid rounds, the others eight chain rounds each.
+# 25 laps of eight legs; laps 0, 2, 4, 7 and 12 are braid rounds, the others eight chain rounds each.
 RELAY = Schedule(
-    rounds=172,
+    rounds=165,
     participants=8,
     validators=3,
-    braid_rounds=(1, 18, 35, 76),
+    braid_rounds=(1, 10, 19, 36, 69),
     merge_step=3_000_000,  # eight kinds pull apart, and the hand-on has halved each step: the mean is short
     draw=256,
 )

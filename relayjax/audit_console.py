@@ -118,7 +118,7 @@ def as_json(schedule: Schedule, rules: Rules, assumptions: Assumptions, found: A
                 "against": v.case.against,
                 "honest": v.honest,
                 "gain": v.gain,
-                "half": v.half,
+                "interval": [v.least, v.most],
                 "harm": v.harm,
                 "holds": v.holds,
             }
@@ -149,7 +149,12 @@ def _gains(title: str, verdicts: Sequence[Verdict]) -> Table:
     for heading in ("", "honest", "gain", "95 % interval", "harm to others", "IC"):
         table.add_column(heading, justify="right" if heading else "left", no_wrap=True)
     for one in verdicts:
-        cells = [f"{one.honest:,.1f}", f"{one.gain:+,.2f}", f"± {one.half:,.2f}", f"{one.harm:,.1f}"]
+        cells = [
+            f"{one.honest:,.1f}",
+            f"{one.gain:+,.2f}",
+            f"{one.least:+,.2f} to {one.most:+,.2f}",
+            f"{one.harm:,.1f}",
+        ]
         table.add_row(one.case.name, *cells, _word(one.holds))
     return table
 
@@ -177,5 +182,5 @@ def _word(holds: bool) -> str:
 
 def _draw(found: Audited, path: Path) -> None:
     shown = found.verdicts
-    gains, halves = np.array([v.gain for v in shown]), np.array([v.half for v in shown])
-    write_gains(path, [v.case.name for v in shown], gains, halves)
+    gains, intervals = np.array([v.gain for v in shown]), np.array([(v.least, v.most) for v in shown])
+    write_gains(path, [v.case.name for v in shown], gains, intervals)

@@ -12,7 +12,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
-from statistics import fmean, stdev
+from statistics import fmean
+
+import numpy as np
 
 from relayjax.incentives.catalogue import HONEST, Case
 from relayjax.incentives.game import Game
@@ -22,8 +24,9 @@ from relayjax.incentives.table import Table
 from relayjax.incentives.utility import Tally, tallies
 from relayjax.mechanism.rules import COIN, DeRelayLRules, Rules, Schedule
 
-NORMAL = 1.959964
-"""Standard deviations on either side of 95 % of a normal distribution."""
+RESAMPLED = 2_000
+"""Times that gains are drawn anew, with replacement: percentiles of their means are the ends of the interval.
+Where a deviation is seldom caught, and then costs a lot, gains are anything but normal."""
 
 
 @dataclass(frozen=True)
@@ -69,20 +72,21 @@ class Verdict:
       case: what was played.
       honest: mean utility of being honest, or of staying away, coins.
       gain: mean gain over that, coins.
-      half: of the 95 % interval of the mean.
+      least, most: ends of the 95 % interval of the mean.
       harm: what the others lose, coins.
     """
 
     case: Case
     honest: float
     gain: float
-    half: float
+    least: float
+    most: float
     harm: float
 
     @property
     def holds(self) -> bool:
         """Whether it does not pay."""
-        return self.gain + self.half <= 0
+        return self.most <= 0
 
 
 @dataclass(frozen=True)
@@ -189,9 +193,19 @@ def verdicts(played: Sequence[Case], rows: Sequence[Row], prices: Prices) -> lis
             gains.append(gain + (prices.spite * harm if case.spiteful else 0))
             harms.append(harm)
             usual.append(other.actors.utility(prices))
-        half = NORMAL * stdev(gains) / len(gains) ** 0.5
-        found.append(Verdict(case, fmean(usual), fmean(gains), half, fmean(harms)))
+        found.append(Verdict(case, fmean(usual), fmean(gains), *interval(gains), fmean(harms)))
     return found
+
+
+def interval(gains: Sequence[float]) -> tuple[float, float]:
+    """The ends of the 95 % interval of their mean, by a bootstrap whose draws are always the same ones.
+
+    References:
+      Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13.
+    """
+    drawn = np.random.default_rng(0).integers(len(gains), size=(RESAMPLED, len(gains)))
+    low, high = np.percentile(np.asarray(gains)[drawn].mean(axis=1), (2.5, 97.5))
+    return float(low), float(high)
 
 
 def participation(rows: Sequence[Row], prices: Prices) -> list[Participation]:

@@ -7,6 +7,7 @@ What is modelled is what validators would have measured (`settings.World`, `hand
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -32,8 +33,8 @@ REPAIRED = 0.7
 """Share of a harm that the next honest leg leaves over."""
 DEARER = 1.25
 """As in `valuation/sharing.py`."""
-CHANCE = 0.01
-"""Value of a random direction, in mean values."""
+CHANCE = 0.3
+"""Value of a random direction, in standard errors of the value."""
 CURVE = 100.0
 """Gains of the paper's world in a lap: only their order counts there, and it keeps losses apart."""
 GIFT = 10.0
@@ -239,8 +240,13 @@ class Game:
             return tuple((name, _micro(lap * figure[name])) for name in accepted)
 
         values = stated({name: own[name] * part[name] for name in accepted})
-        stderr = stated({name: self._world.stderr * part[name] for name in accepted})
-        chance = stated({name: CHANCE * part[name] for name in accepted})
+        # The less is left to gain, the more of a value is noise, and of a small one more than of a large one.
+        first = (self._world.loss(0) - self._world.loss(1)) / places
+        noise = {
+            name: self._world.stderr * part[name] * math.sqrt(abs(own[name]) * first / lap)
+            for name in accepted
+        }
+        stderr, chance = stated(noise), stated({name: CHANCE * noise[name] for name in accepted})
         loss = _micro(self.loss(head) - lap * sum(own.values()))
         composed = digest("braid", number, "")
         return Value("", number, SALT, composed, loss, values, stderr, chance, values, stderr)

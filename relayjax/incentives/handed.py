@@ -54,7 +54,7 @@ REPLAY_OWN = Handed(
 )  # of its newest work, in noise
 SIGN_FLIP = Handed(value=-1, slope=(1.2, 0.7), rise=(1.2, 0.8), progress=-1)
 LABEL_FLIP = Handed(value=-0.4, slope=(0.5, 0.5), rise=(0.8, 0.8), progress=-0.5)
-LONGER = Handed(slope=(-1.5, 0.99), luck=0.036)  # three times an honest delta, in a braid round
+LONGER = Handed(value=0.997, slope=(-1.5, 0.99), luck=0.036)  # three times an honest delta, in a braid round
 LONGER_LEG = Handed(slope=(0.5, 1.2), luck=0.036, rise=(0.5, 0.6), progress=0.5)
 SECOND_COPY = Handed(
     value=0.9, echo=0.98, alike=1.0, progress=0, work=0

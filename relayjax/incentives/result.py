@@ -61,7 +61,7 @@ class Audited:
     @property
     def margin(self) -> tuple[str, float] | None:
         """The deviation that comes nearest to paying, and what it gains at most (95 %)."""
-        counted = [(v.gain + v.half, v.case.name) for v in self.verdicts]
+        counted = [(v.most, v.case.name) for v in self.verdicts]
         return (max(counted)[1], max(counted)[0]) if counted else None
 
 

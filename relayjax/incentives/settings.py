@@ -28,12 +28,18 @@ class World(Settings):
     laps: float = setting(2.5, "until the loss has fallen to 1/e of it", unit="laps", above=0.0, high=1e6)
     stretch: float = setting(0.6, "exponent of the learning curve", above=0.0, high=2.0)
     spread: float = setting(
-        0.45, "standard deviation of the logarithm of what participants' data is worth", low=0.0, high=3.0
+        0.53, "standard deviation of the logarithm of what participants' data is worth", low=0.0, high=3.0
     )
     fluctuation: float = setting(
         0.3, "standard deviation of one leg's value, in mean values", low=0.0, high=10.0
     )
-    stderr: float = setting(0.08, "standard error of a value, in mean values", low=0.0, high=10.0)
+    stderr: float = setting(
+        0.08,
+        "standard error of a mean value of the first lap; of smaller ones it falls with their root",
+        unit="mean values",
+        low=0.0,
+        high=10.0,
+    )
     marginal: float = setting(
         0.012, "what the last model loses without one participant's data", unit="nats", low=0.0, high=1e3
     )

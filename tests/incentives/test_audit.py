@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from statistics import fmean, stdev
+from statistics import fmean
 
+import numpy as np
 import pytest
 
 from relayjax.errors import ConfigError
 from relayjax.incentives import game
-from relayjax.incentives.audit import Row, Setup, Verdict, jobs_of, participation, play, verdicts
+from relayjax.incentives.audit import Row, Setup, Verdict, interval, jobs_of, participation, play, verdicts
 from relayjax.incentives.catalogue import AWAY, HONEST, Case, cases, conspiracy, vandals
 from relayjax.incentives.game import Cast, Game
 from relayjax.incentives.luck import Luck
@@ -80,8 +81,20 @@ def test_a_verdict_is_the_mean_of_paired_differences(default):
     gains = [by[case.name, seed] - by[HONEST, seed] for seed in range(6)]
     verdict = by_name(default)[case.name]
     assert verdict.gain == pytest.approx(fmean(gains))
-    assert verdict.half == pytest.approx(1.959964 * stdev(gains) / 6**0.5)
-    assert verdict.holds == (verdict.gain + verdict.half <= 0)
+    assert (verdict.least, verdict.most) == interval(gains)
+    assert verdict.holds == (verdict.most <= 0)
+
+
+def test_the_interval_is_that_of_a_mean():
+    gains = np.random.default_rng(1).normal(3.0, 2.0, 400)
+    half = 1.96 * gains.std() / 20
+    assert interval(gains) == pytest.approx((gains.mean() - half, gains.mean() + half), abs=0.1 * half)
+
+
+def test_what_never_gains_does_not_pay_however_seldom_it_is_caught():
+    """A normal distribution would have an upper end above 0."""
+    gains = [0.0] * 98 + [-150.0] * 2
+    assert interval(gains)[1] <= 0 < np.mean(gains) + 1.96 * np.std(gains) / 10
 
 
 def test_utility_counts_coins_model_and_costs():

@@ -17,7 +17,7 @@ from relayjax.learning.schemes.base import Outcome, Setup
 from relayjax.learning.task import examples
 from relayjax.merging import Merge, compose, equal, stepped
 
-DEFAULT_BRAIDS = (0, 3, 6, 12)
+DEFAULT_BRAIDS = (0, 2, 4, 7, 12)
 """Laps of twenty that are braid rounds: denser early on, where values are large against their noise."""
 
 

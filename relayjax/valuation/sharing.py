@@ -65,8 +65,9 @@ def shared_values(game: Composition, novel: np.ndarray, *, nodes: int = 16) -> S
 
     with g_i what is new in a delta at its best length, g the composition of all that help at its own, both as
     if all deltas were equally long, and p_i the part that is not shared. How certain that is, the
-    Aumann–Shapley value of the same work tells: relative to it, standard error and chance are the same. Where
-    that value is not positive it is stated in place of v_i, and nothing is paid.
+    Aumann–Shapley value φ_i of the same work tells: standard error and chance are as large relative to v_i
+    as they are to φ_i. Where φ_i lies within them, v_i falls to 0 with it; where it is negative, it stands for
+    v_i. So figures go with the losses without a jump, and machines that round otherwise agree.
 
     Args:
       game: the composition.
@@ -78,17 +79,25 @@ def shared_values(game: Composition, novel: np.ndarray, *, nodes: int = 16) -> S
     """
     factors = level_factors(np.linalg.norm(np.asarray(game.deltas, np.float64), axis=1)).astype(np.float32)
     level = replace(game, weights=game.weights * factors)
+    luck = chance(level, nodes=nodes)
     whole = aumann_shapley(level, nodes=nodes)
     linear = aumann_shapley(level, nodes=nodes, directions=jnp.asarray(novel))
     # Whoever stands on two places could hand in the opposite of its work, so that there is more for it to do.
-    helping = replace(level, weights=level.weights * (whole.values > 0).astype(np.float32))
+    helps = _ratio(whole.values, np.hypot(whole.stderr, luck)).clip(0, 1).astype(np.float32)
+    helping = replace(level, weights=level.weights * helps)
     gains = best_length_gains(helping, novel * factors[:, None])
     worth = gains * parts(np.asarray(whole.per_example), gains)
     way = jnp.dot(helping.weights, helping.deltas, precision=lax.Precision.HIGHEST)
     together = best_length_gain(helping, way / jnp.maximum(game.weights.max(), np.finfo(np.float32).tiny))
     worth *= min(1.0, together / max(worth.sum(), np.finfo(np.float64).tiny))
-    times = np.divide(worth, linear.values, out=np.ones_like(worth), where=linear.values > 0)
-    return Shared(times * linear.values, times * linear.stderr, times * chance(level, nodes=nodes))
+    times = _ratio(worth, np.maximum(linear.values, np.hypot(linear.stderr, luck)))
+    values = times * linear.values.clip(0) + linear.values.clip(max=0)
+    return Shared(values, times * linear.stderr, times * luck)
+
+
+def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
+    """0 where nothing is below."""
+    return np.divide(above, below, out=np.zeros_like(below), where=below > 0)
 
 
 def parts(effects: np.ndarray, values: np.ndarray) -> np.ndarray:

@@ -120,3 +120,22 @@ def test_what_only_harms_is_stated_as_a_loss_and_what_is_empty_as_nothing():
     bowl.deltas[1], bowl.deltas[2] = -1.0, 0.0
     values = bowl.values(bowl.deltas)
     assert values[1] < 0 and values[2] == 0 and values[0] > 0
+
+
+def test_no_figure_jumps_where_a_value_passes_through_nothing():
+    """Else validators whose machines round otherwise would convict each other."""
+    bowl = Bowl()
+    aside = np.random.default_rng(5).normal(size=20).astype(np.float32)
+
+    def figures(turn: float) -> np.ndarray:
+        deltas = bowl.deltas.copy()
+        deltas[1] = np.cos(turn) * bowl.deltas[0] + np.sin(turn) * aside
+        stated = shared_values(bowl.game(deltas), deltas)
+        return np.stack([stated.values, stated.stderr, stated.chance])
+
+    low, high = 0.0, np.pi  # from what helps to its opposite, by way of nothing
+    assert figures(low)[0, 1] > 0 > figures(high)[0, 1]
+    while high - low > 1e-5:
+        middle = (low + high) / 2
+        low, high = (middle, high) if figures(middle)[0, 1] > 0 else (low, middle)
+    np.testing.assert_allclose(figures(low), figures(high), atol=1e-3)

@@ -48,7 +48,7 @@ class Valuation:
     Attributes:
       round: the braid round.
       trainer: whose work it is.
-      value, stderr: Aumann–Shapley value, which is what pays, and its standard error.
+      value, stderr: what pays: what is new in it at its best length; and its standard error.
       chance: standard deviation of what random directions as long as its delta would be worth.
       shapley, shapley_stderr: Shapley value beside it.
     """

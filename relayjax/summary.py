@@ -80,7 +80,7 @@ class MemberSummary:
       name, role: as it joined.
       legs: it trained in; each was `accepted` or `refused`.
       mean_change: mean change of the validation loss over its scored legs, nats; None without any.
-      value: summed over the braid rounds (Aumann–Shapley); None if it was never valued.
+      value: summed over the braid rounds (what is new, at its best length); None if it was never valued.
       shapley: the same by Shapley.
       account: its coins.
       licence: newest version that its licence covers, or None.

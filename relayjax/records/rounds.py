@@ -127,7 +127,7 @@ class Value(Record):
       salt: hides the report until it is shown, hexadecimal.
       composed: digest of the composed weights.
       loss: their loss on the drawn examples.
-      values: (trainer, Aumann–Shapley value of what is new in its delta); `stderr` their standard errors.
+      values: (trainer, what is new in its delta, at its best length); `stderr` their standard errors.
       chance: (trainer, standard deviation of the values of random directions as long as its delta).
       shapley: (trainer, Shapley value); `shapley_stderr` their standard errors.
     """

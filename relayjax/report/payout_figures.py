@@ -43,7 +43,7 @@ def contributions(
 
     Args:
       names: of the participants.
-      values: name → Aumann–Shapley value and standard error, of those who were valued.
+      values: name → value at the best length and standard error, of those who were valued.
       shapley: the same by Shapley.
       income: name → reason → coins.
       forfeited: name → coins.
@@ -91,7 +91,7 @@ def _value_bars(
     axes.grid(axis="x")
     legend_above(
         axes,
-        [Patch(facecolor=MUTED, label="Aumann–Shapley"), Patch(facecolor=MUTED, alpha=0.4, label="Shapley")],
+        [Patch(facecolor=MUTED, label="value, paid"), Patch(facecolor=MUTED, alpha=0.4, label="Shapley")],
     )
 
 

@@ -66,8 +66,8 @@ def shared_values(game: Composition, novel: np.ndarray, *, nodes: int = 16) -> S
     with g_i what is new in a delta at its best length, g the composition of all that help at its own, both as
     if all deltas were equally long, and p_i the part that is not shared. How certain that is, the
     Aumann–Shapley value φ_i of the same work tells: standard error and chance are as large relative to v_i
-    as they are to φ_i. Where φ_i lies within them, v_i falls to 0 with it; where it is negative, it stands for
-    v_i. So figures go with the losses without a jump, and machines that round otherwise agree.
+    as they are to φ_i. Where φ_i lies within them, v_i falls to 0 with it; where it is negative, v_i is
+    φ_i. So figures go with the losses without a jump, and machines that round otherwise agree.
 
     Args:
       game: the composition.

@@ -122,7 +122,7 @@ def _valued_round(
         f"round {own.round}: value {_nats(own.value)} ± {_nats(own.stderr)} nats, "
         f"of {_nats(sum(v.value for v in whole))} measured over all {len(whole)} accepted"
     )
-    yield f"  (at its best length, which pays; Shapley gives {_nats(own.shapley)} ± {_nats(own.shapley_stderr)})"
+    yield f"  (at its best length, paid; Shapley gives {_nats(own.shapley)} ± {_nats(own.shapley_stderr)})"
     floor = rules.noise_floor / MILLION * math.hypot(own.stderr, own.chance)
     if own.value <= 0:
         yield "  paid nothing: only a positive value earns"

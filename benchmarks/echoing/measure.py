@@ -15,6 +15,7 @@ from relayjax.mechanism.rules import MILLION, RelayJAXRules
 from relayjax.valuation import aumann_shapley
 from relayjax.valuation.chance import chance
 from relayjax.valuation.novelty import Novelties
+from relayjax.valuation.sharing import shared_values
 
 LIMIT = RelayJAXRules().echo_limit / MILLION
 FLOOR = RelayJAXRules().noise_floor / MILLION
@@ -127,18 +128,13 @@ class _Judge:
         exact: bool = False,
     ) -> np.ndarray:
         """Value of each beyond the floor, 0 for what is an echo or does harm, float64 [N], nats."""
-        game, directions = self._scene.game, jnp.asarray(np.stack(novel))
-        if exact:
-            games = [in_place_of(self._scene, who, delta) for who, delta in enumerate(deltas)]
-            found = [aumann_shapley(each, directions=directions) for each in games]
-            values, stderr = (
-                np.array([getattr(one, name)[who] for who, one in enumerate(found)])
-                for name in ("values", "stderr")
-            )
-        else:
-            estimate = aumann_shapley(game, directions=directions)
-            values, stderr = estimate.values, estimate.stderr
-        luck = self._luck * np.linalg.norm(np.asarray(deltas, np.float64), axis=1)
+        values, stderr, luck = np.zeros((3, len(deltas)))
+        honest = np.stack([self._known.compare([sibling])[0].novel for sibling in self._scene.siblings])
+        for who, delta in enumerate(deltas):
+            new = honest.copy()
+            new[who] = novel[who]
+            stated = shared_values(in_place_of(self._scene, who, delta), new)
+            values[who], stderr[who], luck[who] = stated.values[who], stated.stderr[who], stated.chance[who]
         counts = (values > FLOOR * np.hypot(stderr, luck)) & (np.array(echoes) <= LIMIT)
         for who in np.flatnonzero(counts).tolist():
             counts[who] = self._loss(deltas[who]) - self._before <= self._scene.tolerance

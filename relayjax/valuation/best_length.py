@@ -90,7 +90,7 @@ def _falls(losses: np.ndarray) -> np.ndarray:
     before, at, after = (falls[rows, middle + step] for step in (-1, 0, 1))
     x = FRACTIONS.astype(np.float64)
     left, right = x[middle] - x[middle - 1], x[middle + 1] - x[middle]
-    with np.errstate(invalid="ignore"):  # infinities next to the least: then that is as good as it gets
+    with np.errstate(invalid="ignore", divide="ignore"):  # infinities next to the least, or nothing bends
         slope = ((at - before) / left * right + (after - at) / right * left) / (left + right)
         bend = 2 * ((at - before) / left - (after - at) / right) / (left + right)
         further = np.where((least == middle) & (bend > 0), slope**2 / (2 * bend), 0.0)

@@ -12,8 +12,6 @@ import numpy as np
 from echoing.attacks import ATTACKS, NOISED, NOISES
 from echoing.scene import Scene, in_place_of, scenes
 from relayjax.mechanism.rules import MILLION, RelayJAXRules
-from relayjax.valuation import aumann_shapley
-from relayjax.valuation.chance import chance
 from relayjax.valuation.novelty import Novelties
 from relayjax.valuation.sharing import shared_values
 
@@ -27,15 +25,13 @@ Row = dict[str, Any]
 _losses = jax.jit(lambda losses, theta: losses(theta))
 
 
-def measure(task: str, seed: int, least: float, exact: bool) -> list[Row]:
+def measure(task: str, seed: int, least: float) -> list[Row]:
     """One relay with all attacks on it.
 
     Args:
       task: name of a config.
       seed: of everything.
       least: of `Novelties`.
-      exact: value an attacker along the way to the composition that has its delta in it; otherwise along
-        that of honest work only, which a tenth part more or less hardly turns.
 
     Returns:
       A row for each braid round and attack, honest work among them: tried, refused and paid, counts; pay, the
@@ -46,16 +42,16 @@ def measure(task: str, seed: int, least: float, exact: bool) -> list[Row]:
         for leg in scene.past[remembered:]:
             known.remember(leg.delta)
         remembered = len(scene.past)
-        rows += _round(scene, known, {"task": task, "seed": seed, "lap": scene.lap}, exact)
+        rows += _round(scene, known, {"task": task, "seed": seed, "lap": scene.lap})
     return rows
 
 
-def _round(scene: Scene, known: Novelties, place: Row, exact: bool) -> list[Row]:
+def _round(scene: Scene, known: Novelties, place: Row) -> list[Row]:
     judge = _Judge(scene, known)
     rng = np.random.default_rng([place["seed"], scene.lap])
     found = known.compare(scene.siblings)
     honest = judge.paid(scene.siblings, [one.echo for one in found], [one.novel for one in found])
-    whole = aumann_shapley(scene.game).values
+    whole = shared_values(scene.game, np.stack(scene.siblings)).values
     row = _row(HONEST, [one.echo for one in found], honest)
     rows = [place | row | {"whole": float(whole.mean())}]
     for name, attack in ATTACKS.items():
@@ -64,7 +60,7 @@ def _round(scene: Scene, known: Novelties, place: Row, exact: bool) -> list[Row]
         if len(deltas) < len(made):
             continue
         echoes, novel = judge.compare(deltas)
-        pay = judge.paid(deltas, echoes, novel, exact=exact)
+        pay = judge.paid(deltas, echoes, novel)
         rows.append(place | _row(name, echoes, pay))
     return [*rows, *(place | row for row in _copies(scene, known, honest))]
 
@@ -91,9 +87,7 @@ def _copies(scene: Scene, known: Novelties, honest: np.ndarray) -> list[Row]:
                 first, second = known.compare(pair if after else pair[::-1])
                 passed = [one for one in (first, second) if one.echo <= LIMIT]
                 refused += len(passed) < 2
-                # A scaled copy that comes first is valued as honest work of its length is.
-                alone = honest[who] if after else factor * honest[who]
-                gained[who] = (len(passed) - 1) * alone if passed else 0.0
+                gained[who] = (len(passed) - 1) * honest[who] if passed else 0.0
             name = f"second identity's copy, {how}, {'later' if after else 'earlier'}"
             row = {"attack": name, "tried": count, "refused": refused, "paid": int((gained > 0).sum())}
             rows.append(row | {"pay": float(gained.mean())})
@@ -107,7 +101,6 @@ class _Judge:
         self._scene, self._known = scene, known
         length = np.linalg.norm(np.asarray(scene.siblings, np.float64), axis=1)
         self._units = np.asarray(scene.siblings, np.float64) / length[:, None]
-        self._luck = float((chance(scene.game) / length).mean())
         self._before = self._loss(np.zeros_like(scene.siblings[0]))
 
     def compare(self, deltas: Sequence[np.ndarray]) -> tuple[list[float], list[np.ndarray]]:
@@ -125,7 +118,6 @@ class _Judge:
         deltas: Sequence[np.ndarray],
         echoes: Sequence[float],
         novel: Sequence[np.ndarray],
-        exact: bool = False,
     ) -> np.ndarray:
         """Value of each beyond the floor, 0 for what is an echo or does harm, float64 [N], nats."""
         values, stderr, luck = np.zeros((3, len(deltas)))

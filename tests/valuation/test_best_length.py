@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ MIDDLE = np.array([1.0, 2.0, -1.0, 0.5], np.float32)
 DELTAS = np.array([[2, 0, 0, 0], [0, 3, -1, 0], [-1, 0, 0, 0]], np.float32)
 
 
-def bowl(scales: np.ndarray, theta: jnp.ndarray) -> jnp.ndarray:
+def bowl(scales: jax.Array, theta: jax.Array) -> jax.Array:
     return scales * jnp.square(theta - MIDDLE).sum()
 
 
@@ -60,7 +61,7 @@ def test_a_direction_is_tried_up_to_its_whole_length_and_no_further():
 
 
 def test_losses_that_break_down_far_away_do_not_count_but_at_the_start_they_do():
-    def cliff(scales: np.ndarray, theta: jnp.ndarray) -> jnp.ndarray:
+    def cliff(scales: jax.Array, theta: jax.Array) -> jax.Array:
         return jnp.where(jnp.abs(theta).max() > 1, jnp.nan, bowl(scales, theta))
 
     near = Composition(
@@ -78,10 +79,10 @@ def test_a_dense_first_layer_taken_apart_gives_the_same():
     rng = np.random.default_rng(0)
     inputs, targets = (rng.normal(size=(50, width)).astype(np.float32) for width in (6, 3))
 
-    def cut(theta: jnp.ndarray) -> tuple[jnp.ndarray, jnp.ndarray, None]:
+    def cut(theta: jax.Array) -> tuple[jax.Array, jax.Array, None]:
         return theta[:18].reshape(6, 3), theta[18:], None
 
-    def rest(targets: jnp.ndarray, outputs: jnp.ndarray, _: None) -> jnp.ndarray:
+    def rest(targets: jax.Array, outputs: jax.Array, _: None) -> jax.Array:
         return jnp.square(jnp.tanh(outputs) - targets).mean(axis=1)
 
     apart = DenseFirst(jnp.asarray(inputs), Partial(rest, jnp.asarray(targets)), cut)

@@ -101,9 +101,6 @@ def test_on_the_draws_of_the_run_they_are_those_of_the_ledger(tiny_run: Path, pa
 
     by_gradient = backend.value(tiny_run)
     assert {valued.estimate.method for valued in by_gradient.rounds} == {"aumann-shapley"}
-    first = {v.trainer: v.value for v in valuations(past) if v.round == 1}  # nothing was known before it
-    estimate = by_gradient.rounds[0].estimate
-    np.testing.assert_allclose(1e6 * estimate.values, [first[name] for name in sorted(first)], atol=1)
     np.testing.assert_allclose(by_gradient.values.sum(), by_gradient.together, atol=2e-4)
 
 

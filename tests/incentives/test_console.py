@@ -31,7 +31,7 @@ def test_rules_that_hold_exit_with_0_and_are_written_down(tmp_path: Path, capsys
         "lies",
         "vandal: sign flip",
     }
-    assert all(one["gain"] + one["half"] < 0 for one in found["deviations"])
+    assert all(one["gain"] < 0 and one["interval"][1] < 0 for one in found["deviations"])
     assert "<svg" in plot.read_text()
 
 

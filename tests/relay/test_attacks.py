@@ -7,6 +7,7 @@ validators see it like any other work: through the codec, in the ledger.
 from __future__ import annotations
 
 import dataclasses
+import math
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -236,12 +237,14 @@ def test_an_echo_is_refused_and_its_deposit_returned(played: Played):
 def test_what_passes_is_valued_within_the_noise(played: Played):
     """In round 3, before anything of the attacker's but noise is known."""
     (score,) = {score.echoes for score in played.history.rounds[2].facts.scores.values()}
-    (value,) = {value.values for value in played.history.rounds[2].facts.values.values()}
+    value = min(played.history.rounds[2].facts.values.items())[1]
     if played.name in REFUSED:
-        assert ATTACKER not in dict(value)
+        assert ATTACKER not in dict(value.values)
     else:
         assert dict(score)[ATTACKER] < 990_000
-        assert abs(dict(value)[ATTACKER]) < 0.2 * max(amount for _, amount in value)
+        noise = math.hypot(dict(value.stderr)[ATTACKER], dict(value.chance)[ATTACKER])
+        assert isinstance(rules := played.config.rules, RelayJAXRules)
+        assert dict(value.values)[ATTACKER] < rules.noise_floor / 1e6 * noise
 
 
 @pytest.mark.parametrize("played", CHOSEN, indirect=True)

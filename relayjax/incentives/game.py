@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -236,17 +236,14 @@ class Game:
         own = {name: self._worth(name, handed[name]) for name in accepted}
         part = {name: self._part(name, own, handed) for name in accepted}
 
-        def stated(figure: Mapping[str, float]) -> Pairs:
-            return tuple((name, _micro(lap * figure[name])) for name in accepted)
+        def stated(figure: Callable[[str], float]) -> Pairs:
+            return tuple((name, _micro(part[name] * figure(name))) for name in accepted)
 
-        values = stated({name: own[name] * part[name] for name in accepted})
-        # The less is left to gain, the more of a value is noise, and of a small one more than of a large one.
+        # The less there is to gain, the more of it is noise: in later laps, and in smaller values.
         first = (self._world.loss(0) - self._world.loss(1)) / places
-        noise = {
-            name: self._world.stderr * part[name] * math.sqrt(abs(own[name]) * first / lap)
-            for name in accepted
-        }
-        stderr, chance = stated(noise), stated({name: CHANCE * noise[name] for name in accepted})
+        noise = {name: self._world.stderr * math.sqrt(abs(own[name]) * lap * first) for name in accepted}
+        values = stated(lambda name: lap * own[name])
+        stderr, chance = stated(noise.__getitem__), stated(lambda name: CHANCE * noise[name])
         loss = _micro(self.loss(head) - lap * sum(own.values()))
         composed = digest("braid", number, "")
         return Value("", number, SALT, composed, loss, values, stderr, chance, values, stderr)

@@ -18,8 +18,8 @@ from relayjax.learning.task import examples
 from relayjax.merging import Merge, compose, equal, stepped
 
 DEFAULT_BRAIDS = (0, 2, 4, 7, 12)
-"""Laps of twenty that are braid rounds: denser early on, where values are large against their noise, but no two
-in a row, for hardly anything is new right after one."""
+"""Laps of twenty that are braid rounds: denser early on, where values are large against their noise, but no
+two in a row, for hardly anything is new right after one."""
 
 
 def chain(setup: Setup, braids: Collection[int] = (), merge: Merge = equal) -> Outcome:

@@ -101,6 +101,7 @@ class _Judge:
         self._scene, self._known = scene, known
         length = np.linalg.norm(np.asarray(scene.siblings, np.float64), axis=1)
         self._units = np.asarray(scene.siblings, np.float64) / length[:, None]
+        self._honest = np.stack([known.compare([sibling])[0].novel for sibling in scene.siblings])
         self._before = self._loss(np.zeros_like(scene.siblings[0]))
 
     def compare(self, deltas: Sequence[np.ndarray]) -> tuple[list[float], list[np.ndarray]]:
@@ -121,9 +122,8 @@ class _Judge:
     ) -> np.ndarray:
         """Value of each beyond the floor, 0 for what is an echo or does harm, float64 [N], nats."""
         values, stderr, luck = np.zeros((3, len(deltas)))
-        honest = np.stack([self._known.compare([sibling])[0].novel for sibling in self._scene.siblings])
         for who, delta in enumerate(deltas):
-            new = honest.copy()
+            new = self._honest.copy()
             new[who] = novel[who]
             stated = shared_values(in_place_of(self._scene, who, delta), new)
             values[who], stderr[who], luck[who] = stated.values[who], stated.stderr[who], stated.chance[who]

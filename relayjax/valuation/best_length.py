@@ -42,16 +42,17 @@ def level_factors(lengths: np.ndarray) -> np.ndarray:
     return np.divide(median, lengths, out=np.zeros_like(lengths), where=lengths > 0)
 
 
-def best_length_gains(game: Composition, directions: np.ndarray) -> np.ndarray:
+def best_length_gains(game: Composition, directions: jax.Array, factors: np.ndarray) -> np.ndarray:
     """What each direction takes off the loss at its best length, beside half of all the others' work.
 
-        g_i = max_{x ∈ X} [ ℓ(B_i) − ℓ(B_i + x d_i) ],   B_i = θ_b + ½ Σ_{j≠i} w_j δ_j
+        g_i = max_{x ∈ X} [ ℓ(B_i) − ℓ(B_i + x f_i d_i) ],   B_i = θ_b + ½ Σ_{j≠i} w_j δ_j
 
     Half of the others is the middle of the way that Aumann–Shapley integrates over.
 
     Args:
       game: the composition; its deltas at their weights are the others' work.
-      directions: d, at the length that is the most to be tried, float32 [N, P].
+      directions: d, float32 [N, P].
+      factors: f, that bring each to the length that is the most to be tried, float32 [N].
 
     Returns:
       float64 [N], nats, none negative.
@@ -59,7 +60,8 @@ def best_length_gains(game: Composition, directions: np.ndarray) -> np.ndarray:
     Raises:
       DataError: the loss is not finite beside half of the others' work.
     """
-    losses = _along(game.staged, game.base, game.deltas, game.weights, jnp.asarray(directions), FRACTIONS)
+    others = game.base, game.deltas, game.weights
+    losses = _along(game.staged, *others, directions, jnp.asarray(factors), FRACTIONS)
     return _falls(np.asarray(losses, np.float64))
 
 
@@ -104,19 +106,20 @@ def _along(
     deltas: jax.Array,
     weights: jax.Array,
     directions: jax.Array,
+    factors: jax.Array,
     fractions: jax.Array,
 ) -> jax.Array:
     """Mean losses along each direction, float32 [N, fractions]."""
     start = losses.linear(base)
     total = losses.linear(jnp.dot(weights, deltas, precision=lax.Precision.HIGHEST))
 
-    def one(given: tuple[jax.Array, jax.Array, jax.Array]) -> jax.Array:
-        weight, delta, direction = given
-        own, ahead = losses.linear(weight * delta), losses.linear(direction)
+    def one(given: tuple[jax.Array, ...]) -> jax.Array:
+        weight, delta, direction, factor = given
+        own, ahead = losses.linear(weight * delta), losses.linear(factor * direction)
         here = jax.tree.map(lambda at, of_all, of_one: at + 0.5 * (of_all - of_one), start, total, own)
         return _mean_losses(losses, here, ahead, fractions)
 
-    return lax.map(one, (weights, deltas, directions))
+    return lax.map(one, (weights, deltas, directions, factors))
 
 
 @jax.jit

@@ -78,14 +78,14 @@ def shared_values(game: Composition, novel: np.ndarray, *, nodes: int = 16) -> S
       ConfigError, DataError: see `aumann_shapley` and `best_length_gains`.
     """
     factors = level_factors(np.linalg.norm(np.asarray(game.deltas, np.float64), axis=1)).astype(np.float32)
-    level = replace(game, weights=game.weights * factors)
+    level, new = replace(game, weights=game.weights * factors), jnp.asarray(novel)
     luck = chance(level, nodes=nodes)
     whole = aumann_shapley(level, nodes=nodes)
-    linear = aumann_shapley(level, nodes=nodes, directions=jnp.asarray(novel))
+    linear = aumann_shapley(level, nodes=nodes, directions=new)
     # Whoever stands on two places could hand in the opposite of its work, so that there is more for it to do.
     helps = _ratio(whole.values, np.hypot(whole.stderr, luck)).clip(0, 1).astype(np.float32)
     helping = replace(level, weights=level.weights * helps)
-    gains = best_length_gains(helping, novel * factors[:, None])
+    gains = best_length_gains(helping, new, factors)
     worth = gains * parts(np.asarray(whole.per_example), gains)
     way = jnp.dot(helping.weights, helping.deltas, precision=lax.Precision.HIGHEST)
     together = best_length_gain(helping, way / jnp.maximum(game.weights.max(), np.finfo(np.float32).tiny))

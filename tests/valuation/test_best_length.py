@@ -31,6 +31,11 @@ def game(deltas: np.ndarray = DELTAS, weights: float = 1 / 3) -> Composition:
     return Composition(losses, jnp.zeros(4), jnp.asarray(deltas), jnp.full(len(deltas), jnp.float32(weights)))
 
 
+def gains(game: Composition, directions: np.ndarray) -> np.ndarray:
+    """Half of each direction, made whole again."""
+    return best_length_gains(game, jnp.asarray(directions / 2), np.full(len(directions), 2, np.float32))
+
+
 def gain(start: np.ndarray, direction: np.ndarray) -> float:
     """The most that any length takes off, by the formula; no length beyond the whole direction."""
     square = np.square(direction).sum()
@@ -39,7 +44,7 @@ def gain(start: np.ndarray, direction: np.ndarray) -> float:
 
 
 def test_gains_are_those_of_a_line_search_beside_half_of_the_others():
-    found = best_length_gains(game(), DELTAS)
+    found = gains(game(), DELTAS)
     for i, value in enumerate(found):
         others = (DELTAS.sum(axis=0) - DELTAS[i]) / 6
         assert value == pytest.approx(gain(others, DELTAS[i]), rel=1e-4)
@@ -54,7 +59,7 @@ def test_one_direction_alone_is_a_line_search_from_the_base():
 
 def test_a_direction_is_tried_up_to_its_whole_length_and_no_further():
     short = DELTAS * np.float32(0.01)
-    found = best_length_gains(game(), short)
+    found = gains(game(), short)
     others = (DELTAS.sum(axis=0) - DELTAS[0]) / 6
     assert found[0] == pytest.approx(gain(others, short[0]), rel=1e-3)
     assert FRACTIONS[0] == 0 and FRACTIONS[-1] == 1 and (np.diff(FRACTIONS) > 0).all()
@@ -67,10 +72,10 @@ def test_losses_that_break_down_far_away_do_not_count_but_at_the_start_they_do()
     near = Composition(
         Partial(cliff, jnp.asarray([0.5, 1.5])), jnp.zeros(4), jnp.asarray(DELTAS), jnp.full(3, 0.1)
     )
-    assert (best_length_gains(near, DELTAS)[:2] > 0).all()
+    assert (gains(near, DELTAS)[:2] > 0).all()
     beyond = Composition(near.losses, jnp.full(4, 2.0), near.deltas, near.weights)
     with pytest.raises(DataError, match="not finite"):
-        best_length_gains(beyond, DELTAS)
+        gains(beyond, DELTAS)
     with pytest.raises(DataError, match="not finite"):
         best_length_gain(beyond, jnp.ones(4))
 
@@ -89,8 +94,8 @@ def test_a_dense_first_layer_taken_apart_gives_the_same():
     base, deltas = rng.normal(size=21).astype(np.float32), rng.normal(size=(4, 21)).astype(np.float32)
     arrays = jnp.asarray(base), jnp.asarray(deltas), jnp.full(4, 0.25)
     whole = Composition(Partial(lambda losses, theta: losses(theta), apart), *arrays)
-    found = best_length_gains(Composition(apart, *arrays), deltas)
-    np.testing.assert_allclose(found, best_length_gains(whole, deltas), atol=1e-6)
+    found = gains(Composition(apart, *arrays), deltas)
+    np.testing.assert_allclose(found, gains(whole, deltas), atol=1e-6)
     assert found.max() > 0.01
 
 

@@ -178,7 +178,9 @@ def test_under_the_rules_all_parts_but_the_first_are_refused(braid: Round, share
     alone, _, _ = braid.paid([1.0], RULES)
     together, lost, passed = braid.paid(shares, RULES)
     assert alone > 0 and passed == 1 and lost == 0  # an echo's deposit comes back
-    assert together <= alone
+    assert together <= alone and together == pytest.approx(
+        alone, rel=1e-3
+    )  # a part has the whole's direction
 
 
 @pytest.mark.parametrize("shares", EQUAL + UNEQUAL + OPPOSED, ids=lambda shares: f"{len(shares)}")
@@ -188,7 +190,7 @@ def test_even_if_no_echo_were_refused_the_parts_are_paid_no_more_than_the_whole(
     alone, _, _ = braid.paid([1.0], REFUSES_NOTHING)
     together, lost, passed = braid.paid(shares, REFUSES_NOTHING)
     assert passed == len(shares) and lost == 0
-    assert 0 <= together <= alone * (1 + 1e-5)
+    assert 0 <= together <= alone * (1 + 1e-5 if shares in OPPOSED else 0.9)
 
 
 def test_below_the_noise_floor_parts_are_paid_nothing_either(braid: Round):

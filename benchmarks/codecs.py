@@ -34,6 +34,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 from encoding import beside, plot, subjects
 from encoding.clock import seconds
 
+from relayjax.kernels import buffers
+
 SIZES = (1_000, 10_000, 100_000, 1_000_000, 8_000_000, 64_000_000, 400_000_000, 1_000_000_000)
 WHOLE = 400_000_000  # bytes of parameters; beyond, codecs and peers would need too much memory
 
@@ -46,9 +48,10 @@ def measure(size: int, budget: float) -> dict[str, float]:
       `NAME ratio` how many times smaller than the parameters a payload is.
     """
     rng = np.random.default_rng(0)
-    delta = rng.standard_normal(size, np.float32)
+    delta, out = buffers.empty(size, np.float32), buffers.empty(size, np.float32)
+    rng.standard_normal(size, np.float32, out=delta)
     delta *= np.float32(1e-3)
-    out = np.zeros_like(delta)
+    out[:] = 0
     copy = subjects.memory(delta, out)
     times = seconds(copy | subjects.kernels(delta, out), budget)
     ratios: dict[str, float] = {}

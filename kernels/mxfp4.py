@@ -32,9 +32,10 @@ from numba import njit, types
 from numba.extending import intrinsic
 
 from relayjax.kernels import vectors
+from relayjax.kernels.buffers import LINE
 from relayjax.kernels.rows import adder, decoder
 from relayjax.kernels.threads import over_blocks, streams
-from relayjax.kernels.vectors import F32, I8, I32, I64, Builder, Value, fill
+from relayjax.kernels.vectors import F32, I8, I16, I32, I64, Builder, Value, fill
 
 BLOCK = 32  # values that share a scale
 NAN_CODE = 255  # E8M0's NaN: marks a block that held NaN or infinity
@@ -46,7 +47,7 @@ _HALVES = np.ldexp(
 )  # float32[256]: what half a unit is worth, by scale code
 _TILE = vectors.TILE
 _WIDTH = _TILE * BLOCK  # values in a tile
-_AHEAD = 8192  # values from the one worked on to the one asked of memory: what hides its latency here
+_FAR, _NEAR = 4096, 1024  # values from the one worked on to those asked of memory, and of the level 2 cache
 
 
 def block_count(size: int) -> int:
@@ -67,7 +68,7 @@ def encode(x: np.ndarray, scales: np.ndarray, elements: np.ndarray) -> None:
       scales: uint8 `[B]`, overwritten with the scale codes.
       elements: uint8 `[ceil(P / 2)]`, overwritten with the elements.
     """
-    over_blocks(_encode, x.size, BLOCK, x, scales, elements)
+    over_blocks(_encode, x.size, BLOCK, x, scales, elements, streams(elements, x.size, LINE))
 
 
 def decode(scales: np.ndarray, elements: np.ndarray, out: np.ndarray) -> None:
@@ -131,11 +132,14 @@ def _vector(kind: Any, count: int) -> Any:
     return ir.VectorType(kind, count)
 
 
-def _define_encode_tile(_typing, x, start, scales, block, elements, place):
-    """Encodes 16 whole blocks.
+def _tile_encoder(stream: bool) -> Any:
+    """Makes the intrinsic `(x, start, scales, block, elements, place)` that encodes 16 whole blocks.
 
     It returns the blocks that hold NaN or infinity as bits of a mask; their codes and elements mean nothing
     yet.
+
+    Args:
+      stream: write elements past the caches; their array must then start on a cache line.
     """
 
     def generate(context: Any, b: Builder, signature: Any, values: Any) -> Value:
@@ -148,43 +152,70 @@ def _define_encode_tile(_typing, x, start, scales, block, elements, place):
         inverses = b.shl(b.sub(fill(I32, 254, _TILE), codes), fill(I32, 23, _TILE))
         kept = vectors.keep(b, b.bitcast(inverses, _vector(F32, _TILE)))
         target = vectors.Array(context, b, kinds[4], values[4], values[5])
+        halves: list[tuple[Value, Value]] = []
         for row in range(_TILE):
             inverse = vectors.lane(b, kept, row, 16)
-            halves = []
             for offset in (BLOCK * row, BLOCK * row + 16):
-                source.prefetch(offset + _AHEAD)
-                halves.append(_pack(b, _nearest(b, source.load(offset, F32, 16), inverse)))
-            both = vectors.shuffle(b, halves[0], halves[1], list(range(BLOCK // 2)))
-            target.store(BLOCK // 2 * row, both)
+                source.prefetch(offset + _FAR, 2)
+                source.prefetch(offset + _NEAR, 1)
+                halves.append(_nearest(b, source.load(offset, F32, 16), inverse))
+            if row % 4 == 3:  # a whole cache line: what is streamed in parts waits for its other parts
+                target.store(BLOCK // 2 * (row - 3), _line(b, halves[-8:]), LINE * stream)
         wrong = b.icmp_unsigned(">=", peaks, fill(I32, 0x7F800000, _TILE))
         return b.zext(b.bitcast(wrong, ir.IntType(_TILE)), I32)
 
-    return types.uint32(x, start, scales, block, elements, place), generate
+    @intrinsic
+    def encode_tile(_typing, x, start, scales, block, elements, place):
+        return types.uint32(x, start, scales, block, elements, place), generate
+
+    return encode_tile
 
 
-def _nearest(b: Builder, x: Value, inverse: Value) -> Value:
-    """Returns the 4-bit codes, int32 `<16>`, of the elements nearest to x · inverse.
+def _nearest(b: Builder, x: Value, inverse: Value) -> tuple[Value, Value]:
+    """Rounds x · inverse, magnitudes below 8, to elements.
 
     Between 2^e and 2^(e+1), e ≥ 0, elements are 2^(e-1) apart, below 1 as from 1 to 2. Adding 1.5 · 2^(e+22),
     whose last bit is worth just that, leaves the number of such units in the last bits, rounded half to even.
+
+    Returns:
+      Two int32 `<16>`: the lowest byte of the first is the number of units, -4 to 4; the second is the biased
+      exponent, 127 + e, where a float32 has it.
     """
-    bits = b.bitcast(b.fmul(x, inverse), _vector(I32, 16))
-    magnitude = b.and_(bits, fill(I32, vectors.MAGNITUDE, 16))
-    exponent = vectors.at_least(b, b.and_(bits, fill(I32, 0x7F800000, 16)), fill(I32, 127 << 23, 16))
+    y = b.fmul(x, inverse)
+    exponent = b.and_(b.bitcast(y, _vector(I32, 16)), fill(I32, 0x7F800000, 16))
+    exponent = vectors.at_least(b, exponent, fill(I32, 127 << 23, 16))
     shift = b.add(exponent, fill(I32, (22 << 23) + (1 << 22), 16))
-    shifted = b.fadd(b.bitcast(magnitude, _vector(F32, 16)), b.bitcast(shift, _vector(F32, 16)))
-    units = b.sub(b.bitcast(shifted, _vector(I32, 16)), shift)
-    # Two codes an exponent: 2 · (127 + e) - 254 = 2 e.
-    code = b.add(units, b.sub(b.lshr(exponent, fill(I32, 22, 16)), fill(I32, 254, 16)))
-    code = vectors.at_most(b, code, fill(I32, 7, 16))
-    signed = b.or_(code, b.and_(b.lshr(bits, fill(I32, 28, 16)), fill(I32, 8, 16)))
-    return b.select(b.icmp_unsigned("==", code, fill(I32, 0, 16)), code, signed)
+    return b.bitcast(b.fadd(y, b.bitcast(shift, _vector(F32, 16))), _vector(I32, 16)), exponent
 
 
-def _pack(b: Builder, codes: Value) -> Value:
-    """Packs sixteen 4-bit codes, int32 `<16>`, into bytes `<8>`, neighbours as halves of a 64-bit lane."""
-    pairs = b.bitcast(codes, _vector(I64, 8))
-    return b.trunc(b.or_(pairs, b.lshr(pairs, fill(I64, 28, 8))), _vector(I8, 8))
+def _line(b: Builder, halves: list[tuple[Value, Value]]) -> Value:
+    """Packs what `_nearest` gives of 8 × 16 values into bytes `<64>`."""
+    first, second = (b.bitcast(_codes(b, halves[i : i + 4]), _vector(I64, 8)) for i in (0, 4))
+    # Neighbours are the halves of a 64-bit lane: four bytes of two codes each are left in the lower one.
+    first, second = (b.or_(codes, b.lshr(codes, fill(I64, 28, 8))) for codes in (first, second))
+    both = b.or_(b.and_(first, fill(I64, 0xFFFFFFFF, 8)), b.shl(second, fill(I64, 32, 8)))
+    line = b.bitcast(both, _vector(I8, 64))
+    return vectors.shuffle(
+        b, line, line, [8 * lane + byte for byte in (0, 2, 1, 3, 4, 6, 5, 7) for lane in range(8)]
+    )
+
+
+def _codes(b: Builder, halves: list[tuple[Value, Value]]) -> Value:
+    """Returns the codes of 4 × 16 values, int32 `<16>`: the bytes of lane i are those of value i of each."""
+    pairs = [vectors.woven(b, halves[i][0], halves[i + 1][0]) for i in (0, 2)]
+    signed = b.bitcast(
+        vectors.woven(b, *(b.bitcast(pair, _vector(I16, 32)) for pair in pairs)), _vector(I32, 16)
+    )
+    exponents = b.shl(halves[3][1], fill(I32, 1, 16))
+    for (_, exponent), right in zip(halves, (23, 7, 15), strict=False):
+        exponents = b.or_(exponents, b.lshr(exponent, fill(I32, right, 16)))
+    units, exponents = (b.bitcast(each, _vector(I8, 64)) for each in (signed, exponents))
+    # Two codes an exponent. What rounds to 8 becomes 6, the largest.
+    e = b.sub(exponents, fill(I8, 127, 64))
+    magnitude = vectors.at_least(b, units, b.sub(fill(I8, 0, 64), units))
+    magnitude = vectors.at_most(b, b.add(magnitude, b.add(e, e)), fill(I8, 7, 64))
+    sign = b.and_(b.lshr(signed, fill(I32, 4, 16)), fill(I32, 0x08080808, 16))
+    return b.or_(b.bitcast(magnitude, _vector(I32, 16)), sign)
 
 
 def _numbers(b: Builder, packed: vectors.Array) -> Value:
@@ -202,17 +233,22 @@ def _numbers(b: Builder, packed: vectors.Array) -> Value:
     return b.sitofp(b.sext(number, _vector(I32, BLOCK)), _vector(F32, BLOCK))
 
 
-_encode_tile: Any = intrinsic(_define_encode_tile)
+_encode_kept, _encode_streamed = (_tile_encoder(stream) for stream in (False, True))
 _decode_kept, _decode_streamed = (decoder(_numbers, BLOCK // 2, stream) for stream in (False, True))
 _add_kept, _add_streamed = (adder(_numbers, BLOCK // 2, stream) for stream in (False, True))
 
 
 @njit(cache=True, nogil=True)
-def _encode(x: np.ndarray, scales: np.ndarray, elements: np.ndarray, first: int, last: int) -> None:
+def _encode(
+    x: np.ndarray, scales: np.ndarray, elements: np.ndarray, stream: bool, first: int, last: int
+) -> None:
     block, whole = np.uint64(first), np.uint64(min(last, x.size // BLOCK))
     while block + np.uint64(_TILE) <= whole:
         start, place = block * np.uint64(BLOCK), block * np.uint64(BLOCK // 2)
-        wrong = _encode_tile(x, start, scales, block, elements, place)
+        if stream:
+            wrong = _encode_streamed(x, start, scales, block, elements, place)
+        else:
+            wrong = _encode_kept(x, start, scales, block, elements, place)
         if wrong != 0:
             _mark(wrong, scales[block:], elements[place:])
         block += np.uint64(_TILE)
@@ -222,7 +258,7 @@ def _encode(x: np.ndarray, scales: np.ndarray, elements: np.ndarray, first: int,
         packed = np.zeros(_WIDTH // 2, np.uint8)
         stop = min(np.uint64(last) * np.uint64(BLOCK), np.uint64(x.size))
         values[: stop - start] = x[start:stop]
-        wrong = _encode_tile(values, zero, codes, zero, packed, zero)
+        wrong = _encode_kept(values, zero, codes, zero, packed, zero)
         if wrong != 0:
             _mark(wrong, codes, packed)
         scales[block:last] = codes[: np.uint64(last) - block]

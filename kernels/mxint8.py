@@ -33,9 +33,10 @@ from numba import njit, types
 from numba.extending import intrinsic
 
 from relayjax.kernels import vectors
+from relayjax.kernels.buffers import LINE
 from relayjax.kernels.rows import adder, decoder
 from relayjax.kernels.threads import over_blocks, streams
-from relayjax.kernels.vectors import F32, I8, I32, Builder, Value, fill
+from relayjax.kernels.vectors import F32, I8, I16, I32, Builder, Value, fill
 
 BLOCK = 32  # values that share a scale
 NAN_CODE = 255  # E8M0's NaN: marks a block that held NaN or infinity
@@ -45,7 +46,7 @@ _STEPS = np.ldexp(np.float32(1), np.arange(256) - 133)  # float32[256]: one unit
 _MAGNITUDE = np.int32(0x7FFFFFFF)  # all bits of a float32 but its sign
 _LOWEST, _HIGHEST = np.int32(-127), np.int32(127)
 _TILE = vectors.TILE
-_AHEAD = 8192  # values from the one worked on to the one asked of memory: what hides its latency here
+_FAR, _NEAR = 4096, 1024  # values from the one worked on to those asked of memory, and of the level 2 cache
 
 
 def block_count(size: int) -> int:
@@ -66,7 +67,7 @@ def encode(x: np.ndarray, scales: np.ndarray, elements: np.ndarray) -> None:
       scales: uint8 `[B]`, overwritten with the scale codes.
       elements: int8 `[P]`, overwritten with the elements.
     """
-    over_blocks(_encode, x.size, BLOCK, x, scales, elements)
+    over_blocks(_encode, x.size, BLOCK, x, scales, elements, streams(elements, x.size, LINE))
 
 
 def decode(scales: np.ndarray, elements: np.ndarray, out: np.ndarray) -> None:
@@ -131,11 +132,14 @@ def _bounds(block: int, size: int) -> tuple[np.uint64, np.uint64]:
     return start, min(start + np.uint64(BLOCK), np.uint64(size))
 
 
-def _define_encode_tile(_typing, x, scales, elements, block):
-    """Encodes 16 whole blocks.
+def _tile_encoder(stream: bool) -> Any:
+    """Makes the intrinsic `(x, scales, elements, block)` that encodes 16 whole blocks.
 
     It multiplies by 1 / step where `_encode_block` divides, which is the same for every block whose 1 / step
     is a float32; the others it returns as bits of a mask: those have to be encoded again.
+
+    Args:
+      stream: write elements past the caches; their array must then start on a cache line.
     """
 
     def generate(context: Any, b: Builder, signature: Any, values: Any) -> Value:
@@ -149,25 +153,39 @@ def _define_encode_tile(_typing, x, scales, elements, block):
         inverses = b.bitcast(b.shl(exponents, fill(I32, 23, _TILE)), _vector(F32, _TILE))
         kept = vectors.keep(b, inverses)
         target = vectors.Array(context, b, kinds[2], values[2], start)
+        numbers: list[Value] = []
         for row in range(_TILE):
             inverse = vectors.lane(b, kept, row, 16)
-            halves = []
             for offset in (BLOCK * row, BLOCK * row + 16):
-                source.prefetch(offset + _AHEAD)
-                # Adding 1.5 · 2^23 leaves no bits for a fraction: the hardware rounds half to even.
+                source.prefetch(offset + _FAR, 2)
+                source.prefetch(offset + _NEAR, 1)
+                # Adding 1.5 · 2^23 leaves no bits for a fraction: the hardware rounds half to even, and the
+                # lower 16 bits are the number.
                 shifted = b.fadd(b.fmul(source.load(offset, F32, 16), inverse), fill(F32, 12582912.0, 16))
-                rounded = b.sub(b.bitcast(shifted, _vector(I32, 16)), fill(I32, 0x4B400000, 16))
-                bounded = vectors.at_least(b, rounded, fill(I32, -128, 16))
-                bounded = vectors.at_most(b, bounded, fill(I32, 127, 16))
-                halves.append(b.trunc(bounded, _vector(I8, 16)))
-            both = vectors.shuffle(b, halves[0], halves[1], list(range(BLOCK)))
-            target.store(BLOCK * row, vectors.at_least(b, both, fill(I8, -127, BLOCK)))
+                numbers.append(b.bitcast(shifted, _vector(I32, 16)))
+            if row % 2 == 1:  # a whole cache line: what is streamed in halves waits for its other half
+                target.store(BLOCK * (row - 1), _line(b, numbers[-4:]), LINE * stream)
         # Not zero and below 2^6 times the smallest normal number; not finite.
         small = b.icmp_unsigned("<", b.sub(peaks, fill(I32, 1, _TILE)), fill(I32, (6 << 23) - 1, _TILE))
         wrong = b.icmp_unsigned(">=", peaks, fill(I32, 0x7F800000, _TILE))
         return b.zext(b.bitcast(b.or_(small, wrong), ir.IntType(_TILE)), I32)
 
-    return types.uint32(x, scales, elements, block), generate
+    @intrinsic
+    def encode_tile(_typing, x, scales, elements, block):
+        return types.uint32(x, scales, elements, block), generate
+
+    return encode_tile
+
+
+def _line(b: Builder, numbers: list[Value]) -> Value:
+    """Packs the lower 16 bits of 4 × 16 int32, -128 to 128, into elements, int8 `<64>`."""
+    pairs = []
+    for even, odd in (numbers[:2], numbers[2:]):
+        pair = b.bitcast(vectors.woven(b, even, odd), _vector(I16, 32))
+        pair = vectors.at_least(b, pair, fill(I16, -127, 32))
+        pairs.append(vectors.at_most(b, pair, fill(I16, 127, 32)))
+    line = b.bitcast(vectors.woven(b, *pairs), _vector(I8, 64))
+    return vectors.shuffle(b, line, line, [4 * lane + byte for byte in (0, 2, 1, 3) for lane in range(16)])
 
 
 def _numbers(b: Builder, packed: vectors.Array) -> Value:
@@ -178,16 +196,21 @@ def _vector(kind: Any, count: int) -> Any:
     return ir.VectorType(kind, count)
 
 
-_encode_tile: Any = intrinsic(_define_encode_tile)
+_encode_kept, _encode_streamed = (_tile_encoder(stream) for stream in (False, True))
 _decode_kept, _decode_streamed = (decoder(_numbers, BLOCK, stream) for stream in (False, True))
 _add_kept, _add_streamed = (adder(_numbers, BLOCK, stream) for stream in (False, True))
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _encode(x: np.ndarray, scales: np.ndarray, elements: np.ndarray, first: int, last: int) -> None:
+def _encode(
+    x: np.ndarray, scales: np.ndarray, elements: np.ndarray, stream: bool, first: int, last: int
+) -> None:
     block, whole = np.uint64(first), np.uint64(min(last, x.size // BLOCK))
     while block + np.uint64(_TILE) <= whole:
-        again = _encode_tile(x, scales, elements, block)
+        if stream:
+            again = _encode_streamed(x, scales, elements, block)
+        else:
+            again = _encode_kept(x, scales, elements, block)
         if again != 0:
             for row in range(_TILE):
                 if again >> np.uint32(row) & np.uint32(1):

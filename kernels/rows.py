@@ -34,7 +34,7 @@ def decoder(unpack: Unpack, stride: int, stream: bool) -> Any:
             kinds = signature.args
             numbers = unpack(b, Array(context, b, kinds[0], values[0], _times(b, values[1], stride)))
             target = Array(context, b, kinds[3], values[3], _times(b, values[1], ROW))
-            target.store(0, b.fmul(numbers, spread(b, values[2], ROW)), stream)
+            target.store(0, b.fmul(numbers, spread(b, values[2], ROW)), 16 * stream)
             return context.get_dummy_value()
 
         return types.void(packed, row, step, out), generate
@@ -57,7 +57,7 @@ def adder(unpack: Unpack, stride: int, stream: bool) -> Any:
             old = Array(context, b, kinds[3], values[3], start).load(0, F32, ROW)
             unchanged = b.fcmp_ordered("==", step, fill(F32, 0.0, ROW))
             new = b.select(unchanged, old, b.fadd(old, step))
-            Array(context, b, kinds[4], values[4], start).store(0, new, stream)
+            Array(context, b, kinds[4], values[4], start).store(0, new, 16 * stream)
             return context.get_dummy_value()
 
         return types.void(packed, row, step, base, out), generate

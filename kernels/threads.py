@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from itertools import pairwise
 from typing import TypeVar, cast
 
@@ -28,16 +29,16 @@ def cores() -> int:
     return min(os.cpu_count() or 1, MAX_THREADS)
 
 
-def streams(array: np.ndarray, size: int) -> bool:
-    """Whether to write `array`, of `size` values, past the caches: it is large and 16 divides its address."""
-    return size >= STREAM_FROM and array.ctypes.data % 16 == 0
+def streams(array: np.ndarray, size: int, alignment: int = 16) -> bool:
+    """Whether to write `array`, of `size` values, past the caches: it is large and its address is aligned."""
+    return size >= STREAM_FROM and array.ctypes.data % alignment == 0
 
 
 def over_blocks(kernel: Callable[..., None], size: int, block: int, *arrays: np.ndarray | bool) -> None:
     """Calls `kernel(*arrays, first, last)` for ranges of blocks that cover `size` values.
 
-    Threads that last for one call, not OpenMP's: those spin while they wait, which on a busy host costs more
-    than the work itself, and they do not survive a fork.
+    Threads that are kept, but not OpenMP's: those spin while they wait, which on a busy host costs more than
+    the work itself, and they do not survive a fork.
 
     Args:
       kernel: compiled without the interpreter's lock.
@@ -45,17 +46,38 @@ def over_blocks(kernel: Callable[..., None], size: int, block: int, *arrays: np.
       block: values in a block.
       *arrays: whatever else the kernel takes.
     """
-    run_ranges(lambda first, last: kernel(*arrays, first, last), -(-size // block), workers(size))
+    count, parts = -(-size // block), workers(size)
+    if parts == 1:
+        kernel(*arrays, 0, count)
+        return
+    for future in [_kept().submit(kernel, *arrays, *bounds) for bounds in _ranges(count, parts)]:
+        future.result()
 
 
 def run_ranges(call: Callable[[int, int], Result], count: int, parts: int) -> list[Result]:
-    """Cuts `count` items into `parts` ranges and returns what `call(first, last)` gives, in order."""
+    """Cuts `count` items into `parts` ranges and returns what `call(first, last)` gives, in order.
+
+    Its threads last for one call, so that `call` may itself wait for kernels on several threads.
+    """
     if parts == 1:
         return [call(0, count)]
-    bounds = [count * i // parts for i in range(parts + 1)]
     with ThreadPoolExecutor(parts) as pool:
-        futures = [pool.submit(call, first, last) for first, last in pairwise(bounds)]
+        futures = [pool.submit(call, first, last) for first, last in _ranges(count, parts)]
     return [future.result() for future in futures]
+
+
+def _ranges(count: int, parts: int) -> Iterable[tuple[int, int]]:
+    return pairwise(count * i // parts for i in range(parts + 1))
+
+
+@lru_cache(maxsize=1)
+def _kept() -> ThreadPoolExecutor:
+    """Returns the threads of kernels. They wait for nothing but memory, so that they always come free."""
+    return ThreadPoolExecutor(cores(), thread_name_prefix="kernels")
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_kept.cache_clear)  # a fork takes none of the threads along
 
 
 def ahead(items: Iterable[Item]) -> Iterator[Item]:

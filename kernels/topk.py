@@ -166,7 +166,7 @@ def _define_reaches(_typing, bits, start, bound):
     def generate(context: Any, b: Builder, signature: Any, values: Any) -> Value:
         source = vectors.Array(context, b, signature.args[0], values[0], values[1])
         for line in range(0, _GROUP, 16):
-            source.prefetch(_AHEAD + line)
+            source.prefetch(_AHEAD + line, 2)
         magnitudes = b.and_(source.load(0, I32, _GROUP), fill(I32, vectors.MAGNITUDE, _GROUP))
         reached = b.icmp_signed(">=", magnitudes, vectors.spread(b, values[2], _GROUP))
         return b.bitcast(reached, vectors.I64)

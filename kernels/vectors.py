@@ -18,7 +18,8 @@ from numba.core import cgutils
 Builder: TypeAlias = Any  # llvmlite carries no types
 Value: TypeAlias = Any
 
-I8, I32, I64, F32 = ir.IntType(8), ir.IntType(32), ir.IntType(64), ir.FloatType()
+I8, I16, I32, I64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))
+F32 = ir.FloatType()
 MAGNITUDE = 0x7FFFFFFF  # all bits of a float32 but its sign
 TILE = 16  # blocks whose largest magnitudes are found together
 BLOCK = 32  # values in each of them
@@ -39,19 +40,22 @@ class Array:
         """Returns `count` values of a type, from `offset` elements behind the index; any alignment."""
         return self._builder.load(self._at(offset, ir.VectorType(kind, count)), align=1)
 
-    def store(self, offset: int, value: Value, stream: bool = False) -> None:
-        """Stores a vector; `stream` bypasses the caches and needs an address that 16 divides."""
-        written = self._builder.store(value, self._at(offset, value.type), align=16 if stream else 1)
+    def store(self, offset: int, value: Value, stream: int = 0) -> None:
+        """Stores a vector; past the caches where `stream`, which divides the address, is 16 or more."""
+        written = self._builder.store(value, self._at(offset, value.type), align=max(1, stream))
         if stream:
             flag = self._builder.module.add_metadata([ir.Constant(I32, 1)])
             written.set_metadata("nontemporal", flag)
 
-    def prefetch(self, offset: int) -> None:
-        """Asks for the cache line `offset` elements behind the index; harmless beyond the array's end."""
+    def prefetch(self, offset: int, level: int) -> None:
+        """Asks for the cache line `offset` elements behind the index, into the cache of level 1 or 2.
+
+        Harmless beyond the array's end.
+        """
         kind = ir.FunctionType(ir.VoidType(), [I8.as_pointer(), I32, I32, I32])
         call = cgutils.get_or_insert_function(self._builder.module, kind, "llvm.prefetch.p0")
-        read, into_level_2, data = (ir.Constant(I32, value) for value in (0, 2, 1))
-        self._builder.call(call, [self._at(offset, I8), read, into_level_2, data])
+        read, locality, data = (ir.Constant(I32, value) for value in (0, 4 - level, 1))
+        self._builder.call(call, [self._at(offset, I8), read, locality, data])
 
 
 def fill(kind: Any, value: float, count: int) -> Value:
@@ -69,6 +73,16 @@ def spread(builder: Builder, value: Value, count: int) -> Value:
 def shuffle(builder: Builder, left: Value, right: Value, lanes: list[int]) -> Value:
     """Returns chosen lanes of two vectors that stand side by side."""
     return builder.shuffle_vector(left, right, ir.Constant(ir.VectorType(I32, len(lanes)), lanes))
+
+
+def woven(builder: Builder, even: Value, odd: Value) -> Value:
+    """Returns the lower halves of all lanes of two vectors of integers in one, those of `odd` above.
+
+    Two levels of it take half the instructions of narrowing four vectors to a quarter and joining them.
+    """
+    half = even.type.element.width // 2
+    below = builder.and_(even, fill(even.type.element, (1 << half) - 1, even.type.count))
+    return builder.or_(below, builder.shl(odd, fill(odd.type.element, half, odd.type.count)))
 
 
 def at_least(builder: Builder, value: Value, bound: Value) -> Value:

@@ -16,7 +16,7 @@ import numpy as np
 
 from relayjax import codec, on_device
 from relayjax.codec import feedback
-from relayjax.kernels import bits, mxfp4, mxint8, sign, threads, topk
+from relayjax.kernels import bits, buffers, mxfp4, mxint8, sign, threads, topk
 
 Call = Callable[[], object]
 SHARES = {"1 %": 100, "0.1 %": 1000}  # one value in so many
@@ -49,8 +49,8 @@ def kernels(x: np.ndarray, out: np.ndarray) -> dict[str, Call]:
     calls: dict[str, Call] = {}
     modules: dict[str, Any] = {"mxint8": mxint8, "mxfp4": mxfp4, "sign": sign}
     for name, kernel in modules.items():
-        scales = np.zeros(kernel.block_count(x.size), np.uint8)
-        elements = np.zeros(kernel.element_count(x.size), kernel.ELEMENT)
+        scales = buffers.empty(kernel.block_count(x.size))
+        elements = buffers.empty(kernel.element_count(x.size), kernel.ELEMENT)
         calls[f"{name} encode"] = partial(kernel.encode, x, scales, elements)
         calls[f"{name} decode"] = partial(kernel.decode, scales, elements, out)
         calls[f"{name} add"] = partial(kernel.add, scales, elements, out, out)

@@ -23,7 +23,7 @@ import numpy as np
 
 from relayjax.codec.base import HEADER, Codec, NonFiniteError, check_finite, check_vectors
 from relayjax.errors import FormatError
-from relayjax.kernels import bits
+from relayjax.kernels import bits, buffers
 from relayjax.kernels.threads import run_ranges, workers
 
 _CHUNK = 1 << 18  # values worked on at once, so that the second pass over them finds them in the cache
@@ -46,7 +46,7 @@ class BlockCodec(Codec):
         scales, elements = self._split(body, size)
 
         def work(chunks: list[Chunk]) -> None:
-            delta = np.empty(min(size, _CHUNK), np.float32)
+            delta = buffers.empty(min(size, _CHUNK), np.float32)
             for part, blocks, packed in chunks:
                 piece = delta[: part.stop - part.start]
                 with np.errstate(over="ignore", invalid="ignore"):  # reported below, with its index

@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from relayjax.kernels import mxfp4, mxfp4_reference, sign, sign_reference, threads
+from relayjax.kernels import buffers, mxfp4, mxfp4_reference, sign, sign_reference, threads
 
 TWINS = {"mxfp4": (mxfp4, mxfp4_reference), "sign": (sign, sign_reference)}
 every_format = pytest.mark.parametrize(("kernel", "reference"), TWINS.values(), ids=TWINS)
@@ -192,6 +192,26 @@ def test_a_block_with_a_value_that_is_not_finite_is_marked(kernel, reference, wr
         values = decoded(np.where(scales == kernel.NAN_CODE, 1, scales), elements, size, reference)
         assert np.all(values > -1)
         assert kernel.first_noncanonical(scales, elements, size) == min(marked)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_tile_of_mxfp4_rounds_every_tie(stream, monkeypatch):
+    """Sixteenths of a unit below 8 and their neighbours, so all ties, in whole tiles."""
+    monkeypatch.setattr(threads, "STREAM_FROM", 1 if stream else 1 << 62)
+    sixteenths = np.arange(-127, 128).astype(np.float32) / 16
+    around = [np.nextafter(sixteenths, np.float32(bound)) for bound in (-9, 9)]
+    values = np.concatenate([sixteenths, *around, np.float32([0.0, -0.0])])
+    rows = np.resize(values, 16 * 31 * 8).reshape(-1, 31)
+    x = np.concatenate([np.resize(np.float32([4, 5, 6.9, 7.99]), len(rows))[:, None], rows], axis=1).reshape(
+        -1
+    )
+    x *= np.repeat(np.float32(2.0) ** np.resize([0, -60, 60, 3], len(rows)), 32)
+    scales, elements = buffers.empty(mxfp4.block_count(x.size)), buffers.empty(mxfp4.element_count(x.size))
+    assert x.size % 512 == 0
+    assert threads.streams(elements, x.size, buffers.LINE) == stream
+    mxfp4.encode(x, scales, elements)
+    for left, right in zip((scales, elements), encoded(x, mxfp4_reference), strict=True):
+        assert_same_bits(left, right)
 
 
 @every_format

@@ -8,7 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from relayjax.kernels import mxint8, mxint8_reference, threads
+from relayjax.kernels import buffers, mxint8, mxint8_reference, threads
 
 SIZES = st.integers(0, 130) | st.integers(500, 1100)  # a tile of whole blocks has 512
 
@@ -145,6 +145,26 @@ def test_a_block_with_a_value_that_is_not_finite_is_marked(wrong):
         scales, elements = encoded(x, kernel)
         assert scales.tolist() == [127, mxint8.NAN_CODE, 127]
         assert not elements[32:64].any()
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_tile_rounds_ties_and_bounds_elements_as_a_block_does(stream, monkeypatch):
+    """Eighths of a step up to the largest that a block can hold, and their neighbours, in whole tiles."""
+    monkeypatch.setattr(threads, "STREAM_FROM", 1 if stream else 1 << 62)
+    eighths = np.arange(-1023, 1024).astype(np.float32) / 8
+    around = [np.nextafter(eighths, np.float32(bound)) for bound in (-200, 200)]
+    values = np.clip(np.concatenate([eighths, *around]), -127.99999, 127.99999).astype(np.float32)
+    peaks = np.float32([64, 100, 127.4, 127.5, 127.99999])
+    rows = np.resize(values, (-(-values.size // 31) * 5 // 16 + 1) * 16 * 31).reshape(-1, 31)
+    x = np.concatenate([np.resize(peaks, len(rows))[:, None], rows], axis=1).reshape(-1)
+    x *= np.float32(2.0**-7) * np.repeat(np.float32(2.0) ** np.resize([0, -60, 60, 3], len(rows)), 32)
+    kept = buffers.empty(x.size, np.int8), buffers.empty(mxint8.block_count(x.size))
+    assert x.size % 512 == 0
+    assert threads.streams(kept[0], x.size, buffers.LINE) == stream
+    mxint8.encode(x, kept[1], kept[0])
+    for left, right in zip(kept[::-1], encoded(x, mxint8_reference), strict=True):
+        assert_same_bits(left, right)
+    assert np.abs(kept[0]).max() == 127
 
 
 def test_threads_change_nothing(monkeypatch):

@@ -19,7 +19,7 @@ Builder: TypeAlias = Any  # llvmlite carries no types
 Value: TypeAlias = Any
 
 I8, I16, I32, I64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))
-F32 = ir.FloatType()
+F32, F64 = ir.FloatType(), ir.DoubleType()
 MAGNITUDE = 0x7FFFFFFF  # all bits of a float32 but its sign
 TILE = 16  # blocks whose largest magnitudes are found together
 BLOCK = 32  # values in each of them

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from relayjax.kernels.products import dot, dots
+
 LEAST = 0.1
 """|cosine| from which on a further candidate explains what nearer ones left."""
 
@@ -85,7 +87,7 @@ class Novelties:
         norm = _norm(delta)
         if norm == 0:
             return Novelty(0.0, delta)
-        along = np.array([_dot(old, delta) / norm for old in self._deltas], np.float64)
+        along = dots(self._deltas, delta) / norm
         cosines = np.divide(along, self._norms, out=np.zeros_like(along), where=self._long)
         beside = [_cosine(sibling, delta, norm) for sibling in siblings]
         luck, novel = LUCK / np.sqrt(delta.size), delta
@@ -148,7 +150,7 @@ class Novelties:
         products = np.zeros((count, count))
         products[:known, :known] = self._products
         for place in range(known, count):
-            row = [_dot(old, self._deltas[place]) for old in self._deltas[: place + 1]]
+            row = dots(self._deltas[: place + 1], self._deltas[place])
             products[place, : place + 1] = products[: place + 1, place] = row
         self._products = products
         sums = np.triu(np.ones((count, count)))[:-1] * self._long
@@ -160,13 +162,8 @@ class Novelties:
 
 def _cosine(other: np.ndarray, delta: np.ndarray, norm: float) -> float:
     length = _norm(other)
-    return _dot(other, delta) / (length * norm) if length else 0.0
+    return dot(other, delta) / (length * norm) if length else 0.0
 
 
 def _norm(delta: np.ndarray) -> float:
-    return float(np.sqrt(_dot(delta, delta)))
-
-
-def _dot(a: np.ndarray, b: np.ndarray) -> float:
-    # Pairwise in float64: a BLAS product of float32 would lose digits, and its order is not told.
-    return float(np.multiply(a, b, dtype=np.float64).sum())
+    return float(np.sqrt(dot(delta, delta)))

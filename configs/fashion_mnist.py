@@ -8,7 +8,8 @@ points of pooled training in 200 legs of 50 steps.
 Expected: test accuracy about 0.85 (pooled 0.89), one to two minutes on 2 cores. Needs the four IDX files:
 install the Debian package dataset-fashion-mnist, or give their folder with --config.task.directory.
 
-Variants: `smoke` (a few seconds), `cnn` (a small convolutional network), `plain` (the plain relay, for
+Variants: `smoke` (a few seconds), `cnn` (a small convolutional network), `sketches` (participants tell each
+other a Gaussian of each of their labels beforehand, and rehearse from them), `plain` (the plain relay, for
 comparison).
 """
 
@@ -47,10 +48,13 @@ def get_config(variant: str = "") -> Config:
         case "cnn":
             relay = dataclasses.replace(RELAY, draw_valued=500)  # a coalition costs a pass of the network
             return dataclasses.replace(config, task=FashionMnist(alpha=0.1, model="cnn"), relay=relay)
+        case "sketches":
+            task = FashionMnist(alpha=0.1, sketch_rank=40)
+            return dataclasses.replace(config, task=task, leg=dataclasses.replace(config.leg, rehearsal=0.5))
         case "plain":
             leg = dataclasses.replace(config.leg, objective="plain", schedule="constant", clip_norm=1e9)
             relay = dataclasses.replace(RELAY, rounds=200, braid_rounds=())
             return dataclasses.replace(
                 config, leg=leg, relay=relay, rules=RelayJAXRules(tolerance=10**12, slope_tolerance=10**12)
             )
-    raise unknown_variant(variant, ("smoke", "cnn", "plain"))
+    raise unknown_variant(variant, ("smoke", "cnn", "sketches", "plain"))

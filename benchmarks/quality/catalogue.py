@@ -34,6 +34,11 @@ PLAIN: dict[str, Any] = {
 }
 """A leg without any care for the relay."""
 
+REHEARSED: dict[str, Any] = {"rehearsal": 0.5}
+"""The config's leg, and examples drawn from what participants told of their data."""
+
+SKETCH_RANK = 40
+
 Scheme = Callable[[Setup], Outcome | list[Outcome]]
 Entry = tuple[Scheme, Mapping[str, Any]]
 """How to train, and what differs from the config's leg."""
@@ -69,6 +74,9 @@ SCHEMES: dict[str, Entry] = {
     "chain prior fades": (schemes.chain, {**PLAIN, "objective": "prior_corrected", "prior_anneal": 6.0}),
     "chain state carried": (schemes.chain, {"optimizer_state": "carried"}),
     "chain relay momentum": (schemes.chain, {**PLAIN, "relay_momentum": 0.5}),
+    "chain sketches": (schemes.chain, REHEARSED),
+    "chain sketches ¼": (schemes.chain, REHEARSED),
+    "relay sketches": (lambda setup: schemes.chain(setup, schemes.DEFAULT_BRAIDS), REHEARSED),
 }
 
 
@@ -82,7 +90,9 @@ def _coded(setup: Setup) -> Setup:
 
 
 def applies(scheme: str, task: str) -> bool:
-    """Whether a scheme means anything for a task: text has no labels whose prior could be corrected."""
+    """Whether a scheme means anything for a task: text has no labels, and digits need no sketches."""
+    if "sketches" in scheme:
+        return task.startswith("fashion")
     return not (task == "text" and "prior" in scheme)
 
 
@@ -102,6 +112,11 @@ def leg_of(task: str, scheme: str) -> LegSettings:
     return dataclasses.replace(config.load(TASKS[task]).leg, **SCHEMES[scheme][1])
 
 
+def needs(scheme: str) -> str:
+    """What a scheme's task has that others lack: development examples, sketches, or nothing."""
+    return next((what for what in ("line search", "sketches") if what in scheme), "")
+
+
 def task_of(task: str, skew: str, scheme: str) -> TaskSettings:
     """The settings of a task: the config's, with the skew asked for."""
     settings = config.load(TASKS[task]).task
@@ -110,6 +125,8 @@ def task_of(task: str, skew: str, scheme: str) -> TaskSettings:
         settings = dataclasses.replace(settings, alpha=alpha)  # type: ignore[call-arg]
     if "line search" in scheme:
         settings = dataclasses.replace(settings, development=64)  # type: ignore[call-arg]
+    if "sketches" in scheme:
+        settings = dataclasses.replace(settings, sketch_rank=SKETCH_RANK)  # type: ignore[call-arg]
     return settings
 
 

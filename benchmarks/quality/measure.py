@@ -17,6 +17,7 @@ from relayjax import backend, config
 from relayjax.learning.data import take
 from relayjax.learning.layout import Layout
 from relayjax.learning.schemes import Outcome, Setup
+from relayjax.learning.sketches import Rehearsal
 from relayjax.learning.task import Batch, Task, examples
 
 CHUNK = 500
@@ -55,8 +56,8 @@ class Eye:
 
 
 @lru_cache(maxsize=2)
-def _task(task: str, skew: str, development: bool, seed: int) -> Task:
-    settings = catalogue.task_of(task, skew, "line search" if development else "")
+def _task(task: str, skew: str, scheme: str, seed: int) -> Task:
+    settings = catalogue.task_of(task, skew, scheme)
     return settings.build(catalogue.participants_of(task), seed)
 
 
@@ -67,7 +68,7 @@ def measure(job: Job) -> dict[str, Any]:
       The fields of the job and figures; "tuning" is what step sizes are chosen by, the larger the better. Of
       several models (each alone) the figures are means over them.
     """
-    task = _task(job.task, job.skew, "line search" in job.scheme, job.seed)
+    task = _task(job.task, job.skew, catalogue.needs(job.scheme), job.seed)
     last: dict[int, np.ndarray] = {}
     settings = dataclasses.replace(catalogue.leg_of(job.task, job.scheme), learning_rate=job.rate)
     legs, step = catalogue.legs_of(job.scheme), config.load(catalogue.TASKS[job.task]).relay.merge_step
@@ -83,8 +84,13 @@ def measure(job: Job) -> dict[str, Any]:
         **{name: float(np.mean([figures[name] for figures in seen])) for name in seen[0]},
         "legs": trained,
         "steps": trained * settings.steps,
-        "moved": sum(one.moved for one in outcomes),
+        "moved": sum(one.moved for one in outcomes) + _told(task),
     }
+
+
+def _told(task: Task) -> int:
+    """Bytes of sketches: everybody gets those of all the others."""
+    return 4 * task.rehearsal.size * (len(task.shards) - 1) if isinstance(task.rehearsal, Rehearsal) else 0
 
 
 def _with_ledger(job: Job, setup: Setup) -> Outcome:

@@ -24,6 +24,7 @@ from relayjax.errors import DataError
 from relayjax.learning.first_layer import FirstLayerLosses
 from relayjax.learning.layout import Params
 from relayjax.learning.models.functional import Functional, MakeModel
+from relayjax.learning.sketches import Rehearsal, Sketch
 from relayjax.learning.task import Batch, Task
 
 
@@ -36,6 +37,7 @@ def classification(
     validation: Batch,
     test: Batch,
     development: Batch | None = None,
+    told: Sketch | None = None,
     pseudo_count: float = 0.01,
 ) -> Task:
     """A task with cross-entropy, accuracy and a prior-corrected objective.
@@ -49,6 +51,7 @@ def classification(
       validation: a batch of the same arrays.
       test: a batch of the same arrays.
       development: a batch of the same arrays that everybody holds, for hand-on policies that look; or None.
+      told: what participants told of their data, to be rehearsed, of inputs as the model sees them; or None.
       pseudo_count: added to each label's count, so that a label never seen has a finite log prior.
 
     Raises:
@@ -59,11 +62,19 @@ def classification(
         _check_labels(f"task {name}: shard {index}", shard, classes)
     _check_labels(f"task {name}: validation", validation, classes)
     _check_labels(f"task {name}: test", test, classes)
+    if told is not None and (told.labels >= classes).any():
+        raise DataError(
+            f"task {name}: sketches tell of label {told.labels.max()}; expected 0 to {classes - 1}"
+        )
     network = Functional.of(model)
 
     def inputs(batch: Batch) -> jax.Array:
         x = batch["x"]
         return x.astype(jnp.float32) / 255 if x.dtype == jnp.uint8 else x
+
+    pictures = shards[0]["x"].dtype == np.uint8
+    shape = shards[0]["x"].shape[1:]
+    rehearsal = None if told is None else Rehearsal(told, shape, (0.0, 1.0) if pictures else None)
 
     def logits(params: Params, batch: Batch) -> jax.Array:
         return network.apply(params, inputs(batch))
@@ -101,6 +112,7 @@ def classification(
         objective=objective,
         logits=logits,
         development=development,
+        rehearsal=rehearsal,
     )
 
 

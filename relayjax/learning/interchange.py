@@ -78,16 +78,7 @@ def load_weights(path: Path, layout: Layout, names: Mapping[str, str] | None = N
       DataError: it cannot be read, or holds other arrays than the model has, or NaN or infinity.
     """
     limit = 8 + HEADER_LIMIT + 4 * layout.size
-    try:
-        with path.open("rb") as file:
-            data = file.read(limit + 1)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error}); give the path of a safetensors file") from error
-    if len(data) > limit:
-        raise DataError(
-            f"{path}: has more than {limit} bytes, too many for the {layout.size} parameters it is for"
-        )
-    found = _arrays(path, data)
+    found = _arrays(path, _read(path, limit, f"the {layout.size} parameters it is for"))
     theirs = {name: (names or {}).get(name, name) for name in layout.names}
     if odd := set(names or {}) - set(layout.names):
         raise DataError(f"{path}: names are given for {_list(odd)}, which the model does not have")
@@ -106,6 +97,36 @@ def load_weights(path: Path, layout: Layout, names: Mapping[str, str] | None = N
         if not np.isfinite(part).all():
             raise DataError(f"{path}: {theirs[name]} holds NaN or infinity; no training can start from that")
     return theta
+
+
+def load_arrays(path: Path, limit: int) -> dict[str, np.ndarray]:
+    """Reads whatever arrays a safetensors file holds that anybody may have written.
+
+    Args:
+      path: the file.
+      limit: most bytes it may have.
+
+    Returns:
+      By name, float32; float16 and bfloat16 are widened.
+
+    Raises:
+      FormatError: not a safetensors file, to the last byte.
+      DataError: it cannot be read, is larger, or holds numbers of other kinds.
+    """
+    found = _arrays(path, _read(path, limit, "what it is read as"))
+    shapes = {name: tuple(array["shape"]) for name, array in found.items()}
+    return {n: _widened(f"{path}: {n}", found[n], shape).reshape(shape) for n, shape in shapes.items()}
+
+
+def _read(path: Path, limit: int, purpose: str) -> bytes:
+    try:
+        with path.open("rb") as file:
+            data = file.read(limit + 1)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error}); give the path of a safetensors file") from error
+    if len(data) > limit:
+        raise DataError(f"{path}: has more than {limit} bytes, too many for {purpose}")
+    return data
 
 
 def _arrays(path: Path, data: bytes) -> dict[str, dict[str, Any]]:

@@ -67,6 +67,9 @@ class LegSettings(Settings):
     fisher_memory: float = setting(
         0.9, "share of the Fisher information that a leg keeps", low=0.0, below=1.0
     )
+    rehearsal: float = setting(
+        0.0, "weight of examples drawn from sketches, half as many as a batch has; 0 is none", low=0.0
+    )
     hand_on: str = setting(
         "replace", "how much of a leg is passed on", choices=("replace", "ema", "line_search")
     )
@@ -198,7 +201,8 @@ class _Program:
             ),
         )
         self.data = objectives.data(task, settings.objective)
-        self.terms = objectives.anchors(task, settings.anchor, settings.distillation, settings.fisher)
+        weights = (settings.anchor, settings.distillation, settings.fisher, settings.rehearsal)
+        self.terms = objectives.others(task, *weights, max(1, settings.batch_size // 2))
         self.hand_on = hand_on.policy(settings.hand_on, settings.hand_on_rate)
         params = jax.eval_shape(task.init, jax.random.key(0))
         self.baton = Baton.of(params, jax.eval_shape(self.carry, params))
@@ -256,14 +260,13 @@ class _Program:
         fisher = carried["fisher"] if settings.fisher else ()
         prepared = [term.prepare(received, fisher) for term in (self.data, *self.terms)]
 
-        def anchors(params: Params, batch: Batch, context: Any) -> jax.Array:
+        def others(params: Params, *given: Any) -> jax.Array:
             each = zip(self.terms, prepared[1:], strict=True)
-            held = (term.loss(state, params, batch, context) for term, state in each)
-            return sum(held, start=jnp.zeros(()))
+            return sum((term.loss(state, params, *given) for term, state in each), start=jnp.zeros(()))
 
-        def loss(params: Params, batch: Batch, context: Any) -> tuple[jax.Array, jax.Array]:
-            training = self.data.loss(prepared[0], params, batch, context)
-            return training + anchors(params, batch, context), training
+        def loss(params: Params, *given: Any) -> tuple[jax.Array, jax.Array]:
+            training = self.data.loss(prepared[0], params, *given)
+            return training + others(params, *given), training
 
         def step(state: Any, now: tuple[jax.Array, jax.Array]) -> tuple[Any, jax.Array]:
             params, optimizer_state, squares = state
@@ -273,8 +276,9 @@ class _Program:
 
             def part(drawn: jax.Array) -> tuple[Params, jax.Array, Any]:
                 batch = share_batch(jax.tree.map(lambda array: array[drawn], shard.data))
-                gradient, training = jax.grad(loss, has_aux=True)(params, batch, context)
-                held = jax.grad(anchors)(params, batch, context) if settings.fisher else ()
+                given = (batch, context, jax.random.fold_in(rehearsed, count))
+                gradient, training = jax.grad(loss, has_aux=True)(params, *given)
+                held = jax.grad(others)(params, *given) if settings.fisher else ()
                 return self._lie((gradient, training, held))
 
             gradient, training, held = _mean(part, drawn, settings.accumulate)
@@ -291,6 +295,7 @@ class _Program:
             optimizer_state = optimizers.resume(optimizer_state, carried["moments"], start_leg == 0)
         shape = (settings.steps, settings.batch_size)
         drawn = shard.start + jax.random.randint(key, shape, 0, shard.size)
+        rehearsed = jax.random.fold_in(key, 1)
         start = self._lie((received, optimizer_state, optax.tree.zeros_like(fisher)))
         (params, optimizer_state, squares), training = jax.lax.scan(
             step, start, (jnp.arange(settings.steps), drawn)

@@ -56,6 +56,8 @@ class Task:
         to distil.
       development: examples of the same kind that everybody holds, open to trainers; needed by hand-on
         policies that look before they hand on. Never the validation examples.
+      rehearsal: (random key, count) → so many examples drawn from what participants told of their data before
+        the relay, such as `sketches.Rehearsal`; needed to rehearse.
       frozen: arrays that the functions read and nobody trains, so that a relay can put them where its
         legs need them.
     """
@@ -71,6 +73,7 @@ class Task:
     objective: Callable[[Params, Batch, Any], jax.Array] | None = None
     logits: Callable[[Params, Batch], jax.Array] | None = None
     development: Batch | None = None
+    rehearsal: Callable[[jax.Array, int], Batch] | None = None
     frozen: tuple[Frozen, ...] = ()
 
     def __post_init__(self) -> None:

@@ -27,6 +27,9 @@ def flat(tree) -> np.ndarray:
     return np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(tree)]).astype(np.float64)
 
 
+KEY = jax.random.key(0)
+
+
 def log_softmax(logits) -> np.ndarray:
     logits = np.asarray(logits, np.float64)
     return logits - np.log(np.exp(logits).sum(-1, keepdims=True))
@@ -45,7 +48,7 @@ def test_data_is_the_mean_of_the_losses_or_of_the_objective(toy, models):
         (without, "prior_corrected", chances),
     ):
         term = objectives.data(task, name)
-        loss = term.loss(term.prepare(received, ()), present, batch, prior)
+        loss = term.loss(term.prepare(received, ()), present, batch, prior, KEY)
         np.testing.assert_allclose(loss, -expected[rows, batch["y"]].mean(), rtol=1e-5)
 
 
@@ -54,10 +57,10 @@ def test_proximal_is_the_weighted_squared_distance(models):
     term = objectives.proximal(0.3)
     state = term.prepare(received, ())
     expected = 0.3 * np.sum((flat(present) - flat(received)) ** 2)
-    np.testing.assert_allclose(term.loss(state, present, batch, None), expected, rtol=1e-5)
-    gradient = jax.grad(term.loss, argnums=1)(state, present, batch, None)
+    np.testing.assert_allclose(term.loss(state, present, batch, None, KEY), expected, rtol=1e-5)
+    gradient = jax.grad(term.loss, argnums=1)(state, present, batch, None, KEY)
     np.testing.assert_allclose(flat(gradient), 0.6 * (flat(present) - flat(received)), atol=1e-6)
-    assert not flat(jax.grad(term.loss, argnums=1)(state, received, batch, None)).any()
+    assert not flat(jax.grad(term.loss, argnums=1)(state, received, batch, None, KEY)).any()
 
 
 def test_distillation_is_the_divergence_from_what_the_received_model_says(toy, models):
@@ -67,11 +70,11 @@ def test_distillation_is_the_divergence_from_what_the_received_model_says(toy, m
     taught, said = (log_softmax(toy.logits(params, batch)) for params in (received, present))
     expected = 0.7 * np.mean(np.sum(np.exp(taught) * (taught - said), axis=-1))
     assert expected > 0.01
-    np.testing.assert_allclose(term.loss(state, present, batch, None), expected, rtol=1e-4)
+    np.testing.assert_allclose(term.loss(state, present, batch, None, KEY), expected, rtol=1e-4)
     gradient = jax.grad(term.loss, argnums=1)
-    np.testing.assert_allclose(flat(gradient(state, received, batch, None)), 0, atol=1e-7)
-    assert np.abs(flat(gradient(state, present, batch, None))).max() > 0.01
-    np.testing.assert_allclose(term.loss(state, received, batch, None), 0, atol=1e-7)
+    np.testing.assert_allclose(flat(gradient(state, received, batch, None, KEY)), 0, atol=1e-7)
+    assert np.abs(flat(gradient(state, present, batch, None, KEY))).max() > 0.01
+    np.testing.assert_allclose(term.loss(state, received, batch, None, KEY), 0, atol=1e-7)
 
 
 def test_distillation_needs_the_outputs_of_the_model(probe):
@@ -88,15 +91,15 @@ def test_the_fisher_anchor_weighs_each_distance_by_its_information(models):
     term = objectives.fisher_anchor(0.2)
     state = term.prepare(received, jax.tree.unflatten(tree, known))
     weights, distance = np.maximum(flat(known), 0), flat(present) - flat(received)
-    loss = term.loss(state, present, batch, None)
+    loss = term.loss(state, present, batch, None, KEY)
     np.testing.assert_allclose(loss, 0.2 * np.sum(weights * distance**2), rtol=1e-5)
-    gradient = jax.grad(term.loss, argnums=1)(state, present, batch, None)
+    gradient = jax.grad(term.loss, argnums=1)(state, present, batch, None, KEY)
     np.testing.assert_allclose(flat(gradient), 0.4 * weights * distance, atol=1e-5)
 
 
 def test_what_weighs_nothing_is_not_there(toy):
-    assert objectives.anchors(toy.task, 0.0, 0.0, 0.0) == ()
-    assert len(objectives.anchors(toy.task, 0.1, 0.2, 0.3)) == 3
+    assert objectives.others(toy.task, 0.0, 0.0, 0.0, 0.0, 4) == ()
+    assert len(objectives.others(toy.task, 0.1, 0.2, 0.3, 0.0, 4)) == 3
 
 
 def test_a_leg_holds_to_the_fisher_information_and_adds_its_own(probe):

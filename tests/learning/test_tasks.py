@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from relayjax.errors import ConfigError, DataError
+from relayjax.learning import sketches
 from relayjax.learning.tasks import fashion_mnist
 from relayjax.learning.tasks.digits import Digits
 from relayjax.learning.tasks.fashion_mnist import FashionMnist
@@ -55,6 +56,16 @@ def test_fashion_mnist_reads_plain_and_compressed_files(folder, model):
     assert ("convolutions" in params) == (model == "cnn")
     losses = np.asarray(task.losses(params, task.test))
     assert np.isfinite(losses).all() and losses.mean() < 10  # bytes were scaled to [0, 1]
+
+
+def test_fashion_mnist_is_told_of_by_its_participants(folder, monkeypatch):
+    monkeypatch.setattr(sketches, "LEAST", 2)
+    settings = FashionMnist(directory=str(folder), minimum=4, sketch_rank=3)
+    draw = settings.build(5, seed=0).rehearsal
+    assert draw is not None
+    batch = draw(jax.random.key(0), 16)
+    assert batch["x"].shape == (16, 28, 28) and batch["x"].min() >= 0 and batch["x"].max() <= 1
+    assert FashionMnist(directory=str(folder), minimum=4).build(5, seed=0).rehearsal is None
 
 
 def test_fashion_mnist_says_how_to_get_it(folder):

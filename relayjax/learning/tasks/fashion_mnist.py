@@ -18,6 +18,7 @@ from relayjax.learning.classification import classification
 from relayjax.learning.data import dirichlet_shards, take
 from relayjax.learning.idx import read_idx
 from relayjax.learning.models import CNN, MLP
+from relayjax.learning.sketches import Sketch, joined, sketch
 from relayjax.learning.task import Batch, Task, TaskSettings
 from relayjax.settings import setting
 
@@ -38,6 +39,12 @@ class FashionMnist(TaskSettings):
         low=0,
         high=1500,
     )
+    sketch_rank: int = setting(
+        0,
+        "directions of each label that participants tell each other, for leg.rehearsal; 0: none",
+        low=0,
+        high=256,
+    )
     minimum: int = setting(64, "fewest examples of a participant", unit="examples", low=1)
 
     def build(self, participants: int, seed: int) -> Task:
@@ -52,14 +59,22 @@ class FashionMnist(TaskSettings):
         known = take(known, rng.permutation(len(known["y"])))
         train = take(known, slice(VALIDATION, None))
         parts = dirichlet_shards(train["y"], participants, self.alpha, rng, self.minimum)
+        shards = tuple(take(train, part) for part in parts)
         return classification(
             "fashion_mnist",
             self._network,
             classes=10,
-            shards=tuple(take(train, part) for part in parts),
+            shards=shards,
             validation=take(known, slice(self.development, VALIDATION)),
             development=take(known, slice(0, self.development)) if self.development else None,
             test=test,
+            told=self._told(shards) if self.sketch_rank else None,
+        )
+
+    def _told(self, shards: tuple[Batch, ...]) -> Sketch:
+        """What the participants tell of their pictures, each of its own."""
+        return joined(
+            [sketch(shard["x"] / np.float32(255), shard["y"], self.sketch_rank) for shard in shards]
         )
 
     def _network(self, rngs: nnx.Rngs) -> nnx.Module:

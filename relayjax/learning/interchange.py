@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -121,7 +122,7 @@ def load_arrays(path: Path, limit: int) -> dict[str, np.ndarray]:
 def _read(path: Path, limit: int, purpose: str) -> bytes:
     try:
         with path.open("rb") as file:
-            data = file.read(limit + 1)
+            data = file.read(min(limit, os.fstat(file.fileno()).st_size) + 1)  # read(n) takes n bytes at once
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error}); give the path of a safetensors file") from error
     if len(data) > limit:

@@ -18,6 +18,7 @@ from relayjax.codec.base import HEADER
 from relayjax.errors import FormatError, RelayError
 from relayjax.hashing import CHUNK
 from relayjax.identity import Envelope, open_sealed, sign, verify_envelope
+from relayjax.learning import sketches
 from relayjax.learning.idx import read_idx
 from relayjax.learning.interchange import load_weights, save_weights
 from relayjax.learning.layout import Layout
@@ -140,18 +141,39 @@ def _folder() -> Path:
     return folder()
 
 
+def _fitting(data: bytes) -> list[bytes]:
+    """A safetensors file, and it with a header whose length fits, which is looked at."""
+    length = int.from_bytes(data[:8], "little")
+    return [data, *([len(data[8:]).to_bytes(8, "little") + data[8:]] if length > len(data) else [])]
+
+
 def _weights(data: bytes) -> None:
     file = _folder() / "weights.safetensors"
-    length = int.from_bytes(data[:8], "little")
-    forged = [data]
-    if length > len(data):  # a header whose length fits is looked at
-        forged.append(len(data[8:]).to_bytes(8, "little") + data[8:])
-    for content in forged:
+    for content in _fitting(data):
         file.write_bytes(content)
         with contextlib.suppress(RelayError):
             assert np.isfinite(load_weights(file, LAYOUT)).all()
     file.write_bytes(data)
     load_weights(file, LAYOUT)
+
+
+def _sketch(data: bytes) -> None:
+    file = _folder() / "sketch.safetensors"
+    for content in _fitting(data):
+        file.write_bytes(content)
+        with contextlib.suppress(RelayError):
+            one = sketches.load(file)
+            if one.means.size:
+                sketches.Rehearsal(one, one.means.shape[1:])
+    file.write_bytes(data)
+    sketches.load(file)
+
+
+def _sketch_seeds() -> list[bytes]:
+    file = _folder() / "seed.safetensors"
+    x = np.arange(63, dtype=np.float32).reshape(21, 3) ** 2
+    sketches.save(file, sketches.sketch(x, np.ones(21, np.int32), 2))
+    return [file.read_bytes()]
 
 
 def _weights_seeds() -> list[bytes]:
@@ -215,6 +237,7 @@ TARGETS = [
     Target("parcel", _parcel, _parcels),
     Target("sealed", _sealed, lambda: [pyrage.encrypt(b"weights", [KEYS.receiving.to_public()])]),
     Target("weights", _weights, _weights_seeds),
+    Target("sketch", _sketch, _sketch_seeds),
     Target("idx", _idx, _idx_seeds),
     Target(
         "figures",

@@ -16,6 +16,7 @@ Item = TypeVar("Item")
 
 PARALLEL_FROM = 1 << 21  # values; below this, starting threads costs more than they save
 STREAM_FROM = 1 << 22  # values; from here on no cache holds what is written until it is read again
+GROUP = 16  # blocks that no two threads share: what is streamed by cache lines starts on one in every thread
 MAX_THREADS = 4  # a few cores saturate the memory bus
 
 
@@ -50,7 +51,9 @@ def over_blocks(kernel: Callable[..., None], size: int, block: int, *arrays: np.
     if parts == 1:
         kernel(*arrays, 0, count)
         return
-    for future in [_kept().submit(kernel, *arrays, *bounds) for bounds in _ranges(count, parts)]:
+    groups = -(-count // GROUP)
+    ranges = [(GROUP * first, min(count, GROUP * last)) for first, last in _ranges(groups, parts)]
+    for future in [_kept().submit(kernel, *arrays, *bounds) for bounds in ranges]:
         future.result()
 
 

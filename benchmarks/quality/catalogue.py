@@ -76,6 +76,7 @@ SCHEMES: dict[str, Entry] = {
     "chain relay momentum": (schemes.chain, {**PLAIN, "relay_momentum": 0.5}),
     "chain sketches": (schemes.chain, REHEARSED),
     "chain sketches ¼": (schemes.chain, REHEARSED),
+    "FedAvg sketches": (schemes.fedavg, {**PLAIN, **REHEARSED}),
     "relay sketches": (lambda setup: schemes.chain(setup, schemes.DEFAULT_BRAIDS), REHEARSED),
 }
 

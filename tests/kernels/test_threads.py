@@ -34,7 +34,7 @@ def test_an_error_in_a_kernel_reaches_the_caller_and_the_threads_go_on(monkeypat
             threads.over_blocks(fail, 64, 1)
     names: list[str] = []
     threads.over_blocks(lambda first, last: names.append(threading.current_thread().name), 64, 1)
-    assert len(names) == threads.cores()
+    assert len(names) == threads.cores()  # some of them have nothing to do
     assert all(name.startswith("kernels") for name in names) or threads.cores() == 1
 
 

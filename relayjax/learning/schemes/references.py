@@ -1,7 +1,7 @@
 """What every other scheme is compared with: all data in one place, and each participant on its own.
 
-Both train with the plain loss, no anchor, no hand-on policy, and one cosine over all their steps, the
-optimizer's state carried through: one long leg. N: participants, P: parameters.
+Both train with the plain loss, no anchor, no hand-on policy, nothing that others told, and one cosine over
+all their steps, the optimizer's state carried through: one long leg. N: participants, P: parameters.
 """
 
 from __future__ import annotations
@@ -48,6 +48,7 @@ def _long_leg(setup: Setup, shard: Shard, steps: int) -> np.ndarray:
         anchor=0.0,
         distillation=0.0,
         fisher=0.0,
+        rehearsal=0.0,
         hand_on="replace",
     )
     leg = Leg(setup.task, settings)

@@ -29,8 +29,8 @@ def dots(rows: Sequence[np.ndarray], x: np.ndarray) -> np.ndarray:
     """Returns the products of some vectors with one: float64 `[M]`.
 
     Args:
-      rows: M times float32 `[P]`, contiguous.
-      x: float32 `[P]`, contiguous.
+      rows: M times float32 `[P]`.
+      x: float32 `[P]`.
     """
     found = np.zeros(len(rows))
 
@@ -69,14 +69,23 @@ def _define_tile(_typing, a, b, start):
 _tile: Any = intrinsic(_define_tile)
 
 
-@njit(cache=True, nogil=True)
 def dot(a: np.ndarray, b: np.ndarray) -> float:
     """Returns the product of two vectors.
 
     Args:
-      a: float32 `[P]`, contiguous.
-      b: float32 `[P]`, contiguous.
+      a: float32 `[P]`.
+      b: float32 `[P]`.
+
+    Raises:
+      ValueError: they differ in length, or are something else.
     """
+    if a.shape != b.shape or a.ndim != 1 or not a.dtype == b.dtype == np.float32:
+        raise ValueError(f"dot: {a.dtype}{a.shape} and {b.dtype}{b.shape} are not two float32 vectors alike")
+    return _dot(np.ascontiguousarray(a), np.ascontiguousarray(b))
+
+
+@njit(cache=True, nogil=True)
+def _dot(a: np.ndarray, b: np.ndarray) -> float:
     size = np.uint64(a.size)
     total, start = 0.0, np.uint64(0)
     while start + np.uint64(TILE) <= size:

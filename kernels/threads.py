@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from functools import lru_cache
 from itertools import pairwise
 from typing import TypeVar, cast
@@ -14,7 +14,7 @@ import numpy as np
 Result = TypeVar("Result")
 Item = TypeVar("Item")
 
-PARALLEL_FROM = 1 << 21  # values; below this, starting threads costs more than they save
+PARALLEL_FROM = 1 << 21  # values; below this, waking threads costs more than they save
 STREAM_FROM = 1 << 22  # values; from here on no cache holds what is written until it is read again
 GROUP = 16  # blocks that no two threads share: what is streamed by cache lines starts on one in every thread
 MAX_THREADS = 4  # a few cores saturate the memory bus
@@ -53,8 +53,12 @@ def over_blocks(kernel: Callable[..., None], size: int, block: int, *arrays: np.
         return
     groups = -(-count // GROUP)
     ranges = [(GROUP * first, min(count, GROUP * last)) for first, last in _ranges(groups, parts)]
-    for future in [_kept().submit(kernel, *arrays, *bounds) for bounds in ranges]:
-        future.result()
+    futures = [_kept().submit(kernel, *arrays, *bounds) for bounds in ranges]
+    try:
+        for future in futures:
+            future.result()
+    finally:
+        wait(futures)  # none may write when this has returned
 
 
 def run_ranges(call: Callable[[int, int], Result], count: int, parts: int) -> list[Result]:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,8 @@ from relayjax.learning.layout import Layout
 
 HEADER_LIMIT = 1 << 20
 """Most bytes of a header, some ten thousand arrays: it is parsed before anything else is known."""
+PIECE = 1 << 20
+"""Bytes that are read at once."""
 METADATA = "__metadata__"
 
 
@@ -116,18 +117,26 @@ def load_arrays(path: Path, limit: int) -> dict[str, np.ndarray]:
     """
     found = _arrays(path, _read(path, limit, "what it is read as"))
     shapes = {name: tuple(array["shape"]) for name, array in found.items()}
-    return {n: _widened(f"{path}: {n}", found[n], shape).reshape(shape) for n, shape in shapes.items()}
+    try:
+        return {n: _widened(f"{path}: {n}", found[n], shape).reshape(shape) for n, shape in shapes.items()}
+    except (ValueError, OverflowError) as error:  # of arrays without a number in them, any shape is possible
+        raise FormatError(f"{path}: an array has an impossible shape ({error}); write it again") from error
 
 
 def _read(path: Path, limit: int, purpose: str) -> bytes:
     try:
         with path.open("rb") as file:
-            data = file.read(min(limit, os.fstat(file.fileno()).st_size) + 1)  # read(n) takes n bytes at once
+            pieces, length = [], 0
+            while length <= limit and (
+                piece := file.read(PIECE)
+            ):  # read(limit) would take limit bytes at once
+                pieces.append(piece)
+                length += len(piece)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error}); give the path of a safetensors file") from error
-    if len(data) > limit:
+    if length > limit:
         raise DataError(f"{path}: has more than {limit} bytes, too many for {purpose}")
-    return data
+    return b"".join(pieces)
 
 
 def _arrays(path: Path, data: bytes) -> dict[str, dict[str, Any]]:

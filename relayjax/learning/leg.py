@@ -35,6 +35,9 @@ from relayjax.learning.sharding import ParameterSharding, ShardingSettings
 from relayjax.learning.task import Batch, Task
 from relayjax.settings import Settings, setting
 
+REHEARSAL = 0x5EED
+"""Folded into a leg's key: what is rehearsed is drawn apart from its batches."""
+
 
 @dataclass(frozen=True)
 class LegSettings(Settings):
@@ -202,7 +205,9 @@ class _Program:
         )
         self.data = objectives.data(task, settings.objective)
         weights = (settings.anchor, settings.distillation, settings.fisher, settings.rehearsal)
-        self.terms = objectives.others(task, *weights, max(1, settings.batch_size // 2))
+        self.terms = objectives.others(
+            task, *weights, max(1, settings.batch_size // settings.accumulate // 2)
+        )
         self.hand_on = hand_on.policy(settings.hand_on, settings.hand_on_rate)
         params = jax.eval_shape(task.init, jax.random.key(0))
         self.baton = Baton.of(params, jax.eval_shape(self.carry, params))
@@ -274,9 +279,9 @@ class _Program:
             progress = (start_leg + count / settings.steps) / total_legs
             context = optax.tree.scale(fade(progress, settings.prior_anneal), shard.context)
 
-            def part(drawn: jax.Array) -> tuple[Params, jax.Array, Any]:
+            def part(drawn: jax.Array, number: int | jax.Array) -> tuple[Params, jax.Array, Any]:
                 batch = share_batch(jax.tree.map(lambda array: array[drawn], shard.data))
-                given = (batch, context, jax.random.fold_in(rehearsed, count))
+                given = (batch, context, jax.random.fold_in(rehearsed, count * settings.accumulate + number))
                 gradient, training = jax.grad(loss, has_aux=True)(params, *given)
                 held = jax.grad(others)(params, *given) if settings.fisher else ()
                 return self._lie((gradient, training, held))
@@ -295,7 +300,7 @@ class _Program:
             optimizer_state = optimizers.resume(optimizer_state, carried["moments"], start_leg == 0)
         shape = (settings.steps, settings.batch_size)
         drawn = shard.start + jax.random.randint(key, shape, 0, shard.size)
-        rehearsed = jax.random.fold_in(key, 1)
+        rehearsed = jax.random.fold_in(key, REHEARSAL)
         start = self._lie((received, optimizer_state, optax.tree.zeros_like(fisher)))
         (params, optimizer_state, squares), training = jax.lax.scan(
             step, start, (jnp.arange(settings.steps), drawn)
@@ -313,14 +318,14 @@ class _Program:
         return tree if self.cut is None else self.cut.constrain(tree)
 
 
-def _mean(part: Callable[[jax.Array], Any], drawn: jax.Array, parts: int) -> Any:
+def _mean(part: Callable[[jax.Array, int | jax.Array], Any], drawn: jax.Array, parts: int) -> Any:
     """The mean of a tree of float32 arrays over equal parts of a batch, of indices `drawn`, int32 [B]."""
     if parts == 1:
-        return part(drawn)
+        return part(drawn, 0)
     pieces = drawn.reshape(parts, -1)
 
-    def add(total: Any, piece: jax.Array) -> tuple[Any, None]:
-        return optax.tree.add(total, part(piece)), None
+    def add(total: Any, piece: tuple[jax.Array, jax.Array]) -> tuple[Any, None]:
+        return optax.tree.add(total, part(*piece)), None
 
-    total, _ = jax.lax.scan(add, part(pieces[0]), pieces[1:])
+    total, _ = jax.lax.scan(add, part(pieces[0], 0), (pieces[1:], jnp.arange(1, parts)))
     return optax.tree.scale(1 / parts, total)

@@ -5,10 +5,12 @@ sees, no merging of deltas brings back. A *sketch* holds, for every label a part
 mean of its inputs and the directions in which they spread most. Everybody draws examples of every label from
 the sketches of all and rehearses them beside its own (`objectives.rehearsal`).
 
-**It is told on purpose, and it tells something**: means and main directions of the inputs of a label, over at
-least `LEAST` examples and `PER_DIRECTION` for every direction, to everybody who trains. No example goes
-along, but there is no noise in it, and nothing is promised about what may be concluded of one. Without
-sketches nothing leaves a participant but its deltas.
+**It is told on purpose, and it tells something**, to everybody who trains: which labels a participant has,
+how many examples of each, their mean and the main directions of their inputs, over at least `LEAST` examples
+and `PER_DIRECTION` for every direction. No example goes along, but there is no noise in it, and nothing is
+promised about what may be concluded of one. Without sketches nothing leaves a participant but its deltas.
+
+**It is believed**: only that its numbers are in bounds can be checked, not that they are of anybody's data.
 
 Shapes: n examples of D numbers, M pairs of a participant and a label, R directions of each.
 
@@ -37,8 +39,15 @@ LEAST = 20
 PER_DIRECTION = 10
 """Examples of a label for each direction that is told."""
 
-GROUP = 4
-"""Examples that one Gaussian is asked for at once: each look at one reads all of its directions."""
+GROUP, GROUPS = 4, 8
+"""Examples that one Gaussian is asked for at once, as each look at one reads all of its directions; but a
+draw asks so many Gaussians at least."""
+
+LARGEST = 1e6
+"""Largest magnitude in a sketch. What training meets is scaled; larger numbers would only overflow."""
+
+SLACK = 1e-3
+"""How far rounding may move a mean beyond the bounds of its inputs."""
 
 LIMIT = 1 << 30
 """Most bytes of a file."""
@@ -69,8 +78,10 @@ class Sketch:
             width,
         ):
             raise DataError("sketch: labels, counts, means and spreads do not fit each other; write it again")
-        if not (np.isfinite(self.means).all() and np.isfinite(self.spreads).all()):
-            raise DataError("sketch: holds NaN or infinity; clean the data before the relay")
+        if not all((np.abs(numbers) <= LARGEST).all() for numbers in (self.means, self.spreads)):
+            raise DataError(
+                f"sketch: holds NaN or numbers beyond {LARGEST:g}; clean and scale the data first"
+            )
         if (self.labels < 0).any() or (self.counts < 1).any():
             raise DataError("sketch: labels are 0 or more, and counts 1 or more; write it again")
 
@@ -91,20 +102,39 @@ def sketch(x: np.ndarray, y: np.ndarray, rank: int) -> Sketch:
     Returns:
       A Gaussian for each label that has `LEAST` examples; its covariance is that of the inputs along the R
       directions of most variance, and none across.
+
+    Raises:
+      DataError: there is no such rank, or inputs are not finite or not scaled.
     """
     flat = x.reshape(len(x), -1).astype(np.float64)
+    if rank < 1 or not (np.abs(flat) <= LARGEST).all():
+        raise DataError(f"sketch: takes inputs within {LARGEST:g} and a rank of 1 or more, not {rank}")
     told = [label for label in np.unique(y) if np.count_nonzero(y == label) >= LEAST]
     means, spreads = np.zeros((len(told), flat.shape[1])), np.zeros((len(told), rank, flat.shape[1]))
     for place, label in enumerate(told):
         own = flat[y == label]
         means[place] = own.mean(axis=0)
-        variances, directions = np.linalg.eigh(np.cov(own, rowvar=False, bias=True).reshape(own.shape[1], -1))
-        kept = min(rank, len(own) // PER_DIRECTION, own.shape[1])
-        along = np.sqrt(variances[::-1][:kept].clip(0))
-        spreads[place, :kept] = (directions[:, ::-1][:, :kept] * along).T
+        directions = _directions(own - means[place])[: min(rank, len(own) // PER_DIRECTION)]
+        spreads[place, : len(directions)] = directions
     counts = [np.count_nonzero(y == label) for label in told]
     numbers = (np.array(told, np.int32), np.array(counts, np.int32))
     return Sketch(*numbers, means.astype(np.float32), spreads.astype(np.float32))
+
+
+def _directions(centred: np.ndarray) -> np.ndarray:
+    """Directions of most variance first, each as long as the standard deviation along it, of [n, D].
+
+    Their signs are set: with others the same key would draw other examples.
+    """
+    count, width = centred.shape
+    if count < width:
+        _, lengths, rows = np.linalg.svd(centred, full_matrices=False)
+        found = rows * (lengths / np.sqrt(count))[:, None]
+    else:
+        variances, columns = np.linalg.eigh(centred.T @ centred / count)
+        found = (columns * np.sqrt(variances.clip(0))).T[::-1]
+    largest = np.take_along_axis(found, np.abs(found).argmax(axis=1)[:, None], axis=1)
+    return np.where(largest < 0, -found, found)
 
 
 def joined(sketches: Sequence[Sketch]) -> Sketch:
@@ -137,7 +167,7 @@ def load(path: Path) -> Sketch:
     found = load_arrays(path, LIMIT)
     ranks = {"labels": 1, "counts": 1, "means": 2, "spreads": 3}
     if {name: array.ndim for name, array in found.items()} != ranks:
-        raise DataError(f"{path}: holds {sorted(found)}; a sketch holds {sorted(ranks)}")
+        raise DataError(f"{path}: holds {len(found)} arrays that are not the {sorted(ranks)} of a sketch")
     for name in ("labels", "counts"):
         if not (
             np.isfinite(found[name]) & (found[name] == np.rint(found[name])) & (found[name] < 1 << 24)
@@ -164,12 +194,18 @@ class Rehearsal:
           bounds: what inputs lie between; None where nothing is known.
 
         Raises:
-          DataError: there is no label, or inputs are of another size.
+          DataError: there is no label, or inputs are of another size or beyond the bounds.
         """
         if not len(told.labels) or told.means.shape[1] != np.prod(shape, dtype=int):
             raise DataError(
                 f"sketches tell of {len(told.labels)} labels and inputs of {told.means.shape[1]} numbers; "
                 f"rehearsal needs at least one label, and inputs of {list(shape)}"
+            )
+        low, high = bounds or (-np.inf, np.inf)
+        within = (told.means >= low - SLACK) & (told.means <= high + SLACK)
+        if not within.all() or np.abs(told.spreads).max(initial=0) > high - low:
+            raise DataError(
+                f"sketches: inputs lie between {low} and {high}; sketch them as the model sees them"
             )
         self.size, self._shape, self._bounds = told.size, shape, bounds
         _, number = np.unique(told.labels, return_inverse=True)
@@ -179,12 +215,13 @@ class Rehearsal:
 
     def __call__(self, key: jax.Array, count: int) -> Batch:
         """Draws a batch: "x" float32 [count, …] and "y" int32 [count]; pure, and traced by `jax.jit`."""
-        groups = -(-count // GROUP)
+        group = max(1, min(GROUP, count // GROUPS))
+        groups = -(-count // group)
         which_key, where_key = jax.random.split(key)
         which = jax.random.categorical(which_key, self._chances, shape=(groups,))
-        where = jax.random.normal(where_key, (groups, GROUP, self._spreads.shape[1]))
+        where = jax.random.normal(where_key, (groups, group, self._spreads.shape[1]))
         x = self._means[which][:, None] + jnp.einsum("gnr,grd->gnd", where, self._spreads[which])
         if self._bounds is not None:
             x = jnp.clip(x, *self._bounds)
-        y = jnp.repeat(self._labels[which], GROUP, total_repeat_length=groups * GROUP)
+        y = jnp.repeat(self._labels[which], group, total_repeat_length=groups * group)
         return {"x": x.reshape(-1, *self._shape)[:count], "y": y[:count]}

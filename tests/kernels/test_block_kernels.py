@@ -14,8 +14,6 @@ from relayjax.kernels import (
     buffers,
     mxfp4,
     mxfp4_reference,
-    mxint8,
-    mxint8_reference,
     sign,
     sign_reference,
     threads,
@@ -221,21 +219,6 @@ def test_a_tile_of_mxfp4_rounds_every_tie(stream, monkeypatch):
     mxfp4.encode(x, scales, elements)
     for left, right in zip((scales, elements), encoded(x, mxfp4_reference), strict=True):
         assert_same_bits(left, right)
-
-
-@pytest.mark.parametrize("size", [512 * 9, 32 * 66, 32 * 77 + 5, 32 * 2])
-def test_whole_lines_are_streamed_by_every_thread(size, monkeypatch):
-    monkeypatch.setattr(threads, "PARALLEL_FROM", 1)
-    monkeypatch.setattr(threads, "STREAM_FROM", 1)
-    x = np.random.default_rng(0).standard_normal(size, np.float32)
-    for kernel, reference in ((mxfp4, mxfp4_reference), (mxint8, mxint8_reference)):
-        scales = buffers.empty(kernel.block_count(size))
-        elements = buffers.empty(kernel.element_count(size), kernel.ELEMENT)
-        kernel.encode(x, scales, elements)
-        other = np.empty_like(scales), np.empty_like(elements)
-        reference.encode(x, *other)
-        assert_same_bits(scales, other[0])
-        assert_same_bits(elements, other[1])
 
 
 @every_format

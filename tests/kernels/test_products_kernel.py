@@ -41,6 +41,14 @@ def test_the_sum_is_the_true_one_to_float64(size):
     assert abs(products.dot(a, b) - exact) <= 1e-13 * magnitude
 
 
+def test_other_vectors_are_refused_and_views_are_read_as_they_are():
+    x = np.random.default_rng(0).standard_normal(1300, np.float32)
+    assert products.dot(x[::2], x[1::2]) == products.dot(x[::2].copy(), x[1::2].copy())
+    for other in (x.astype(np.float64), x[:-1], x[None]):
+        with pytest.raises(ValueError, match="not two float32 vectors alike"):
+            products.dot(x, other)
+
+
 @pytest.mark.parametrize("parallel", [False, True])
 def test_many_rows_are_what_each_is(parallel, monkeypatch):
     monkeypatch.setattr(threads, "PARALLEL_FROM", 1 if parallel else 1 << 62)

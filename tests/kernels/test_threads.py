@@ -8,11 +8,20 @@ import threading
 import numpy as np
 import pytest
 
-from relayjax.kernels import buffers, mxint8, threads
+from relayjax.kernels import buffers, mxfp4, mxfp4_reference, mxint8, mxint8_reference, threads
 
 
-def test_blocks_are_covered_once_by_every_number_of_threads(monkeypatch):
+@pytest.fixture(params=[1, 2, 3, 4])
+def cores(request, monkeypatch):
+    """As many threads as on a machine of so many cores."""
     monkeypatch.setattr(threads, "PARALLEL_FROM", 1)
+    monkeypatch.setattr(threads.os, "cpu_count", lambda: request.param)
+    threads._kept.cache_clear()
+    yield request.param
+    threads._kept.cache_clear()
+
+
+def test_blocks_are_covered_once_by_every_number_of_threads(cores):
     for size in (1, 31, 32, 33, 1000, 4096):
         seen = np.zeros(-(-size // 32), int)
 
@@ -21,6 +30,33 @@ def test_blocks_are_covered_once_by_every_number_of_threads(monkeypatch):
 
         threads.over_blocks(touch, size, 32, seen)
         assert (seen == 1).all()
+
+
+@pytest.mark.parametrize("size", [512 * 9, 32 * 66, 32 * 77 + 5, 32 * 2])
+def test_every_number_of_threads_streams_the_same_bytes(cores, size, monkeypatch):
+    monkeypatch.setattr(threads, "STREAM_FROM", 1)
+    x = np.random.default_rng(0).standard_normal(size, np.float32)
+    for kernel, reference in ((mxfp4, mxfp4_reference), (mxint8, mxint8_reference)):
+        scales = buffers.empty(kernel.block_count(size))
+        elements = buffers.empty(kernel.element_count(size), kernel.ELEMENT)
+        kernel.encode(x, scales, elements)
+        other = np.empty_like(scales), np.empty_like(elements)
+        reference.encode(x, *other)
+        assert (scales.tobytes(), elements.tobytes()) == (other[0].tobytes(), other[1].tobytes())
+
+
+def test_nothing_is_written_any_more_when_one_thread_has_failed(cores):
+    seen: list[int] = []
+
+    def one_fails(first, last):
+        if first == 0:
+            raise ValueError("no")
+        threading.Event().wait(0.2)
+        seen.append(first)
+
+    with pytest.raises(ValueError, match="no"):
+        threads.over_blocks(one_fails, 16 * 64, 1)
+    assert len(seen) == cores - 1
 
 
 def test_an_error_in_a_kernel_reaches_the_caller_and_the_threads_go_on(monkeypatch):

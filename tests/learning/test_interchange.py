@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import json
+import os
 import struct
+import threading
 from pathlib import Path
 
 import jax
@@ -49,6 +51,16 @@ def test_weights_come_back_bit_for_bit(tmp_path: Path, named, params, layout: La
     theta = load_weights(path, layout)
     assert theta.dtype == np.float32 and theta.shape == (layout.size,)
     np.testing.assert_array_equal(theta, layout.flatten(jax.tree.map(jnp.asarray, params)))
+
+
+def test_a_pipe_is_read_to_its_end(tmp_path: Path, named, layout: Layout):
+    file, pipe = tmp_path / "weights.safetensors", tmp_path / "pipe"
+    save_weights(file, named, {})
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_bytes, args=(file.read_bytes(),), daemon=True)
+    writer.start()
+    np.testing.assert_array_equal(load_weights(pipe, layout), load_weights(file, layout))
+    writer.join(10)
 
 
 def test_others_read_what_we_write_and_we_what_they_write(tmp_path: Path, named, layout: Layout):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
 
-from relayjax.errors import ConfigError, DataError, FormatError
+from relayjax.errors import ConfigError, DataError, FormatError, RelayError
 from relayjax.learning.classification import classification
 from relayjax.learning.interchange import save_weights
 from relayjax.learning.leg import Leg, LegSettings
@@ -70,7 +72,9 @@ def test_little_is_told_of_few():
 
 @pytest.mark.parametrize("count", [1, 3, 4, 10])
 def test_a_draw_has_its_size_stays_in_bounds_and_is_the_same_compiled(count):
-    rehearsal = Rehearsal(told(data(100, [0, 1])), SHAPE, bounds=(0.0, 1.0))
+    shard = data(100, [0, 1])
+    shard["x"] = (shard["x"] / 4).clip(0, 1)
+    rehearsal = Rehearsal(told(shard), SHAPE, bounds=(0.0, 1.0))
     plain, compiled = rehearsal(KEY, count), jax.jit(rehearsal, static_argnums=1)(KEY, count)
     assert plain["x"].shape == (count, *SHAPE) and plain["y"].shape == (count,)
     assert plain["x"].min() >= 0 and plain["x"].max() <= 1
@@ -103,11 +107,13 @@ def good() -> dict[str, np.ndarray]:
         ("labels", np.float32([0, 1, 2]), "do not fit"),
         ("counts", np.float32([5, 0]), "1 or more"),
         ("counts", np.float32([5, 1e30]), "whole numbers"),
-        ("means", np.full((2, 6), np.inf, np.float32), "NaN or infinity"),
+        ("means", np.full((2, 6), np.inf, np.float32), "NaN or numbers beyond"),
+        ("means", np.full((2, 6), 2e6, np.float32), "NaN or numbers beyond"),
+        ("spreads", np.full((2, 2, 6), 3e38, np.float32), "NaN or numbers beyond"),
         ("means", np.zeros((2, 5), np.float32), "do not fit"),
-        ("means", np.zeros(12, np.float32), "a sketch holds"),
-        ("spreads", np.full((2, 2, 6), np.nan, np.float32), "NaN or infinity"),
-        ("more", np.zeros(1, np.float32), "a sketch holds"),
+        ("means", np.zeros(12, np.float32), "of a sketch"),
+        ("spreads", np.full((2, 2, 6), np.nan, np.float32), "NaN or numbers beyond"),
+        ("more", np.zeros(1, np.float32), "of a sketch"),
     ],
 )
 def test_a_file_that_is_no_sketch_is_refused(tmp_path: Path, name, wrong, message):
@@ -125,6 +131,48 @@ def test_a_damaged_or_missing_file_is_refused(tmp_path: Path):
     path.write_bytes(path.read_bytes()[:-3])
     with pytest.raises(FormatError, match="fetch or write it again"):
         load(path)
+
+
+@pytest.mark.parametrize("shape", [[0, 1 << 62], [1] * 65, [0, (1 << 64) - 1]])
+def test_impossible_shapes_are_refused(tmp_path: Path, shape):
+    path = tmp_path / "theirs.safetensors"
+    length = 4 if shape[0] else 0
+    text = json.dumps({"means": {"dtype": "F32", "shape": shape, "data_offsets": [0, length]}}).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text + bytes(length))
+    with pytest.raises(RelayError):
+        load(path)
+
+
+def test_fewer_examples_than_numbers_are_sketched_alike():
+    rng = np.random.default_rng(0)
+    own = rng.standard_normal((40, 3)) @ rng.standard_normal((3, 50)) + 1
+    few = sketch(own.astype(np.float32), np.zeros(40, np.int32), 3)
+    many = sketch(np.tile(own, (2, 1)).astype(np.float32), np.zeros(80, np.int32), 3)
+    covariance = np.cov(own.T, bias=True)
+    for one in (few, many):
+        found = one.spreads[0].T.astype(np.float64) @ one.spreads[0]
+        np.testing.assert_allclose(found, covariance, atol=1e-4)
+    np.testing.assert_allclose(few.spreads, many.spreads, atol=1e-4)  # signs, too
+
+
+def test_what_cannot_be_sketched_is_refused():
+    shard = data(100, [0])
+    with pytest.raises(DataError, match="rank of 1"):
+        told(shard, rank=0)
+    shard["x"][3] = np.inf
+    with pytest.raises(DataError, match="takes inputs within"):
+        told(shard)
+
+
+def test_sketches_beyond_the_bounds_are_refused():
+    pictures = data(100, [0])
+    with pytest.raises(DataError, match="as the model sees them"):
+        Rehearsal(sketch(pictures["x"] + 200, pictures["y"], 2), SHAPE, bounds=(0.0, 1.0))
+
+
+def test_small_draws_ask_many_gaussians():
+    rehearsal = Rehearsal(told(data(400, [0, 1, 2, 3])), SHAPE)
+    assert max(len(set(np.asarray(rehearsal(jax.random.key(i), 8)["y"]).tolist())) for i in range(9)) > 2
 
 
 def test_sketches_that_do_not_fit_are_refused():
@@ -172,6 +220,30 @@ def test_a_leg_that_does_not_rehearse_is_what_it_was_without_sketches():
         leg = Leg(task, settings)
         deltas.append(np.asarray(leg(leg.genesis(task.init(KEY)), place_shards(task)[0], KEY, 0, 1)[0]))
     np.testing.assert_array_equal(*deltas)
+
+
+def test_parts_of_a_batch_rehearse_parts():
+    """Each other ones, and together no more than a step without parts does."""
+    counts, keys = [], []
+    shards = data(300, [0, 1]), data(300, [2, 3], seed=1)
+    task = _task(shards, joined([told(shard) for shard in shards]))
+    rehearsal = task.rehearsal
+    assert rehearsal is not None
+
+    def draw(key, count):
+        counts.append(count)
+        jax.debug.callback(
+            lambda seen: keys.append(tuple(np.asarray(seen).tolist())), jax.random.key_data(key)
+        )
+        return rehearsal(key, count)
+
+    settings = LegSettings(steps=3, batch_size=32, accumulate=4, rehearsal=1.0)
+    leg = Leg(dataclasses.replace(task, rehearsal=draw), settings)
+    delta, _ = leg(leg.genesis(task.init(KEY)), place_shards(task)[0], KEY, 0, 1)
+    jax.effects_barrier()
+    assert np.isfinite(np.asarray(delta)).all()
+    assert set(counts) == {4}
+    assert len(keys) == len(set(keys)) == 12
 
 
 def test_rehearsing_nothing_is_refused():

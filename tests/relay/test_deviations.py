@@ -284,16 +284,13 @@ def test_such_a_relay_can_be_retrained(deviation: str, plays: Plays):
 def test_the_paper_s_rules_go_on_with_a_deviant(deviation: str, tmp_path: Path):
     overrides = {"relay.rounds": "4", "relay.participants": "8", "task.hidden": "8", "leg.steps": "5"}
     own = {"experiment.deviation": deviation, "experiment.deviants": "2,3"}
-    # With some seeds the first place goes to a deviant for good, and no version is ever made.
-    for seed in range(13, 19):
-        played = play(resolve("digits:derelayl", overrides | own, seed), tmp_path / f"run{seed}")
-        backend.verify(played.path)
-        facts = (settled.facts for settled in played.history.rounds)
-        trained = [round for round in facts if {"p2", "p3"} & set(round.pairs)]
-        if len(played.history.state.versions) > 3 and trained:
-            break
-    else:
-        pytest.fail("with none of six seeds the relay went on and a deviant had its turn")
+    # With some seeds the first place goes to a deviant for good, and no version is ever made; which ones, any
+    # new setting changes, for lots are drawn with a hash of them all.
+    played = play(resolve("digits:derelayl", overrides | own, 15), tmp_path / "run")
+    backend.verify(played.path)
+    assert len(played.history.state.versions) > 3
+    trained = [settled.facts for settled in played.history.rounds if {"p2", "p3"} & set(settled.facts.pairs)]
+    assert trained
     for facts in trained if deviation in ("no_deposit", "withhold") else ():
         assert not {"p2", "p3"} & set(facts.submissions)
 

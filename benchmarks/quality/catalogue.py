@@ -37,7 +37,8 @@ PLAIN: dict[str, Any] = {
 REHEARSED: dict[str, Any] = {"rehearsal": 0.5}
 """The config's leg, and examples drawn from what participants told of their data."""
 
-SKETCH_RANK = 40
+SKETCH_RANK, ORDER = 40, 3
+"""What is told: directions of a label's Gaussian, bytes that the next one of a text depends on."""
 
 Scheme = Callable[[Setup], Outcome | list[Outcome]]
 Entry = tuple[Scheme, Mapping[str, Any]]
@@ -93,7 +94,7 @@ def _coded(setup: Setup) -> Setup:
 def applies(scheme: str, task: str) -> bool:
     """Whether a scheme means anything for a task: text has no labels, and digits need no sketches."""
     if "sketches" in scheme:
-        return task.startswith("fashion")
+        return task != "digits"
     return not (task == "text" and "prior" in scheme)
 
 
@@ -127,7 +128,8 @@ def task_of(task: str, skew: str, scheme: str) -> TaskSettings:
     if "line search" in scheme:
         settings = dataclasses.replace(settings, development=64)  # type: ignore[call-arg]
     if "sketches" in scheme:
-        settings = dataclasses.replace(settings, sketch_rank=SKETCH_RANK)  # type: ignore[call-arg]
+        told = {"told_order": ORDER} if task == "text" else {"sketch_rank": SKETCH_RANK}
+        settings = dataclasses.replace(settings, **told)  # type: ignore[call-arg]
     return settings
 
 

@@ -17,7 +17,6 @@ from relayjax import backend, config
 from relayjax.learning.data import take
 from relayjax.learning.layout import Layout
 from relayjax.learning.schemes import Outcome, Setup
-from relayjax.learning.sketches import Rehearsal
 from relayjax.learning.task import Batch, Task, examples
 
 CHUNK = 500
@@ -89,8 +88,8 @@ def measure(job: Job) -> dict[str, Any]:
 
 
 def _told(task: Task) -> int:
-    """Bytes of sketches: everybody gets those of all the others."""
-    return 4 * task.rehearsal.size * (len(task.shards) - 1) if isinstance(task.rehearsal, Rehearsal) else 0
+    """Bytes of what participants tell: everybody gets that of all the others."""
+    return getattr(task.rehearsal, "nbytes", 0) * (len(task.shards) - 1)
 
 
 def _with_ledger(job: Job, setup: Setup) -> Outcome:

@@ -14,7 +14,7 @@ n: examples, B: examples of a batch, T: tokens that are predicted, V: vocabulary
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -35,6 +35,7 @@ def language(
     validation: Batch,
     test: Batch,
     development: Batch | None = None,
+    rehearsal: Callable[[jax.Array, int], Batch] | None = None,
 ) -> Task:
     """A task of next-token prediction; its metrics are the loss and the share of tokens predicted right.
 
@@ -46,6 +47,7 @@ def language(
       validation: a batch of the same arrays.
       test: a batch of the same arrays.
       development: a batch of the same arrays that everybody holds, for hand-on policies that look; or None.
+      rehearsal: draws a batch of the same arrays from what participants told, as `markov.Rehearsal`; or None.
 
     Raises:
       ConfigError: the model keeps state that is not a parameter.
@@ -84,6 +86,7 @@ def language(
         test=test,
         logits=logits,
         development=development,
+        rehearsal=rehearsal,
     )
 
 

@@ -182,7 +182,7 @@ class Rehearsal:
     """Draws examples from sketches: every label as often as any other, of it every participant by its count.
 
     Attributes:
-      size: how many numbers each participant has to be told for it.
+      nbytes: bytes that each participant has to be told for it.
     """
 
     def __init__(self, told: Sketch, shape: tuple[int, ...], bounds: tuple[float, float] | None = None):
@@ -207,7 +207,7 @@ class Rehearsal:
             raise DataError(
                 f"sketches: inputs lie between {low} and {high}; sketch them as the model sees them"
             )
-        self.size, self._shape, self._bounds = told.size, shape, bounds
+        self.nbytes, self._shape, self._bounds = 4 * told.size, shape, bounds
         _, number = np.unique(told.labels, return_inverse=True)
         totals = np.bincount(number, weights=told.counts)
         self._chances = jnp.log(jnp.asarray(told.counts / totals[number], jnp.float32))

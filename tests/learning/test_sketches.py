@@ -57,7 +57,7 @@ def test_labels_come_equally_often_and_participants_by_their_counts():
     zeros = np.asarray(batch["y"]) == 0
     assert abs(zeros.mean() - 0.5) < 0.03
     assert abs((np.asarray(batch["x"])[zeros].mean(axis=(1, 2)) > 50).mean() - 0.1) < 0.02
-    assert rehearsal.size == 3 * 6 + 3 * 2 * 6
+    assert rehearsal.nbytes == 4 * (3 * 6 + 3 * 2 * 6)
 
 
 def test_little_is_told_of_few():

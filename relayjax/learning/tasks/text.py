@@ -17,6 +17,7 @@ import numpy as np
 
 from relayjax.errors import ConfigError, DataError
 from relayjax.learning.language import language
+from relayjax.learning.markov import Rehearsal, tell
 from relayjax.learning.models import Transformer, TransformerSettings
 from relayjax.learning.task import Batch, Task, TaskSettings
 from relayjax.learning.tasks.kinds import KINDS, read_kind
@@ -39,6 +40,13 @@ class Text(TaskSettings):
     development: int = setting(
         0, "sequences of each kind that everybody holds, for hand-on policies that look", low=0
     )
+    told_order: int = setting(
+        0,
+        "bytes that the next depends on in what participants tell, for leg.rehearsal; 0: none",
+        low=0,
+        high=3,
+    )
+    told_sequences: int = setting(1500, "sequences that each participant tells", low=1)
     model: TransformerSettings = setting(TransformerSettings, "the network")
 
     def check(self) -> None:
@@ -69,14 +77,24 @@ class Text(TaskSettings):
             shards.append([_batch(piece, number) for piece in np.array_split(train, holders)])
             held_out.append([_batch(piece, number) for piece in rest])
         validation, test, development = (_join(batches) for batches in zip(*held_out, strict=True))
+        own = tuple(shards[i % len(held)][i // len(held)] for i in range(participants))
         return language(
             "text",
             lambda rngs: Transformer(self.model, rngs=rngs),
-            shards=tuple(shards[i % len(held)][i // len(held)] for i in range(participants)),
+            shards=own,
             validation=validation,
             test=test,
             development=development if self.development else None,
+            rehearsal=self._told(own) if self.told_order else None,
         )
+
+    def _told(self, shards: Sequence[Batch]) -> Rehearsal:
+        """What the participants tell of their texts, each of its own."""
+        told = [
+            tell(shard["tokens"], self.told_order, self.told_sequences, seed)
+            for seed, shard in enumerate(shards)
+        ]
+        return Rehearsal(told, [int(shard["kind"][0]) for shard in shards])
 
     def _sequences(self, name: str) -> np.ndarray:
         """The text of a kind, uint8 [n, context + 1]."""

@@ -10,6 +10,7 @@ References: the safetensors format, https://huggingface.co/docs/safetensors, sec
 
 from __future__ import annotations
 
+import io
 import json
 import math
 from collections.abc import Iterable, Mapping
@@ -124,19 +125,16 @@ def load_arrays(path: Path, limit: int) -> dict[str, np.ndarray]:
 
 
 def _read(path: Path, limit: int, purpose: str) -> bytes:
+    data = io.BytesIO()  # read(limit) would take limit bytes at once, and joined pieces the file twice
     try:
         with path.open("rb") as file:
-            pieces, length = [], 0
-            while length <= limit and (
-                piece := file.read(PIECE)
-            ):  # read(limit) would take limit bytes at once
-                pieces.append(piece)
-                length += len(piece)
+            while data.tell() <= limit and (piece := file.read(PIECE)):
+                data.write(piece)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error}); give the path of a safetensors file") from error
-    if length > limit:
+    if data.tell() > limit:
         raise DataError(f"{path}: has more than {limit} bytes, too many for {purpose}")
-    return b"".join(pieces)
+    return data.getvalue()
 
 
 def _arrays(path: Path, data: bytes) -> dict[str, dict[str, Any]]:

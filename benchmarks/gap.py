@@ -1,17 +1,17 @@
-"""How long nobody trains between two legs of a real relay, with and without training ahead.
+"""How long nobody trains in a real relay, with and without training ahead.
 
     python benchmarks/gap.py                  # the digits of configs/digits.py: a minute on 2 cores
     python benchmarks/gap.py --relay=large    # a transformer of 102 million parameters, 100 steps a leg
     python benchmarks/gap.py --relay=large --tokens=64 --rounds=4
 
-One relay is played from its first to its last round, ledger, sealing and all; stretches of its rounds train
-the next leg ahead and the others do not, in turn, which changes nothing in the ledger. The gap is what passes
-from the end of one training to the beginning of the next, which is everything that a leg costs beside
-training; share = gap / (training + gap), medians with the quartiles in brackets. A round is the time from one
-settlement to the next: what is done side by side slows training down, and only there is that to be seen.
+Relays are played from their first to their last round, ledger, sealing and all, by turns with the legs to
+come trained ahead and with each trained in its round, which changes nothing in the ledger. The gap is what
+passes from the end of one training to the beginning of the next, which is everything that a leg costs beside
+training: delta, codec, hash, test, valuation, settlement, store. Of the legs of a braid round it is the sum.
+share = gap / (training + gap): medians with the quartiles in brackets, and of all together.
 
-Where all have waited equally long, as in the first lap after a braid round, the beacon of the round draws who
-is next: nobody can know before it is settled. Those gaps stand in a row of their own.
+What is compiled first is left out: rounds count from a lap after the second braid round on, or without braid
+rounds from the third round on.
 """
 
 from __future__ import annotations
@@ -38,22 +38,18 @@ from relayjax.relay.events import Event, Settled, Trained
 
 
 @dataclass(frozen=True)
-class Gap:
-    """What lies between the leg of one chain round and that of the next.
+class Stretch:
+    """What passed from the end of one round's training to the end of the next one's.
 
     Attributes:
-      ahead: whether it was to be trained ahead.
-      drawn: whether a lot decided whose it is.
-      train: seconds of the leg after the gap; 0 if it is not known.
-      gap: seconds of the gap.
-      round: seconds from the one settlement to the next.
+      braid: whether that is a braid round.
+      train: seconds of its legs.
+      gap: seconds in which nobody trained.
     """
 
-    ahead: bool
-    drawn: bool
+    braid: bool
     train: float
     gap: float
-    round: float
 
 
 def large(rounds: int, tokens: int) -> Config:
@@ -66,68 +62,60 @@ def large(rounds: int, tokens: int) -> Config:
 
 
 def play(
-    config: Config, stretch: int, under: str | None, listen: Callable[[Event], None]
-) -> tuple[list[Gap], int, int]:
-    """Plays a relay in a new folder; every other stretch of so many rounds does not train ahead.
+    config: Config, ahead: bool, under: str | None, listen: Callable[[Event], None]
+) -> tuple[list[Stretch], float, int]:
+    """Plays a relay in a new folder.
 
     Returns:
-      The gaps between chain rounds, how many legs began ahead, and how many could have.
+      Its stretches, its seconds from the first to the last round, and how many legs were trained ahead.
     """
     told: list[Event] = []
-    walls: dict[int, float] = {}
-    modes: dict[int, bool] = {}
     with (
         tempfile.TemporaryDirectory(dir=under) as folder,
         backend.open_run(config, Path(folder) / "run") as run,
     ):
         run.subscribe(told.append)
         run.subscribe(listen)
+        begin = time.perf_counter()
         while not run.finished:
-            number, begin = run.state.round.number, time.perf_counter()
-            modes[number] = (number - 1) // stretch % 2 == 0
-            run.step(overlap=True, ahead=modes[number])
-            walls[number] = time.perf_counter() - begin
+            run.step(overlap=True, ahead=ahead)
         run.flush()
-    # A round is announced when the next one is kept: its event counts the next leg, and the gap before that.
+        wall = time.perf_counter() - begin
+    # A round is announced when the next one is kept: its event counts the next round's legs.
     settled = {event.round: event for event in told if isinstance(event, Settled)}
-    chains = {number for number, event in settled.items() if event.topology == "chain"}
-    lap = config.relay.participants
-    gaps = []
-    for number in sorted(chains):
-        compiles = number == min(chains) and config.relay.braid_rounds  # what a chain round's test needs
-        if number + 1 in chains and not compiles:
-            braid = max((b for b in config.relay.braid_rounds if b < number), default=0)
-            train = settled[number].seconds["train"] if number > 1 else 0.0  # that counts two legs
-            drawn = number + 1 < braid + lap
-            gaps.append(Gap(modes[number], drawn, train, settled[number].idle, walls[number + 1]))
-    began = sum(isinstance(event, Trained) and event.ahead for event in told)
-    return gaps, began, sum(modes[number] for number in settled if number + 1 in settled)
+    first = config.relay.braid_rounds[1] + config.relay.participants if config.relay.braid_rounds else 3
+    stretches = [
+        Stretch(settled[number].topology == "braid", before.seconds["train"], before.idle)
+        for number, before in ((number, settled[number - 1]) for number in settled if number >= first)
+    ]
+    return stretches, wall, sum(isinstance(event, Trained) and event.ahead for event in told)
 
 
-def table(gaps: list[Gap], begun: int, possible: int) -> Table:
-    """A row for each way, and for what lots decide."""
-    found = Table(title=f"{begun} of {possible} legs that could be were trained ahead", title_justify="left")
-    found.add_column("next leg")
-    for heading in ("legs", "training, ms", "gap, ms", "share", "share of all", "round, ms"):
-        found.add_column(heading, justify="right")
-    for ahead in (True, False):
-        for drawn in (False, True):
-            some = [gap for gap in gaps if (gap.ahead, gap.drawn) == (ahead, drawn)]
-            timed = [gap for gap in some if gap.train]
-            if not timed:
+def table(found: dict[bool, list[Stretch]], walls: dict[bool, list[float]]) -> Table:
+    """For each way a row for chain rounds, one for braid rounds, and one for all."""
+    drawn = Table()
+    drawn.add_column("legs are trained")
+    for heading in ("rounds", "training, ms", "gap, ms", "share", "share of all", "relay, s"):
+        drawn.add_column(heading, justify="right")
+    for ahead, every in found.items():
+        kinds = {
+            "chain": [one for one in every if not one.braid],
+            "braid": [one for one in every if one.braid],
+        }
+        for kind, some in (kinds | {"all": every}).items():
+            if not some:
                 continue
-            shares = [gap.gap / (gap.gap + gap.train) for gap in timed]
-            whole = sum(gap.gap for gap in timed) / sum(gap.gap + gap.train for gap in timed)
-            found.add_row(
-                ("ahead" if ahead else "in its round") + (", by lot" if drawn else ""),
+            gap, whole = sum(one.gap for one in some), sum(one.gap + one.train for one in some)
+            drawn.add_row(
+                f"{'ahead' if ahead else 'in their round'}: {kind}",
                 str(len(some)),
-                _range([1e3 * gap.train for gap in timed]),
-                _range([1e3 * gap.gap for gap in some]),
-                _range(shares, ".1%"),
-                f"{whole:.1%}",
-                _range([1e3 * gap.round for gap in some]),
+                _range([1e3 * one.train for one in some]),
+                _range([1e3 * one.gap for one in some]),
+                _range([one.gap / (one.gap + one.train) for one in some], ".1%"),
+                f"{gap / whole:.1%}",
+                _range(walls[ahead]) if kind == "all" else "",
             )
-    return found
+    return drawn
 
 
 def _range(values: list[float], form: str = ",.1f") -> str:
@@ -140,22 +128,29 @@ def main() -> None:
     parser.add_argument("--relay", choices=("digits", "large"), default="digits")
     parser.add_argument("--rounds", type=int, default=8, help="of the large relay")
     parser.add_argument("--tokens", type=int, default=256, help="of a step of the large relay, 64 or more")
+    parser.add_argument("--relays", type=int, help="of each way; 3 of digits, 1 large one")
     parser.add_argument("--under", help="where the run is written, such as /dev/shm to leave the disk out")
     arguments, console = parser.parse_args(), Console(width=130)
+    is_large = arguments.relay == "large"
+    config = large(arguments.rounds, arguments.tokens) if is_large else resolve("digits", {}, 0)
 
     def listen(event: Event) -> None:
-        if isinstance(event, Settled) and arguments.relay == "large":
+        if isinstance(event, Settled) and is_large:
             train, load = event.seconds["train"], os.getloadavg()[0]
             console.print(
                 f"after round {event.round}: trained {train:.1f} s, idle {event.idle:.2f} s; load {load:.1f}"
             )
 
     before = os.getloadavg()[0]
-    if arguments.relay == "large":
-        config, stretch = large(arguments.rounds, arguments.tokens), max(1, arguments.rounds // 2)
-    else:
-        config, stretch = resolve("digits", {}, 0), 5
-    console.print(table(*play(config, stretch, arguments.under, listen)))
+    found: dict[bool, list[Stretch]] = {True: [], False: []}
+    walls: dict[bool, list[float]] = {True: [], False: []}
+    for _ in range(arguments.relays or (1 if is_large else 3)):
+        for ahead in found:
+            stretches, wall, begun = play(config, ahead, arguments.under, listen)
+            found[ahead] += stretches
+            walls[ahead].append(wall)
+            console.print(f"{begun} of {config.relay.legs} legs were trained ahead, in {wall:.1f} s")
+    console.print(table(found, walls))
     console.print(f"{os.cpu_count()} cores; load {before:.1f} before, {os.getloadavg()[0]:.1f} after")
 
 

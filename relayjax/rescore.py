@@ -159,7 +159,7 @@ class _Checker:
         braid = siblings(settled, base, self._open, self._codec, merge)
         composed, deltas = braid.composed, braid.by_trainer
         ours = self._validator.value(
-            settled.number, drawn, base, deltas, braid.weights, composed, self._novelties
+            settled.number, drawn, base, deltas, braid.weights, composed, self._novelties, len(facts.pairs)
         )
         for name, value in sorted(facts.values.items()):
             where = f"round {settled.number}, value of {name}"

@@ -51,10 +51,7 @@ class Table:
     def auction(self, bids: Mapping[str, int]) -> None:
         """Ends the auction with some bids."""
         self._in_round(bids=bids)
-        pairs = dict(sorted(self.rules.match(self.state).items()))
-        self._in_round(pairs=pairs, phase=Phase.DEPOSIT)
-        matched = {**self.state.last_matched, **dict.fromkeys(pairs, self.state.round.number)}
-        self.state = dataclasses.replace(self.state, last_matched=matched)
+        self.state = self.state.matched(dict(sorted(self.rules.match(self.state).items())))
 
     def deposit(self, paid: Mapping[str, int]) -> None:
         """Ends the deposits with some that were paid."""

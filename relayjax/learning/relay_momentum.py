@@ -32,6 +32,12 @@ class RelayMomentum:
         self._size = size
         self._turns: dict[Hashable, tuple[int, np.ndarray]] = {}
 
+    def copy(self) -> RelayMomentum:
+        """The same memory, to be gone on from by itself."""
+        other = RelayMomentum(self.rate, self._size)
+        other._turns = dict(self._turns)
+        return other
+
     def push(self, who: Hashable, received: np.ndarray, leg: int) -> np.ndarray | None:
         """What a participant adds to its leg.
 

@@ -49,6 +49,7 @@ def start(genesis: Genesis) -> State:
         versions=(Version(0, genesis.weights, -1, 0, ()),),
         heads=(0,),
         last_matched={},
+        lots={},
         holdings={},
         worked={},
         licences={},

@@ -59,13 +59,13 @@ class RelayJAX:
         return self.rules.deposit if state.balances[name] >= self.rules.deposit else None
 
     def match(self, state: State) -> Mapping[str, int]:
-        """All who bid enough in a braid round; else, of them, who has waited longest, then by lot.
+        """All who bid enough in a braid round; else, of them, who has waited longest (`State.waiting`).
 
         The deposit comes back, so did the highest bid count, whoever has most would take every round.
         """
         eligible = [name for name, bid in state.round.bids.items() if bid >= self.rules.deposit]
         if self.topology(state) is Topology.CHAIN:
-            eligible.sort(key=lambda n: (state.last_matched.get(n, 0), state.lot(n)))
+            eligible.sort(key=state.waiting)
             eligible = eligible[:1]
         return dict.fromkeys(sorted(eligible), state.head.number)
 

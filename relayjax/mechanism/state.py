@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 from blake3 import blake3
@@ -177,6 +177,7 @@ class State:
       versions: all versions, by number.
       heads: numbers of the versions the next leg starts from, best first.
       last_matched: trainer → the last round it had a place in.
+      lots: trainer → its lot in that round, by which those who have waited as long come one after another.
       holdings: trainer → the last round in which it trained a model, accepted or not.
       worked: trainer → in how many rounds its delta was accepted and was no mere luck.
       licences: name → the newest version its licence covers (earlier ones included).
@@ -198,6 +199,7 @@ class State:
     versions: tuple[Version, ...]
     heads: tuple[int, ...]
     last_matched: Mapping[str, int]
+    lots: Mapping[str, bytes]
     holdings: Mapping[str, int]
     worked: Mapping[str, int]
     licences: Mapping[str, int]
@@ -253,6 +255,24 @@ class State:
     def lot(self, name: str) -> bytes:
         """A name's lot for this round: whoever has the smaller one comes first."""
         return _lot(self.round.beacon, name)
+
+    def waiting(self, name: str) -> tuple[int, bytes]:
+        """A name's place in the queue: whoever has the smaller one comes first.
+
+        Those who have had a place in the same round, the last one of each, keep the order that its lots gave
+        them, so it is known for as long as they wait. Whoever has had none yet draws a lot in every round.
+        """
+        return self.last_matched.get(name, 0), self.lots.get(name) or self.lot(name)
+
+    def matched(self, pairs: Mapping[str, int]) -> State:
+        """The state once trainers have got their places in the present round."""
+        number = self.round.number
+        return replace(
+            self,
+            round=replace(self.round, pairs=pairs, phase=Phase.DEPOSIT),
+            last_matched={**self.last_matched, **dict.fromkeys(pairs, number)},
+            lots={**self.lots, **{name: self.lot(name) for name in pairs}},
+        )
 
 
 @lru_cache(maxsize=4096)

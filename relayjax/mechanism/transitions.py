@@ -78,11 +78,7 @@ def _bid(state: State, record: Bid, rules: Mechanism) -> State:
 def _match(state: State, record: Match, _: Mechanism) -> State:
     in_phase(state, record, Phase.AUCTION)
     _derived(record, expected_match(state))
-    pairs = dict(record.pairs)
-    return dataclasses.replace(
-        in_round(state, pairs=pairs, phase=Phase.DEPOSIT),
-        last_matched={**state.last_matched, **dict.fromkeys(pairs, record.round)},
-    )
+    return state.matched(dict(record.pairs))
 
 
 def _deposit(state: State, record: Deposit, rules: Mechanism) -> State:

@@ -63,7 +63,7 @@ def warm_validator(validator: Validator, workshop: Workshop) -> None:
         drawn = schedule.tested(schedule.valued[0])
         _score(validator, Topology.BRAID, base, deltas, drawn)
         weights = np.full(len(names), 1 / len(names), np.float32)
-        validator.value(1, _drawn(validator, drawn), base, deltas, weights, base, known)
+        validator.value(1, _drawn(validator, drawn), base, deltas, weights, base, known, len(names))
 
 
 def _score(

@@ -1,22 +1,32 @@
-"""The next leg, trained ahead: while a round is tested and settled, and the next one is auctioned.
+"""The legs to come, trained ahead: while rounds are tested and settled, and the next ones auctioned.
 
 What a leg makes of its parent follows from the round, from whose leg it is, and from the parent. So it can
-be trained as soon as these are foreseen, in a thread of its own (XLA lets Python go on meanwhile). The round
-that it was foreseen for takes it if all three are what was foreseen; if not, it is dropped, and the leg is
-trained as if nothing had been. The ledger is the same either way.
+be trained as soon as these are foreseen, in a thread of its own (XLA lets Python go on meanwhile), and then
+the one after it, from what it made. The round that a leg was foreseen for takes it if all three are what was
+foreseen; if not, it is dropped with all that follow, and the leg is trained as if nothing had been. The
+ledger is the same either way.
 
 P: numbers handed on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from threading import Condition
 
 import numpy as np
 
-from relayjax.relay.training import Outcome
+from relayjax.mechanism.state import Version
+from relayjax.relay.training import Candidate, Outcome
+
+MOST = 16
+"""Legs that may wait to be taken: more than a valuation takes as a rule."""
+
+ROOM = 1 << 28
+"""Bytes that they may take, but for one that may be of any size."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,20 +36,43 @@ class Plan:
     Attributes:
       round, trainer: when it is due, and whose it is.
       parent: weights that it starts from, float32 [P].
+      push: what the relay's momentum adds to it, float32; None: nothing.
+      version: what the weights are a version of, where it is to be encoded as well; else None.
     """
 
     round: int
     trainer: str
     parent: np.ndarray
+    push: np.ndarray | None = None
+    version: Version | None = None
 
-    def same(self, other: Plan) -> bool:
-        """Whether both are one leg; equal weights elsewhere in memory count as others."""
-        mine, theirs = (self.round, self.trainer), (other.round, other.trainer)
-        return mine == theirs and self.parent is other.parent
+    def same(self, round: int, trainer: str, parent: np.ndarray) -> bool:
+        """Whether this is a certain leg; what is added to it and when it is encoded follow from that."""
+        known = self.parent is parent or np.array_equal(self.parent, parent)
+        return known and (self.round, self.trainer) == (round, trainer)
+
+
+@dataclass(frozen=True, eq=False)
+class Made:
+    """A leg that was trained ahead.
+
+    Attributes:
+      outcome: what training made of the parent.
+      trained: the same with its push, float32 [P].
+      handed: the candidate, or why there is none; None where it is not encoded yet.
+    """
+
+    outcome: Outcome
+    trained: np.ndarray
+    handed: Candidate | str | None = None
+
+
+Course = Generator[Plan, Made, None]
+"""Yields the legs to come, one after another; is told what became of each before it yields the next."""
 
 
 class Ahead:
-    """At most one leg is trained ahead, and never two at once.
+    """Trains a course of legs, one at a time, as far ahead as there is room.
 
     Attributes:
       early: whether a leg may begin before the round under way is tested.
@@ -55,38 +88,118 @@ class Ahead:
         self.early = early
         self._enabled = enabled
         self._pool = ThreadPoolExecutor(1, "relayjax-trainer")
-        self._begun: tuple[Plan, Future[Outcome]] | None = None
-        self._taken: Plan | None = None
+        self._run: _Run | None = None
+        self._taken: set[tuple[int, str]] = set()
+        self._made: Made | None = None
 
-    def begin(self, plan: Plan | None, train: Callable[[Plan], Outcome]) -> None:
-        """Begins a leg, unless it is begun already; one that was foreseen wrongly is dropped.
+    def begin(self, course: Course, train: Callable[[Plan], Made]) -> None:
+        """Begins a course, unless one that goes on as it would is under way; another one is dropped.
 
         Args:
-          plan: what is foreseen; None: nothing is.
-          train: a pure function of the plan.
+          course: what is foreseen; if it is no leg at all, whatever is under way goes on.
+          train: a pure function of a plan.
         """
-        if plan is None or not self._enabled or (self._begun is not None and self._begun[0].same(plan)):
+        first = next(course, None) if self._enabled else None
+        if first is None:
             return
-        if self._begun is not None:
-            self._begun[1].cancel()  # if it runs already, the new one waits for its end
-        self._begun = plan, self._pool.submit(train, plan)
+        if self._run is not None:
+            plan = self._run.next()
+            if plan is not None and plan.same(first.round, first.trainer, first.parent):
+                return
+            self._run.stop()  # if it trains just now, the new one waits for the end of that leg
+        self._run = _Run(first, course, train)
+        self._run.job = self._pool.submit(self._run.play)
 
-    def take(self, plan: Plan) -> Outcome | None:
+    def take(self, round: int, trainer: str, parent: np.ndarray) -> Made | None:
         """What became of a leg, once it is trained; None if another or none was begun, which is over then."""
-        if self._begun is None:
+        if self._run is None:
             return None
-        (foreseen, job), self._begun = self._begun, None
-        if foreseen.same(plan):
-            outcome, self._taken = job.result(), foreseen
-            return outcome
-        job.cancel()
-        self._pool.submit(lambda: None).result()  # what runs ends first: legs never share a device
+        plan = self._run.next()
+        if plan is not None and plan.same(round, trainer, parent):
+            self._made = self._run.take()
+            self._taken = {leg for leg in self._taken if leg[0] == round} | {(round, trainer)}
+            return self._made
+        run, self._run = self._run, None
+        run.stop()
+        run.job.result()  # what is trained ends first: legs never share a device
         return None
 
     def took(self, round: int, trainer: str) -> bool:
-        """Whether a leg was the last one taken."""
-        return self._taken is not None and (self._taken.round, self._taken.trainer) == (round, trainer)
+        """Whether a leg of the last round in which some were taken was taken."""
+        return (round, trainer) in self._taken
+
+    def handed(self, trained: np.ndarray) -> Candidate | str | None:
+        """What trained weights were encoded as, float32 [P]; None unless they are of the last leg taken."""
+        if self._made is None or self._made.trained is not trained:
+            return None
+        made, self._made = self._made, None
+        return made.handed
 
     def close(self) -> None:
-        """Drops what was begun, and lets what is under way come to its end."""
+        """Drops what was begun, and lets the leg under way come to its end."""
+        if self._run is not None:
+            self._run.stop()
         self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+class _Run:
+    """A course on its way: one thread plays it, another takes from it.
+
+    Attributes:
+      job: what plays it.
+    """
+
+    job: Future[None]
+
+    def __init__(self, first: Plan, course: Course, train: Callable[[Plan], Made]):
+        self._course, self._train = course, train
+        self._legs: deque[tuple[Plan, Future[Made]]] = deque([(first, Future())])
+        self._most = max(1, min(MOST, ROOM // max(1, 2 * first.parent.nbytes)))
+        self._changed = Condition()
+        self._over = self._stopped = False
+
+    def play(self) -> None:
+        """Trains one leg after another until the course ends or is stopped."""
+        try:
+            while not self._stopped:
+                plan, job = self._legs[-1]
+                try:
+                    made = self._train(plan)
+                except BaseException as error:
+                    job.set_exception(error)  # whoever takes the leg hears of it
+                    return
+                job.set_result(made)
+                with self._changed:
+                    self._changed.wait_for(lambda: self._stopped or len(self._legs) < self._most)
+                    if self._stopped:
+                        return
+                plan = self._course.send(made)
+                with self._changed:
+                    self._legs.append((plan, Future()))
+                    self._changed.notify_all()
+        except StopIteration:
+            return
+        finally:
+            with self._changed:
+                self._over = True
+                self._changed.notify_all()
+
+    def next(self) -> Plan | None:
+        """The leg that is to be taken next, once it is known; None if there is none any more."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._legs or self._over)
+            return self._legs[0][0] if self._legs else None
+
+    def take(self) -> Made:
+        """What became of that leg, once it is trained."""
+        made = self._legs[0][1].result()
+        with self._changed:
+            self._legs.popleft()
+            self._changed.notify_all()
+        return made
+
+    def stop(self) -> None:
+        """No other leg is begun."""
+        with self._changed:
+            self._stopped = True
+            self._changed.notify_all()

@@ -1,17 +1,21 @@
-"""Who will train next, and from which version: what can be told before the next round begins."""
+"""Who will train next, and from which version: what can be told before the next rounds begin."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+import numpy as np
+
+from relayjax.learning.relay_momentum import RelayMomentum
 from relayjax.mechanism.phases import in_round
 from relayjax.mechanism.state import Round, State, Topology, Version
-from relayjax.relay.ahead import Plan
+from relayjax.relay.ahead import Course, Plan
 from relayjax.relay.crew import Crew
 from relayjax.relay.training import Candidate
 
-Heads = Mapping[int, object]
+Heads = Mapping[int, np.ndarray]
+"""Weights of versions, float32 [P], by number."""
 
 
 def bids(crew: Crew, state: State) -> dict[str, int]:
@@ -25,63 +29,84 @@ def bids(crew: Crew, state: State) -> dict[str, int]:
     return offered
 
 
-def next_leg(crew: Crew, state: State) -> tuple[str, int] | None:
-    """Who will be the first to train in a round, and from which version.
+def next_legs(crew: Crew, state: State) -> tuple[State, list[str]]:
+    """Who will train in a round, as far as it can be told.
 
     Args:
       crew: plays it.
       state: at its beginning; an empty beacon stands for one that is not known yet.
 
     Returns:
-      None: nobody does, lots decide that are not drawn yet, or whoever it is does not train as it should.
+      The state with the round's match, and the trainers in their order, up to one who does not train as it
+      should; nobody if lots decide that are not drawn yet.
     """
     if state.finished:
-        return None
+        return state, []
     state = in_round(state, bids=bids(crew, state))
     pairs = dict(sorted(crew.rules.match(state).items()))
-    if not state.round.beacon and not _certain(crew, state, pairs):
-        return None
-    matched = in_round(state, pairs=pairs)
-    number, due = state.round.number, crew.rules.deposits(matched)
+    if not state.round.beacon and not _certain(crew, state):
+        return state, []
+    state = state.matched(pairs)
+    number, due = state.round.number, crew.rules.deposits(state)
     pays = [n for n in pairs if due[n] <= state.balances[n] and crew.conduct.deposits(number, n)]
-    first = next(iter(crew.conduct.order(pays)), None)
-    if first is None or not crew.conduct.trains(number, first):
-        return None
-    return first, pairs[first]
+    order = crew.conduct.order(pays)
+    honest = [crew.conduct.trains(number, name) for name in order]
+    return state, order[: honest.index(False) if False in honest else None]
 
 
-def _certain(crew: Crew, state: State, pairs: Mapping[str, int]) -> bool:
-    """Whether a round's match is the same whatever its beacon: nobody else has waited as long."""
+def _certain(crew: Crew, state: State) -> bool:
+    """Whether a round's match is the same whatever its beacon: no two draw a lot with it."""
     topology = crew.rules.topology(state)
     if topology is Topology.CHAIN:
-        since = {state.last_matched.get(name, 0) for name in pairs}
-        others = {state.last_matched.get(name, 0) for name in state.round.bids if name not in pairs}
-        return not since & others
+        return sum(name not in state.lots for name in state.round.bids) < 2
     return topology is Topology.BRAID
 
 
-def if_accepted(crew: Crew, candidates: Mapping[str, Candidate]) -> Plan | None:
-    """The leg after a chain round's, if the round accepts its candidate; None where that cannot be told.
+def course(crew: Crew, state: State, heads: Heads, momentum: RelayMomentum) -> Course:
+    """The legs from the beginning of a round on, supposing that each chain leg will be accepted.
+
+    It ends with a braid round, whose head depends on its test, and where nobody can be foreseen.
 
     Args:
-      crew: has trained, and not committed yet.
-      candidates: of the round.
+      crew: plays it.
+      state: at the beginning of the round.
+      heads: weights of its heads.
+      momentum: what participants will remember then; changed on the way.
     """
-    state, rules = crew.state, crew.rules
-    number = state.round.number
-    if rules.topology(state) is not Topology.CHAIN or len(candidates) != 1:
-        return None
-    ((name, candidate),) = candidates.items()
-    if not crew.conduct.reveals(number, name):
-        return None
-    version = Version(len(state.versions), candidate.child_digest, state.head.number, number, (name,))
-    returned = state.balances[name] + state.round.deposits[name]
+    while True:
+        state, names = next_legs(crew, state)
+        number, chain = state.round.number, crew.rules.topology(state) is Topology.CHAIN
+        goes_on = chain and crew.ahead.early and not crew.codec.needs_feedback
+        handed = None
+        for name in names:
+            version = state.round.pairs[name]
+            parent = heads[version]
+            push = momentum.push(name, parent, state.schedule.legs_before(number))
+            made = yield Plan(number, name, parent, push, state.versions[version] if goes_on else None)
+            handed = made.handed
+        if not isinstance(handed, Candidate) or not crew.conduct.reveals(number, handed.trainer):
+            return
+        state, heads = if_accepted(state, names, handed.child, handed.child_digest)
+        momentum.remember(handed.trainer, handed.child, state.schedule.legs_before(number))
+
+
+def if_accepted(state: State, owners: Sequence[str], head: np.ndarray, digest: str) -> tuple[State, Heads]:
+    """The beginning of the next round, if a round ends with a certain head; pay is left out.
+
+    Args:
+      state: matched, and not settled yet.
+      owners: whose work the head is.
+      head: its weights, float32 [P].
+      digest: of the weights.
+    """
+    number, made = state.round.number, len(state.versions)
+    version = Version(made, digest, state.head.number, number, tuple(owners))
+    returned = {name: state.balances[name] + paid for name, paid in state.round.deposits.items()}
     supposed = dataclasses.replace(
         state,
-        balances={**state.balances, name: returned},
+        balances={**state.balances, **returned},
         versions=(*state.versions, version),
-        heads=(version.number,),
+        heads=(made,),
         round=Round(number + 1, b""),
     )
-    found = next_leg(crew, supposed)
-    return None if found is None else Plan(number + 1, found[0], candidate.child)
+    return supposed, {made: head}

@@ -1,8 +1,8 @@
-"""The legs of a round: whoever was matched trains, and the leg that comes next is begun."""
+"""The legs of a round: whoever was matched trains, and the legs that come next are begun."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -12,14 +12,11 @@ import numpy as np
 from relayjax.learning.relay_momentum import pushed
 from relayjax.mechanism.phases import trains
 from relayjax.mechanism.state import Topology
-from relayjax.relay.ahead import Plan
+from relayjax.relay.ahead import Made, Plan
 from relayjax.relay.crew import Crew
 from relayjax.relay.events import Trained
-from relayjax.relay.foresight import if_accepted, next_leg
-from relayjax.relay.training import Candidate, Outcome
-
-Heads = Mapping[int, np.ndarray]
-"""Weights of the versions that a round starts from, float32 [P], by number."""
+from relayjax.relay.foresight import Heads, course, if_accepted
+from relayjax.relay.training import Candidate
 
 
 def train(crew: Crew, heads: Heads) -> dict[str, Candidate]:
@@ -47,22 +44,32 @@ def _hand_in(crew: Crew, heads: Heads, name: str) -> Callable[[], Candidate | st
     parent, theta = state.versions[version], heads[version]
     braid = crew.rules.topology(state) is Topology.BRAID
     trained, loss = crew.conduct.hand_in(number, name, braid, theta, partial(_train_honestly, crew, name))
+    if (handed := crew.ahead.handed(trained)) is not None:
+        return lambda: handed
     return partial(crew.trainer.encode, name, parent, theta, trained, loss, crew.residuals.of(name))
 
 
 def _train_honestly(crew: Crew, name: str, theta: np.ndarray) -> tuple[np.ndarray, float]:
     number = crew.state.round.number
-    plan = Plan(number, name, theta)
-    trained, loss = crew.trainer.count(crew.ahead.take(plan) or _outcome(crew, plan))
-    return pushed(trained, crew.momentum.push(name, theta, crew.state.schedule.legs_before(number))), loss
+    made = crew.ahead.take(number, name, theta)
+    if made is None:
+        push = crew.momentum.push(name, theta, crew.state.schedule.legs_before(number))
+        made = _make(crew, Plan(number, name, theta, push))
+    crew.trainer.count(made.outcome)
+    return made.trained, made.outcome.loss
 
 
-def _outcome(crew: Crew, plan: Plan) -> Outcome:
+def _make(crew: Crew, plan: Plan) -> Made:
     """Trains a leg: what comes out follows from the plan alone, in any thread and at any time."""
     schedule = crew.state.schedule
     key = _key(crew.seed, plan.round, sorted(crew.shards).index(plan.trainer))
     place = (schedule.legs_before(plan.round), schedule.legs)
-    return crew.trainer.outcome(plan.parent, crew.shards[plan.trainer], key, place)
+    outcome = crew.trainer.outcome(plan.parent, crew.shards[plan.trainer], key, place)
+    trained = pushed(outcome.theta, plan.push)
+    if plan.version is None:
+        return Made(outcome, trained)
+    handed = crew.trainer.encode(plan.trainer, plan.version, plan.parent, trained, outcome.loss, None)
+    return Made(outcome, trained, handed)
 
 
 @jax.jit
@@ -71,15 +78,23 @@ def _key(seed: int, round: int, trainer: int) -> jax.Array:
     return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), round), trainer)
 
 
-def foresee_acceptance(crew: Crew, candidates: Mapping[str, Candidate]) -> None:
-    """Begins the leg after a chain round's, supposing that its candidate will be accepted."""
+def foresee_acceptance(crew: Crew, owners: Sequence[str], head: np.ndarray, digest: str) -> None:
+    """Begins the legs after a round that is not settled yet, supposing how it will end.
+
+    Args:
+      crew: plays the round.
+      owners: whose work its head will be.
+      head: the weights, float32 [P].
+      digest: of them.
+    """
     if crew.ahead.early:
-        crew.ahead.begin(if_accepted(crew, candidates), partial(_outcome, crew))
+        momentum, legs = crew.momentum.copy(), crew.state.schedule.legs_before(crew.state.round.number)
+        for name in crew.state.round.pairs:
+            momentum.remember(name, head, legs)
+        supposed, heads = if_accepted(crew.state, owners, head, digest)
+        crew.ahead.begin(course(crew, supposed, heads, momentum), partial(_make, crew))
 
 
 def foresee(crew: Crew, heads: Heads) -> None:
-    """Begins the next round's first leg, its heads being known."""
-    if found := next_leg(crew, crew.state):
-        name, version = found
-        plan = Plan(crew.state.round.number, name, heads[version])
-        crew.ahead.begin(plan, partial(_outcome, crew))
+    """Begins the legs after a settled round, its heads being known."""
+    crew.ahead.begin(course(crew, crew.state, heads, crew.momentum.copy()), partial(_make, crew))

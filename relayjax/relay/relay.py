@@ -34,10 +34,11 @@ from relayjax.relay.ahead import Ahead
 from relayjax.relay.conduct import Conduct
 from relayjax.relay.crew import Crew
 from relayjax.relay.events import Event, Settled
+from relayjax.relay.foresight import Heads
 from relayjax.relay.members import Members
 from relayjax.relay.residuals import Residuals
 from relayjax.relay.resuming import Past
-from relayjax.relay.round import Heads, play
+from relayjax.relay.round import play
 from relayjax.relay.testing import Rotation, Validator, check_reuse, validation_digest
 from relayjax.relay.timing import Stopwatch
 from relayjax.relay.training import Trainer
@@ -125,7 +126,7 @@ class Relay:
         """Plays one round while the one before is being written; `flush` makes it durable.
 
         Args:
-          ahead: begin to train the next one's first leg as soon as it is foreseen.
+          ahead: begin to train the legs that follow as soon as they are foreseen.
 
         Raises:
           WorkdirError: an earlier round was cut short by an error, so memory and disk may differ.

@@ -16,19 +16,20 @@ from relayjax.history import SettledRound
 from relayjax.identity import PublicKeys
 from relayjax.lineage import merged
 from relayjax.measured import NATS, head_loss, legs_of, valuations_of
-from relayjax.mechanism.state import Phase, State
+from relayjax.mechanism.state import Phase, State, Topology
 from relayjax.mechanism.transitions import expected_draw, expected_match, expected_settlement
 from relayjax.merging import merge_of
 from relayjax.pack import ModelVersion, encode_pack
 from relayjax.records import Bid, Close, Deposit, Pledge, Score, Value, report_commitment
 from relayjax.relay.crew import Crew
 from relayjax.relay.events import HandedOff, Matched, Settled
-from relayjax.relay.foresight import bids
-from relayjax.relay.legs import Heads, foresee, foresee_acceptance, train
+from relayjax.relay.foresight import Heads, bids
+from relayjax.relay.legs import foresee, foresee_acceptance, train
 from relayjax.relay.members import salt
 from relayjax.relay.testing import Candidates
 from relayjax.relay.training import Candidate
 from relayjax.replay import public_keys
+from relayjax.weights import digest
 
 
 def play(crew: Crew, heads: Heads, *, ahead: bool) -> Heads:
@@ -37,7 +38,7 @@ def play(crew: Crew, heads: Heads, *, ahead: bool) -> Heads:
     Args:
       crew: who plays.
       heads: weights of the present heads.
-      ahead: begin to train the next round's first leg as soon as it is foreseen.
+      ahead: begin to train the legs that follow as soon as they are foreseen.
 
     Returns:
       Weights of the next round's heads.
@@ -47,13 +48,18 @@ def play(crew: Crew, heads: Heads, *, ahead: bool) -> Heads:
         _deposit(crew)
     candidates = train(crew, heads)
     if ahead:
-        foresee_acceptance(crew, candidates)
+        _foresee_chain(crew, candidates)
     with crew.clock.stage("ledger"):
         candidates = _commit_and_reveal(crew, candidates)
     drawn = _test(crew, heads, candidates)
-    composed = _value(crew, heads, candidates, drawn)
+    composed = _value(crew, heads, candidates, drawn, ahead=ahead)
     settled = _settle(crew)
     following = _following(crew, heads, candidates, composed, settled)
+    if settled.head in following:
+        for name in settled.facts.pairs:
+            crew.momentum.remember(
+                name, following[settled.head], crew.state.schedule.legs_before(settled.number)
+            )
     if ahead:
         foresee(crew, following)
     if settled.number < max(crew.state.schedule.valued, default=0):
@@ -62,11 +68,6 @@ def play(crew: Crew, heads: Heads, *, ahead: bool) -> Heads:
             crew.novelties.remember(delta[: crew.evaluator.size])
     if crew.conduct.remembers:
         _remember(crew, heads, candidates, settled)
-    if settled.head in following:
-        for name in settled.facts.pairs:
-            crew.momentum.remember(
-                name, following[settled.head], crew.state.schedule.legs_before(settled.number)
-            )
     left_out = crew.residuals.take({name: candidates[name].residual for name in _owners(crew, settled)})
     _keep(crew, candidates, left_out, following, settled)
     return following
@@ -129,8 +130,16 @@ def _test(crew: Crew, heads: Heads, candidates: Mapping[str, Candidate]) -> np.n
     return drawn
 
 
+def _foresee_chain(crew: Crew, candidates: Mapping[str, Candidate]) -> None:
+    """In a chain round, begins what follows if its candidate is accepted."""
+    if crew.rules.topology(crew.state) is Topology.CHAIN and len(candidates) == 1:
+        ((name, candidate),) = candidates.items()
+        if crew.conduct.reveals(crew.state.round.number, name):
+            foresee_acceptance(crew, [name], candidate.child, candidate.child_digest)
+
+
 def _value(
-    crew: Crew, heads: Heads, candidates: Mapping[str, Candidate], drawn: np.ndarray
+    crew: Crew, heads: Heads, candidates: Mapping[str, Candidate], drawn: np.ndarray, *, ahead: bool
 ) -> np.ndarray | None:
     """In a braid round, composes the accepted deltas and has every maintainer value them."""
     state = crew.state
@@ -142,9 +151,12 @@ def _value(
         deltas = [crew.codec.decode(candidates[name].payload, base) for name in accepted]
         braid = merged(state.round, accepted, base, deltas, merge_of(state.schedule))
         composed = braid.composed
+        if ahead:
+            foresee_acceptance(crew, accepted, composed, digest(composed))
+    places = len(state.round.pairs)
     with crew.clock.stage("value"):
         value = crew.validator.value(
-            state.round.number, drawn, base, braid.by_trainer, braid.weights, composed, crew.novelties
+            state.round.number, drawn, base, braid.by_trainer, braid.weights, composed, crew.novelties, places
         )
     _report(crew, value)
     return composed

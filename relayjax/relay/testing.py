@@ -6,7 +6,7 @@ What is measured leaves here as integers. P: parameters, E: drawn examples.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import jax
@@ -24,7 +24,7 @@ from relayjax.merging import share_of
 from relayjax.records import Pairs, Score, Value
 from relayjax.valuation.chance import slopes
 from relayjax.valuation.estimate import fixed_point
-from relayjax.valuation.games import Composition
+from relayjax.valuation.games import Composition, FirstSeats
 from relayjax.valuation.novelty import Novelties
 from relayjax.valuation.shapley import shapley
 from relayjax.valuation.sharing import shared_values
@@ -254,6 +254,7 @@ class Validator:
         weights: np.ndarray,
         composed: np.ndarray,
         known: Novelties,
+        places: int,
     ) -> Value:
         """Values the accepted participants of a braid round; whose report it becomes is left open, too.
 
@@ -266,24 +267,26 @@ class Validator:
           composed: weights of the composition, float32 [P].
           known: the deltas accepted before; only what a delta adds to them is paid, and siblings that are
             alike share it (`valuation/sharing.py`).
+          places: how many were matched. Who was refused is valued as zeros, so that nothing compiles anew.
         """
         trainers = sorted(deltas)
         moves = [self._parameters(deltas[trainer]) for trainer in trainers]
         losses, start = self.evaluator.losses_on(self.validation, drawn), jnp.asarray(self._parameters(base))
-        game = Composition(losses, start, jnp.asarray(np.stack(moves)), jnp.asarray(weights))
-        novel = np.stack([known.compare([move])[0].novel for move in moves])
-        paid = shared_values(game, novel, nodes=self.nodes)
+        novel = [known.compare([move])[0].novel for move in moves]
+        placed, weighed = (jnp.asarray(_filled(rows, places)) for rows in (moves, weights))
+        game = Composition(losses, start, placed, weighed)
+        paid = shared_values(game, _filled(novel, places), nodes=self.nodes)
         key = jax.random.fold_in(jax.random.key(0), round)
-        fair = shapley(game, key, budget=self.budget)
+        fair = shapley(FirstSeats(game, len(trainers)), key, budget=self.budget)
         return Value(
             "",
             round,
             salt="",
             composed=digest(composed),
             loss=self._loss(composed, drawn),
-            values=_pairs(trainers, paid.values),
-            stderr=_pairs(trainers, paid.stderr),
-            chance=_pairs(trainers, paid.chance),
+            values=_pairs(trainers, paid.values[: len(trainers)]),
+            stderr=_pairs(trainers, paid.stderr[: len(trainers)]),
+            chance=_pairs(trainers, paid.chance[: len(trainers)]),
             shapley=_pairs(trainers, fair.values),
             shapley_stderr=_pairs(trainers, fair.stderr),
         )
@@ -295,6 +298,13 @@ class Validator:
     def _loss(self, theta: np.ndarray, drawn: Array) -> int:
         loss = self.evaluator.mean_loss(theta, self.validation, drawn)
         return min(fixed_point([loss])[0], WORST) if math.isfinite(loss) else WORST
+
+
+def _filled(rows: Sequence[np.ndarray] | np.ndarray, places: int) -> np.ndarray:
+    """Rows of float32, and zeros behind them up to so many."""
+    filled = np.zeros((places, *np.shape(rows[0])), np.float32)
+    filled[: len(rows)] = rows
+    return filled
 
 
 def _bounded(figures: np.ndarray) -> np.ndarray:

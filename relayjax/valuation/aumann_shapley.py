@@ -15,7 +15,7 @@ from jax import lax
 from relayjax.errors import ConfigError, DataError
 from relayjax.valuation.estimate import Estimate, example_variance
 from relayjax.valuation.games.composition import Composition
-from relayjax.valuation.games.linear_first import LinearFirst
+from relayjax.valuation.games.linear_first import LinearFirst, at_once
 from relayjax.valuation.games.subset_sums import shares
 
 
@@ -55,7 +55,8 @@ def aumann_shapley(game: Composition, *, nodes: int = 16, directions: jax.Array 
             f"{list(game.deltas.shape)}"
         )
     arrays = game.base, game.deltas, game.weights, valued
-    per_example = _shares(game.staged, *arrays, times, shares_of_time, block=game.block_size)
+    block = max(game.block_size, at_once(game.staged, game.base, game.participants))
+    per_example = _shares(game.staged, *arrays, times, shares_of_time, block=block)
     of_examples = np.asarray(per_example, dtype=np.float64)
     if not np.isfinite(of_examples).all():
         raise DataError(

@@ -12,6 +12,8 @@ References:
 
 from __future__ import annotations
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -19,7 +21,7 @@ from jax import lax
 
 from relayjax.errors import DataError
 from relayjax.valuation.games.composition import Composition
-from relayjax.valuation.games.linear_first import LinearFirst
+from relayjax.valuation.games.linear_first import LinearFirst, at_once
 
 STEPS = 16
 FRACTIONS = np.square(np.arange(STEPS + 1, dtype=np.float32) / STEPS)
@@ -61,7 +63,8 @@ def best_length_gains(game: Composition, directions: jax.Array, factors: np.ndar
       DataError: the loss is not finite beside half of the others' work.
     """
     others = game.base, game.deltas, game.weights
-    losses = _along(game.staged, *others, directions, jnp.asarray(factors), FRACTIONS)
+    block = at_once(game.staged, game.base, len(FRACTIONS))
+    losses = _along(game.staged, *others, directions, jnp.asarray(factors), FRACTIONS, block=block)
     return _falls(np.asarray(losses, np.float64))
 
 
@@ -77,7 +80,10 @@ def best_length_gain(game: Composition, way: jax.Array) -> float:
     Raises:
       DataError: the loss of the base is not finite.
     """
-    return float(_falls(np.asarray(_straight(game.staged, game.base, way, FRACTIONS), np.float64)[None])[0])
+    losses = _straight(
+        game.staged, game.base, way, FRACTIONS, block=at_once(game.staged, game.base, len(FRACTIONS))
+    )
+    return float(_falls(np.asarray(losses, np.float64)[None])[0])
 
 
 def _falls(losses: np.ndarray) -> np.ndarray:
@@ -99,7 +105,7 @@ def _falls(losses: np.ndarray) -> np.ndarray:
     return falls[rows, least] + np.where(np.isfinite(further), further, 0.0)
 
 
-@jax.jit
+@partial(jax.jit, static_argnames="block")
 def _along(
     losses: LinearFirst,
     base: jax.Array,
@@ -108,6 +114,7 @@ def _along(
     directions: jax.Array,
     factors: jax.Array,
     fractions: jax.Array,
+    block: int,
 ) -> jax.Array:
     """Mean losses along each direction, float32 [N, fractions]."""
     start = losses.linear(base)
@@ -117,19 +124,23 @@ def _along(
         weight, delta, direction, factor = given
         own, ahead = losses.linear(weight * delta), losses.linear(factor * direction)
         here = jax.tree.map(lambda at, of_all, of_one: at + 0.5 * (of_all - of_one), start, total, own)
-        return _mean_losses(losses, here, ahead, fractions)
+        return _mean_losses(losses, here, ahead, fractions, block)
 
     return lax.map(one, (weights, deltas, directions, factors))
 
 
-@jax.jit
-def _straight(losses: LinearFirst, base: jax.Array, way: jax.Array, fractions: jax.Array) -> jax.Array:
+@partial(jax.jit, static_argnames="block")
+def _straight(
+    losses: LinearFirst, base: jax.Array, way: jax.Array, fractions: jax.Array, block: int
+) -> jax.Array:
     """Mean losses from the base along a way, float32 [fractions]."""
-    return _mean_losses(losses, losses.linear(base), losses.linear(way), fractions)
+    return _mean_losses(losses, losses.linear(base), losses.linear(way), fractions, block)
 
 
-def _mean_losses(losses: LinearFirst, here: object, ahead: object, fractions: jax.Array) -> jax.Array:
+def _mean_losses(
+    losses: LinearFirst, here: object, ahead: object, fractions: jax.Array, block: int
+) -> jax.Array:
     def at(fraction: jax.Array) -> jax.Array:
         return losses.after(jax.tree.map(lambda from_, step: from_ + fraction * step, here, ahead)).mean()
 
-    return lax.map(at, fractions)
+    return lax.map(at, fractions, batch_size=block)

@@ -11,12 +11,14 @@ Shapes: P parameters, M deltas remembered, C candidates to explain a delta (at m
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property, partial
 
 import numpy as np
 
 from relayjax.kernels.products import dot, dots
+from relayjax.weights import digest
 
 LEAST = 0.1
 """|cosine| from which on a further candidate explains what nearer ones left."""
@@ -39,11 +41,15 @@ class Novelty:
     Attributes:
       echo: largest |cosine| with a remembered delta or with an earlier sibling, in [0, 1]; 0 if strangers
         in so few dimensions may be as alike.
-      novel: the delta less its projection on the remembered work that explains it, float32 [P].
     """
 
     echo: float
-    novel: np.ndarray
+    _find_novel: Callable[[], np.ndarray]
+
+    @cached_property
+    def novel(self) -> np.ndarray:
+        """The delta less its projection on the remembered work that explains it, float32 [P]."""
+        return self._find_novel()
 
 
 class Novelties:
@@ -63,12 +69,17 @@ class Novelties:
         self._least = least
         self._deltas: list[np.ndarray] = []
         self._products = np.zeros((0, 0))
-        self._candidates = np.zeros((0, 0))
+        self._candidates = self._alike = np.zeros((0, 0))
+        self._asked: dict[str, np.ndarray] = {}
+        self._known = 0
 
     def remember(self, delta: np.ndarray) -> None:
         """Adds an accepted delta, float32 [P], in the order of the rounds; zeros resemble nothing."""
         if delta.any():
             self._deltas.append(delta)
+            self._asked = {}
+            row = dots(self._deltas, delta)
+            self._products = np.block([[self._products, row[:-1, None]], [row]])
 
     def compare(self, deltas: Sequence[np.ndarray]) -> list[Novelty]:
         """The novelty of one round's deltas.
@@ -80,22 +91,35 @@ class Novelties:
         Returns:
           In the order given.
         """
-        self._catch_up()
+        if self._known != len(self._deltas):
+            self._prepare()
         return [self._one(delta, deltas[:place]) for place, delta in enumerate(deltas)]
 
     def _one(self, delta: np.ndarray, siblings: Sequence[np.ndarray]) -> Novelty:
         norm = _norm(delta)
         if norm == 0:
-            return Novelty(0.0, delta)
-        along = dots(self._deltas, delta) / norm
+            return Novelty(0.0, lambda: delta)
+        along = self._products_with(delta) / norm
         cosines = np.divide(along, self._norms, out=np.zeros_like(along), where=self._long)
         beside = [_cosine(sibling, delta, norm) for sibling in siblings]
-        luck, novel = LUCK / np.sqrt(delta.size), delta
-        for index, share in enumerate(self._explained(along, max(self._least, luck)) * norm):
+        luck = LUCK / np.sqrt(delta.size)
+        echo = min(1.0, max(map(abs, [*cosines, *beside]), default=0.0))
+        novel = partial(self._novel, delta, along, norm, max(self._least, luck))
+        return Novelty(echo if echo > luck else 0.0, novel)
+
+    def _products_with(self, delta: np.ndarray) -> np.ndarray:
+        """With the remembered ones, float64 [M]: asked for at the test, and again for the value."""
+        key = digest(delta)
+        if key not in self._asked:
+            self._asked[key] = dots(self._deltas, delta)
+        return self._asked[key]
+
+    def _novel(self, delta: np.ndarray, along: np.ndarray, norm: float, least: float) -> np.ndarray:
+        novel = delta
+        for index, share in enumerate(self._explained(along, least) * norm):
             if share:
                 novel = novel - np.float32(share) * self._deltas[index]
-        echo = min(1.0, max(map(abs, [*cosines, *beside]), default=0.0))
-        return Novelty(echo if echo > luck else 0.0, novel)
+        return novel
 
     def _explained(self, along: np.ndarray, least: float) -> np.ndarray:
         """What remembered deltas explain of one of length 1: orthogonal matching pursuit over the candidates.
@@ -122,7 +146,7 @@ class Novelties:
             if found and remaining[index] < least * np.sqrt(left):
                 break
             found.append(index)
-            rows = self._candidates[found] @ self._products @ self._candidates.T
+            rows = self._alike[found]
             shares = np.linalg.solve(rows[:, found], cosines[found])
             left = 1 - shares @ cosines[found]
             remaining = np.abs(cosines - shares @ rows)
@@ -138,26 +162,22 @@ class Novelties:
         """Which of them are long enough to count, bool [M]."""
         return self._norms >= SHORT * np.median(self._norms) if self._deltas else np.zeros(0, bool)
 
-    def _catch_up(self) -> None:
-        """Completes the products, [M, M], and the candidates, [C, M]: so many times each delta, of length 1.
+    def _prepare(self) -> None:
+        """Makes the candidates, [C, M], so many times each delta, of length 1; and their products, [C, C].
 
         Candidates are the deltas, and the sums of all from one on: where the head went since that leg. The
         sum of a braid round points where the head went in it, but beside chain legs it counts for too much.
         """
-        known, count = len(self._products), len(self._deltas)
-        if known == count:
-            return
-        products = np.zeros((count, count))
-        products[:known, :known] = self._products
-        for place in range(known, count):
-            row = dots(self._deltas[: place + 1], self._deltas[place])
-            products[place, : place + 1] = products[: place + 1, place] = row
-        self._products = products
+        count, products = len(self._deltas), self._products
         sums = np.triu(np.ones((count, count)))[:-1] * self._long
         candidates = np.concatenate([np.eye(count)[self._long], sums])
-        lengths = np.sqrt(np.einsum("cm,mn,cn->c", candidates, products, candidates, optimize=True).clip(0))
+        squares = candidates @ products @ candidates.T
+        lengths = np.sqrt(np.diag(squares).clip(0))
         there = lengths > SHORT * np.median(self._norms)  # legs may have undone each other
-        self._candidates = candidates[there] / lengths[there, None]
+        scale = lengths[there]
+        self._candidates = candidates[there] / scale[:, None]
+        self._alike = squares[np.ix_(there, there)] / np.outer(scale, scale)
+        self._known = count
 
 
 def _cosine(other: np.ndarray, delta: np.ndarray, norm: float) -> float:

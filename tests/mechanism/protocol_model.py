@@ -72,7 +72,7 @@ class Model:
         self.roles = {orderer: "maintainer"}
         self.accounts = {orderer: rules.endowment, "pot": 0, "mint": -rules.endowment}
         self.round, self.head, self.versions = 1, 0, {0: "00" * 32}
-        self.waited: dict[str, int] = {}
+        self.waited: dict[str, tuple[int, bytes]] = {}
         self._begin()
 
     def _begin(self) -> None:
@@ -155,7 +155,7 @@ class Model:
                 self._move("mint", name, self.rules.endowment * founds)
             case Match(pairs=pairs):
                 self.pairs, self.phase = dict(pairs), "deposit"
-                self.waited |= dict.fromkeys(self.pairs, self.round)
+                self.waited |= {name: (self.round, self.lot(name)) for name in self.pairs}
             case Draw():
                 self.drawn = True
             case Close():
@@ -172,7 +172,7 @@ class Model:
         """Who trains from where: all who bid enough, or of them who waited longest."""
         able = [name for name, bid in self.said["auction"].items() if bid.amount >= self.rules.deposit]
         if self.round not in self.schedule.braid_rounds:
-            able = sorted(able, key=lambda name: (self.waited.get(name, 0), self.lot(name)))[:1]
+            able = sorted(able, key=lambda name: self.waited.get(name, (0, self.lot(name))))[:1]
         return tuple((name, self.head) for name in sorted(able))
 
     @property

@@ -413,6 +413,17 @@ def test_chain_rounds_go_to_who_has_waited_longest_whatever_others_bid(player):
     assert set(play.state.round.pairs) == {seen[0]}
 
 
+def test_the_lots_of_a_braid_round_order_the_lap_after_it(player):
+    play, seen = player(Schedule(rounds=9, participants=4, validators=1, braid_rounds=(1,)), RULES), []
+    drawn = {name: play.state.lot(name) for name in EVEN}
+    play.composed_loss = 0
+    play.round(losses=dict.fromkeys(EVEN, 0), values=dict.fromkeys(EVEN, 0))
+    for _ in range(8):
+        play.round(losses=dict.fromkeys(EVEN, 0))
+        seen += [settle.accepted[0] for settle in play.said[-1:]]
+    assert seen == sorted(drawn, key=drawn.__getitem__) * 2
+
+
 @pytest.mark.parametrize("highest", ["p0", "p1", "p2"])
 def test_of_those_who_have_waited_alike_the_lot_decides_not_the_bid(player, highest):
     play = player(Schedule(rounds=9, participants=4, validators=1, braid_rounds=()), RULES)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,8 +14,13 @@ import pytest
 
 from relayjax import backend
 from relayjax.config import Config
-from relayjax.relay.ahead import Ahead, Plan
+from relayjax.relay import legs as relay_legs
+from relayjax.relay import relay
+from relayjax.relay.ahead import Ahead, Course, Made, Plan
+from relayjax.relay.crew import Crew
 from relayjax.relay.events import Event, Settled, Trained
+from relayjax.relay.foresight import Heads
+from relayjax.relay.testing import Validator
 from relayjax.relay.timing import Stopwatch
 from relayjax.relay.training import Outcome
 
@@ -44,13 +52,11 @@ def ahead(events: list[Event]) -> list[tuple[int, str]]:
     return [(event.round, event.trainer) for event in events if isinstance(event, Trained) and event.ahead]
 
 
-def firsts(events: list[Event]) -> list[tuple[int, str]]:
-    """The first leg of every round."""
-    legs: dict[int, str] = {}
-    for event in events:
-        if isinstance(event, Trained):
-            legs.setdefault(event.round, event.trainer)
-    return list(legs.items())
+def beyond_the_first(events: list[Event]) -> list[tuple[int, str]]:
+    """All legs but those of the first round."""
+    return [
+        (event.round, event.trainer) for event in events if isinstance(event, Trained) and event.round > 1
+    ]
 
 
 @pytest.mark.parametrize(
@@ -86,23 +92,56 @@ def test_the_ledger_of_a_tree_is_the_same(tmp_path: Path):
     tree = config.resolve("digits:derelayl", {**small, "rules.accepted_share": "1000000"}, 7)
     root, events = played(tree, tmp_path / "ahead", overlap=True)
     assert root == played(tree, tmp_path / "waiting", overlap=False)[0]
-    assert ahead(events) == firsts(events)[1:]
+    assert ahead(events) == beyond_the_first(events)
 
 
-def test_every_honest_round_begins_with_a_leg_that_was_foreseen(tiny_config: ConfigMaker, tmp_path: Path):
+def test_every_honest_leg_but_those_of_the_first_round_is_foreseen(tiny_config: ConfigMaker, tmp_path: Path):
     _, events = played(tiny_config(NINE), tmp_path / "run", overlap=True)
-    assert ahead(events) == firsts(events)[1:] and len(ahead(events)) == 8
+    assert ahead(events) == beyond_the_first(events) and len(ahead(events)) >= 8
 
 
-def test_before_the_test_only_what_no_lot_decides_is_foreseen(
+def test_legs_are_foreseen_before_the_round_before_is_settled(
     tiny_config: ConfigMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """After a braid round all have waited equally long; the third chain round after it has one left."""
+    """After a braid round all have waited equally long: its own lots order them, so they are known."""
     monkeypatch.setattr(SECOND, lambda crew, heads: None)
     _, events = played(tiny_config(NINE), tmp_path / "run", overlap=True)
     refused = {event.round for event in events if isinstance(event, Settled) and event.refused}
-    certain = [number for number in (4, 7, 8, 9) if number - 1 not in refused]
-    assert certain and [number for number, _ in ahead(events)] == certain
+    certain = [number for number in range(2, 10) if number - 1 not in refused]
+    assert certain and set(certain) <= {number for number, _ in ahead(events)}
+
+
+@pytest.mark.parametrize("refusing", [False, True], ids=["accepted", "refused"])
+def test_several_legs_are_trained_beyond_the_round_under_way(
+    tiny_config: ConfigMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refusing: bool
+):
+    """A test that takes long, to be sure of it: legs go on, each from what the one before it made."""
+    config = tiny_config({**NINE, **(REFUSING if refusing else {})})
+    begun: list[tuple[int, int]] = []
+    make, play = relay_legs._make, relay.play
+    now = [0]
+
+    def making(crew: Crew, plan: Plan) -> Made:
+        begun.append((now[0], plan.round))
+        return make(crew, plan)
+
+    def playing(crew: Crew, heads: Heads, *, ahead: bool) -> Heads:
+        now[0] = crew.state.round.number
+        return play(crew, heads, ahead=ahead)
+
+    score = Validator.score
+
+    def scoring(self: Validator, *arguments: object) -> object:
+        time.sleep(0.3)
+        return score(self, *arguments)
+
+    monkeypatch.setattr(relay_legs, "_make", making)
+    monkeypatch.setattr(relay, "play", playing)
+    monkeypatch.setattr(Validator, "score", scoring)
+    root, _ = played(config, tmp_path / "run", overlap=True)
+    assert max(leg - round for round, leg in begun) >= 3
+    monkeypatch.undo()
+    assert root == played(config, tmp_path / "waiting", overlap=False)[0]
 
 
 @pytest.mark.parametrize("wrong", ["trainer", "parent", "round"])
@@ -111,12 +150,19 @@ def test_what_is_foreseen_wrongly_does_no_harm(
 ):
     begin = Ahead.begin
 
-    def mistaken(self: Ahead, plan: Plan | None, train: Callable[[Plan], Outcome]) -> None:
-        if plan is not None:
-            trainer = "p0" if plan.trainer != "p0" else "p1"
-            parts = {"trainer": trainer, "parent": plan.parent.copy(), "round": plan.round - 1}
-            plan = Plan(**{**vars(plan), wrong: parts[wrong]})
-        begin(self, plan, train)
+    def mistaken(self: Ahead, course: Course, train: Callable[[Plan], Made]) -> None:
+        begin(self, another(course), train)
+
+    def another(course: Course) -> Course:
+        with contextlib.suppress(StopIteration):
+            plan = next(course)
+            while True:
+                plan = course.send((yield other(plan)))
+
+    def other(plan: Plan) -> Plan:
+        trainer = "p0" if plan.trainer != "p0" else "p1"
+        parts = {"trainer": trainer, "parent": plan.parent + 1, "round": plan.round - 1}
+        return dataclasses.replace(plan, **{wrong: parts[wrong]})
 
     monkeypatch.setattr(Ahead, "begin", mistaken)
     root, events = played(tiny_config(), tmp_path / "run", overlap=True)
@@ -153,20 +199,68 @@ def plan(round: int = 3, trainer: str = "p1", parent: np.ndarray | None = None) 
     return Plan(round, trainer, np.zeros(4, np.float32) if parent is None else parent)
 
 
-def outcome(of: Plan) -> Outcome:
-    return Outcome(of.parent + of.round, 0.0, 0.0, 1.0)
+def made(of: Plan) -> Made:
+    trained = of.parent + of.round
+    return Made(Outcome(trained, 0.0, 0.0, 1.0), trained)
+
+
+def course(*plans: Plan) -> Course:
+    """Legs that are to come whatever the ones before them make."""
+    yield from plans
+
+
+def taken(legs: Ahead, of: Plan) -> Made | None:
+    return legs.take(of.round, of.trainer, of.parent)
 
 
 def test_only_the_very_leg_is_taken_and_only_once():
     parent, legs = np.zeros(4, np.float32), Ahead()
-    for other in (plan(4, "p1", parent), plan(3, "p2", parent), plan()):
-        legs.begin(plan(3, "p1", parent), outcome)
-        assert legs.take(other) is None
-        assert legs.take(plan(3, "p1", parent)) is None
-    legs.begin(plan(3, "p1", parent), outcome)
-    found = legs.take(plan(3, "p1", parent))
-    assert found is not None and (found.theta == 3).all() and legs.took(3, "p1")
-    assert legs.take(plan(3, "p1", parent)) is None
+    for other in (plan(4, "p1", parent), plan(3, "p2", parent), plan(3, "p1", parent + 1)):
+        legs.begin(course(plan(3, "p1", parent)), made)
+        assert taken(legs, other) is None
+        assert taken(legs, plan(3, "p1", parent)) is None
+    legs.begin(course(plan(3, "p1", parent)), made)
+    found = taken(legs, plan(3, "p1", parent.copy()))
+    assert found is not None and (found.trained == 3).all() and legs.took(3, "p1")
+    assert taken(legs, plan(3, "p1", parent)) is None
+    legs.close()
+
+
+def test_a_course_is_played_in_order_and_as_far_as_there_is_room(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("relayjax.relay.ahead.MOST", 3)
+    trained, reached = list[int](), threading.Semaphore(0)
+
+    def counting(of: Plan) -> Made:
+        trained.append(of.round)
+        reached.release()
+        return made(of)
+
+    legs, plans = Ahead(), [plan(number) for number in range(1, 8)]
+    legs.begin(course(*plans), counting)
+    for _ in range(3):
+        assert reached.acquire(timeout=60)
+    assert not reached.acquire(timeout=0.05) and trained == [1, 2, 3]
+    for one in plans:
+        legs.begin(course(one), counting)  # it goes on as it would
+        found = taken(legs, one)
+        assert found is not None and (found.trained == one.round).all()
+    assert trained == list(range(1, 8)) and taken(legs, plan(8)) is None
+    legs.close()
+
+
+def test_one_leg_waits_at_most_if_it_takes_the_room_of_all(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("relayjax.relay.ahead.ROOM", 16)
+    trained, reached = list[int](), threading.Semaphore(0)
+
+    def counting(of: Plan) -> Made:
+        trained.append(of.round)
+        reached.release()
+        return made(of)
+
+    legs = Ahead()
+    legs.begin(course(plan(1), plan(2)), counting)
+    assert reached.acquire(timeout=60) and not reached.acquire(timeout=0.05)
+    assert taken(legs, plan(1)) is not None and reached.acquire(timeout=60) and trained == [1, 2]
     legs.close()
 
 
@@ -174,44 +268,52 @@ def test_two_legs_are_never_trained_at_once():
     legs, released, running = Ahead(), threading.Event(), list[int]()
     most = 0
 
-    def slow(of: Plan) -> Outcome:
+    def slow(of: Plan) -> Made:
         nonlocal most
         running.append(of.round)
         most = max(most, len(running))
         assert released.wait(60)
         running.remove(of.round)
-        return outcome(of)
+        return made(of)
 
     wrong, right = plan(3), plan(4)
-    legs.begin(wrong, slow)
-    legs.begin(right, slow)
-    legs.begin(right, slow)  # no second time
+    legs.begin(course(wrong, plan(9)), slow)
+    legs.begin(course(right), slow)
+    legs.begin(course(right), slow)  # no second time
     threading.Timer(0.01, released.set).start()
-    found = legs.take(right)
-    assert found is not None and (found.theta == 4).all() and most == 1
+    found = taken(legs, right)
+    assert found is not None and (found.trained == 4).all() and most == 1
     released.clear()
-    legs.begin(wrong, slow)
-    legs.begin(right, slow)
+    legs.begin(course(wrong), slow)
+    legs.begin(course(right), slow)
     threading.Timer(0.01, released.set).start()
-    assert legs.take(plan(5)) is None and not running
+    assert taken(legs, plan(5)) is None and not running
     legs.close()
 
 
-def test_an_error_while_training_comes_where_the_leg_is_taken():
-    def failing(of: Plan) -> Outcome:
+def test_an_error_comes_where_the_leg_is_taken():
+    def failing(of: Plan) -> Made:
         raise MemoryError("the device is full")
 
+    def unforeseeable() -> Course:
+        yield plan(3)
+        raise KeyError("p9")
+
     legs, here = Ahead(), plan()
-    legs.begin(here, failing)
+    legs.begin(course(here), failing)
     with pytest.raises(MemoryError):
-        legs.take(here)
-    legs.begin(here, failing)
-    assert legs.take(plan(9)) is None  # nobody needs it, so nobody hears of it
+        taken(legs, here)
+    legs.begin(course(plan(4)), failing)
+    assert taken(legs, plan(9)) is None  # nobody needs it, so nobody hears of it
+    legs.begin(unforeseeable(), made)
+    assert taken(legs, here) is not None
+    with pytest.raises(KeyError):
+        taken(legs, plan(4))
     legs.close()
 
 
 def test_where_several_devices_train_together_nothing_is_begun():
     legs = Ahead(enabled=False)
-    legs.begin(plan(), outcome)
-    assert legs.take(plan()) is None
+    legs.begin(course(plan()), made)
+    assert taken(legs, plan()) is None
     legs.close()

@@ -94,6 +94,34 @@ def test_scores_are_integer_micro_nats(validator: Validator):
     assert all(type(loss) is int for _, loss in (*score.parents, *score.children))
 
 
+@pytest.mark.parametrize("places", [3, 5])
+def test_a_place_that_is_left_empty_changes_no_value(places: int):
+    """Participants move one parameter each of a bowl; a refused one's place weighs, but moves nothing."""
+    bowl = Task(
+        "bowl",
+        init=lambda key: {"w": jnp.ones(4)},
+        losses=lambda params, batch: jnp.square(batch["x"] @ (params["w"] - 2)),
+        metrics=lambda params, batch: {},
+        shards=(EYE,),
+        validation=EYE,
+        test=EYE,
+    )
+    validator = Validator(Evaluator(bowl, Layout.of({"w": jnp.ones(4)})), place(EYE), 4, nodes=4, budget=64)
+    base, deltas = np.ones(4, np.float32), dict(zip("abc", np.eye(4, dtype=np.float32)[:3], strict=True))
+    weights = np.full(3, 1 / places, np.float32)
+    composed = base + weights[0] * np.float32([1, 1, 1, 0])
+    drawn = jnp.arange(4)
+    value = validator.value(1, drawn, base, deltas, weights, composed, Novelties(), places)
+    gain = (1 - (1 - 1 / places) ** 2) / 4  # of each of three examples, averaged over four
+    assert [name for name, _ in value.values] == ["a", "b", "c"]
+    assert [figure for _, figure in value.shapley] == pytest.approx([1e6 * gain] * 3, rel=1e-5)
+    figures = [figure for _, figure in value.values]
+    assert figures == pytest.approx([figures[0]] * 3, abs=2) and figures[0] > 100_000
+    assert [len(pairs) for pairs in (value.stderr, value.chance, value.shapley_stderr)] == [3, 3, 3]
+    alone = validator.value(1, drawn, base, deltas, weights, composed, Novelties(), 3)
+    assert figures == pytest.approx([figure for _, figure in alone.values], abs=2)
+
+
 @pytest.mark.parametrize("loss", [np.nan, np.inf, -np.inf, 3e38])
 def test_a_loss_that_is_not_finite_is_the_worst(validator: Validator, loss: float):
     theta = np.array([loss, 0, 0, 0], np.float32)

@@ -11,6 +11,7 @@ from jax.tree_util import Partial
 from relayjax.errors import ConfigError, DataError
 from relayjax.valuation import Composition, aumann_shapley
 from relayjax.valuation.exact import all_coalitions
+from relayjax.valuation.games import FirstSeats
 
 N, P, E = 5, 7, 11
 
@@ -134,3 +135,18 @@ def test_a_diverging_loss_is_refused_and_its_coalition_named():
         game.utility(all_coalitions(N))
     with pytest.raises(DataError, match="not finite"):
         aumann_shapley(game)
+
+
+def test_the_first_seats_play_as_if_there_were_no_others():
+    arrays = random_arrays(0)
+    whole = Composition(Partial(squared, ROWS), **arrays)
+    fewer = Composition(Partial(squared, ROWS), arrays["base"], arrays["deltas"][:3], arrays["weights"][:3])
+    seated = FirstSeats(whole, 3)
+    np.testing.assert_allclose(
+        seated.utility_per_example(all_coalitions(3)),
+        fewer.utility_per_example(all_coalitions(3)),
+        rtol=1e-5,
+        atol=1e-5,
+    )
+    with pytest.raises(ConfigError, match="bool"):
+        seated.utility_per_example(all_coalitions(N))

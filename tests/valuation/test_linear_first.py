@@ -17,7 +17,7 @@ from relayjax.valuation import Composition, aumann_shapley
 from relayjax.valuation.exact import all_coalitions
 from relayjax.valuation.games import DenseFirst, LinearFirst, blocks, tune_block
 from relayjax.valuation.games.blocks import block_that_fits
-from relayjax.valuation.games.linear_first import Whole, parts_bytes, saves_time
+from relayjax.valuation.games.linear_first import CACHED, Whole, at_once, parts_bytes, saves_time
 from relayjax.valuation.games.subset_sums import DirectSums, SubsetSums, group_sizes, subset_sums
 
 IN, HIDDEN, OUT, E = 96, 7, 3, 20
@@ -214,3 +214,11 @@ def test_the_fastest_block_that_fits_is_chosen(monkeypatch: pytest.MonkeyPatch):
     assert tune_block(game(4), [4, 2, 1], coalitions=8) == 1
     with pytest.raises(ConfigError, match=r"none of the candidates \[4, 2\]"):
         tune_block(game(4), [4, 2])
+
+
+def test_as_many_parts_at_once_as_the_caches_hold():
+    steps = game(4)
+    size = parts_bytes(steps.losses, steps.base)
+    assert at_once(steps.losses, steps.base, 4) == 4
+    assert at_once(steps.losses, steps.base, 10**9) == CACHED // size
+    assert at_once(plain(steps).staged, steps.base, 4) == 1

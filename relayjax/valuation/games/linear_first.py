@@ -28,6 +28,9 @@ Parts = Any
 # What a processor multiplies while it reads a byte: a core here about 110 GFLOP/s and 30 GB/s.
 FLOPS_PER_BYTE = 4
 
+CACHED = 1 << 22
+"""Bytes of parts that a processor's caches hold beside what is made of them."""
+
 Cut = Callable[[jax.Array], tuple[jax.Array, jax.Array, Any]]
 
 
@@ -108,6 +111,17 @@ def saves_time(losses: LinearFirst, base: jax.Array, rows: int) -> bool:
     """
     longer = parts_bytes(losses, base) - base.nbytes
     return rows * longer * FLOPS_PER_BYTE <= _flops(*_shapes(losses, base))
+
+
+def at_once(losses: LinearFirst, base: jax.Array, most: int) -> int:
+    """How many sets of parts to take through the second step at once, up to so many, where it is cheap to.
+
+    A small network's matrices are too narrow to keep a processor busy one set at a time. Of losses that are
+    not in steps nothing is known, and one at a time needs the least memory.
+    """
+    if isinstance(losses, Whole):
+        return 1
+    return max(1, min(most, CACHED // parts_bytes(losses, base)))
 
 
 def parts_bytes(losses: LinearFirst, base: jax.Array) -> int:

@@ -79,7 +79,10 @@ SCHEMES: dict[str, Entry] = {
     "chain sketches ¼": (schemes.chain, REHEARSED),
     "FedAvg sketches": (schemes.fedavg, {**PLAIN, **REHEARSED}),
     "relay sketches": (lambda setup: schemes.chain(setup, schemes.DEFAULT_BRAIDS), REHEARSED),
+    "chain sketches 2×": (schemes.chain, REHEARSED),
+    "relay sketches 2×": (lambda setup: schemes.chain(setup, schemes.DEFAULT_BRAIDS[:4]), REHEARSED),
 }
+"""¼: of a quarter of the legs; 2×: of half of them, twice as long, and four braid rounds in place of five."""
 
 
 WITH_LEDGER = "relay with ledger"
@@ -111,7 +114,8 @@ def rates(task: str, scheme: str) -> tuple[float, ...]:
 
 def leg_of(task: str, scheme: str) -> LegSettings:
     """The legs of a scheme, but for its step size."""
-    return dataclasses.replace(config.load(TASKS[task]).leg, **SCHEMES[scheme][1])
+    leg = dataclasses.replace(config.load(TASKS[task]).leg, **SCHEMES[scheme][1])
+    return dataclasses.replace(leg, steps=2 * leg.steps) if "2×" in scheme else leg
 
 
 def needs(scheme: str) -> str:
@@ -135,7 +139,7 @@ def task_of(task: str, skew: str, scheme: str) -> TaskSettings:
 
 def legs_of(scheme: str) -> int:
     """How many legs a scheme trains."""
-    return LEGS // 4 if "¼" in scheme else LEGS
+    return LEGS // 4 if "¼" in scheme else LEGS // 2 if "2×" in scheme else LEGS
 
 
 def participants_of(task: str) -> int:

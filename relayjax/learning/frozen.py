@@ -3,6 +3,8 @@
 A compiled function that closes over an array carries a copy of it as a constant: JAX writes every number
 into the program, which takes seconds and gigabytes where the array is a model. What it closes over as a
 *reference* becomes an argument that is passed by itself. References could be written to; these never are.
+
+A call takes what a reference holds and puts it back: two threads must not call such functions at once.
 """
 
 from __future__ import annotations

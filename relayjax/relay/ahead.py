@@ -82,7 +82,8 @@ class Ahead:
         """Nothing is begun yet.
 
         Args:
-          enabled: not so where several devices train together: all must be given their work in one order.
+          enabled: not so where several devices train together, which must be given their work in one order,
+            or where no two threads may call what is compiled.
           early: not so where a device does what it is given in order: a test would wait for the leg.
         """
         self.early = early

@@ -47,7 +47,8 @@ class Crew:
       residuals: what each participant's payloads have left out.
       rotation: which validation examples a test uses.
       novelties: the deltas accepted so far, while a braid round is still to come.
-      ahead: trains the next leg before its round begins.
+      one_at_a_time: whether no two threads may call what is compiled: see `learning/frozen.py`.
+      ahead: trains legs before their rounds begin.
       writer: makes settled rounds durable.
       notify: called with every event.
     """
@@ -70,6 +71,7 @@ class Crew:
     residuals: Residuals
     rotation: Rotation
     novelties: Novelties
+    one_at_a_time: bool
     ahead: Ahead
     writer: Writer
     notify: Callable[[Event], None]

@@ -254,7 +254,8 @@ class Relay:
             residuals=self._residuals,
             rotation=self._rotation,
             novelties=self._novelties,
-            ahead=Ahead(enabled=mesh is None, early=jax.default_backend() == "cpu"),
+            one_at_a_time=bool(self.task.frozen),
+            ahead=Ahead(enabled=mesh is None and not self.task.frozen, early=jax.default_backend() == "cpu"),
             writer=Writer(),
             notify=self._settled,
         )

@@ -232,6 +232,11 @@ def _keep(
     packs: list[int] = []
     seen: list[Mapping[str, float]] = []
 
+    def observe() -> None:
+        with crew.clock.stage("observe"):
+            theta = heads.get(settled.head)
+            seen.append({} if theta is None else crew.evaluator.metrics(theta, crew.test))
+
     def write() -> None:
         payloads = {name: candidate.payload for name, candidate in candidates.items()}
         artefacts = sealed_deltas(state, settled, payloads)
@@ -244,15 +249,16 @@ def _keep(
             crew.residuals.write(settled.number, left_out)
         with crew.clock.stage("ledger"):
             crew.transcript.log.append(records, crew.members.log)
-        with crew.clock.stage("observe"):
-            theta = heads.get(settled.head)
-            seen.append({} if theta is None else crew.evaluator.metrics(theta, crew.test))
+        if not crew.one_at_a_time:
+            observe()
 
     def announce() -> None:
         for size in packs:
             crew.notify(HandedOff(settled.number, state.head.number, size))
         crew.notify(_observed(crew, state, settled, seen[0]))
 
+    if crew.one_at_a_time:
+        observe()
     crew.writer.submit(write, announce)
 
 

@@ -5,6 +5,8 @@ import os
 import re
 import subprocess
 import sys
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import jax
@@ -204,15 +206,34 @@ def test_settings_are_one_line_of_a_config():
         LoRA(match="(")
 
 
+ADAPTED = Config(
+    task=LoRA(task=Digits(hidden=(16,)), rank=2),
+    leg=LegSettings(steps=3, batch_size=8),
+    relay=Schedule(rounds=3, participants=3, validators=2, braid_rounds=(1,), draw=20),
+    rules=RelayJAXRules(tolerance=10**9),
+    seed=7,
+)
+
+
+def test_one_thread_calls_what_reads_the_frozen_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Two at once would find that the other one has taken them."""
+    threads = set[str]()
+    calls: list[tuple[type, str]] = [(Leg, "__call__"), (Evaluator, "metrics"), (Evaluator, "losses")]
+    for owner, name in calls:
+        call = getattr(owner, name)
+
+        def noted(*arguments: object, call: Callable[..., object] = call) -> object:
+            threads.add(threading.current_thread().name)
+            return call(*arguments)
+
+        monkeypatch.setattr(owner, name, noted)
+    with backend.open_run(ADAPTED, tmp_path) as run:
+        run.run()
+    assert threads == {threading.current_thread().name}
+
+
 def test_a_relay_hands_on_adapters_and_can_be_rescored(tmp_path: Path):
-    config = Config(
-        task=LoRA(task=Digits(hidden=(16,)), rank=2),
-        leg=LegSettings(steps=3, batch_size=8),
-        relay=Schedule(rounds=3, participants=3, validators=2, braid_rounds=(1,), draw=20),
-        rules=RelayJAXRules(tolerance=10**9),
-        seed=7,
-    )
-    with backend.open_run(config, tmp_path) as run:
+    with backend.open_run(ADAPTED, tmp_path) as run:
         run.run()
         assert len(run.head) == 2 * (64 + 16) + 2 * (16 + 10) and len(run.state.versions) > 1
     verified = backend.verify(tmp_path, rescored=True)

@@ -104,7 +104,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     parser.add_argument("--plot", type=Path, help="draw throughput over size into this PNG")
     parser.add_argument("--largest", type=int, default=64_000_000, help="skip sizes of more bytes")
-    parser.add_argument("--budget", type=float, default=5.0, help="seconds for a size and a group, about")
+    parser.add_argument("--budget", type=float, default=20.0, help="seconds for a size and a group, about")
     parser.add_argument("--torch_python", help="a Python that has PyTorch and hivemind; this one if it has")
     options = parser.parse_args()
     load = f"load {os.getloadavg()[0]:.1f} at the start"

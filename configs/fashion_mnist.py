@@ -50,7 +50,10 @@ def get_config(variant: str = "") -> Config:
             return dataclasses.replace(config, task=FashionMnist(alpha=0.1, model="cnn"), relay=relay)
         case "sketches":
             task = FashionMnist(alpha=0.1, sketch_rank=40)
-            return dataclasses.replace(config, task=task, leg=dataclasses.replace(config.leg, rehearsal=0.5))
+            # Who rehearses forgets little: half the legs, each twice as long. Braid laps: 0, 2, 5 of 10.
+            relay = dataclasses.replace(RELAY, rounds=73, braid_rounds=(1, 12, 33))
+            leg = dataclasses.replace(config.leg, steps=100, rehearsal=0.5)
+            return dataclasses.replace(config, task=task, relay=relay, leg=leg)
         case "plain":
             leg = dataclasses.replace(config.leg, objective="plain", schedule="constant", clip_norm=1e9)
             relay = dataclasses.replace(RELAY, rounds=200, braid_rounds=())

@@ -67,7 +67,10 @@ def get_config(variant: str = "") -> Config:
             return dataclasses.replace(config, task=task, relay=relay)
         case "sketches":
             task = dataclasses.replace(config.task, told_order=3)  # type: ignore[call-arg]
-            return dataclasses.replace(config, task=task, leg=dataclasses.replace(LEG, rehearsal=0.5))
+            # Who rehearses forgets little: half the legs, each twice as long. Braid laps: 0, 2, 5 of 12.
+            relay = dataclasses.replace(RELAY, rounds=75, braid_rounds=(1, 10, 27))
+            leg = dataclasses.replace(LEG, steps=40, rehearsal=0.5)
+            return dataclasses.replace(config, task=task, relay=relay, leg=leg)
         case "lora":
             return dataclasses.replace(config, task=LoRA(task=config.task, rank=8))
     raise unknown_variant(variant, ("smoke", "sketches", "lora"))

@@ -83,8 +83,9 @@ class Run:
           overlap: return while the round is still being written, so that the next one can train meanwhile.
             Its events come when it is durable; `flush` waits for that. A round that is not durable when the
             process dies is played again, as if it had not been begun.
-          ahead: train the next leg, where it can be foreseen, while this round is tested and settled, and
-            beyond the return. Whoever stops then has trained a leg for nothing, and `close` waits for it.
+          ahead: train the legs to come, where they can be foreseen, while this round is tested and settled,
+            and beyond the return. Whoever stops then has trained some for nothing, and `close` waits for the
+            one under way.
 
         Raises:
           WorkdirError: the run is finished.

@@ -1,8 +1,7 @@
 """Compiling before somebody waits for it: what has been paid for, or pledged to, is done within a patience.
 
 A leg is compiled without being run. What a validator runs are many small programs, so it measures made-up
-work once; the shapes are those of the relay's tests. A valuation of fewer than all participants has other
-shapes, and compiles when it comes to that.
+work once; the shapes are those of the relay's tests.
 
 P: parameters.
 """

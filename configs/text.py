@@ -9,7 +9,8 @@ Needs the Debian packages bible-kjv-text, bible-kjv and python3.11-doc and the P
 variant `smoke` needs none of them.
 
 Variants: `smoke` (a few seconds, texts that every machine has), `sketches` (participants tell each other
-sequences drawn from Markov chains of their texts beforehand, and rehearse from them), `lora` (adapters beside
+sequences drawn from Markov chains of their texts beforehand, and rehearse from them), `sketches_long` (half
+as many legs of twice the steps, for a third of the bytes of federated averaging), `lora` (adapters beside
 frozen weights).
 """
 
@@ -22,7 +23,7 @@ from relayjax.learning.leg import LegSettings
 from relayjax.learning.lora import LoRA
 from relayjax.learning.models import TransformerSettings
 from relayjax.learning.tasks.text import Text
-from relayjax.mechanism.rules import RelayJAXRules, Schedule
+from relayjax.mechanism.rules import COIN, RelayJAXRules, Schedule
 
 NAT = 1_000_000  # micro-nats
 
@@ -65,12 +66,18 @@ def get_config(variant: str = "") -> Config:
             task = Text(kinds=kinds, kind_bytes=60_000, validation=32, test=32, model=small)
             relay = Schedule(rounds=6, participants=4, validators=3, braid_rounds=(1, 4), draw=32)
             return dataclasses.replace(config, task=task, relay=relay)
-        case "sketches":
+        case "sketches" | "sketches_long":
             task = dataclasses.replace(config.task, told_order=3)  # type: ignore[call-arg]
-            # Who rehearses forgets little: half the legs, each twice as long. Braid laps: 0, 2, 5 of 12.
-            relay = dataclasses.replace(RELAY, rounds=75, braid_rounds=(1, 10, 27))
-            leg = dataclasses.replace(LEG, steps=40, rehearsal=0.5)
-            return dataclasses.replace(config, task=task, relay=relay, leg=leg)
+            told = dataclasses.replace(config, task=task, leg=dataclasses.replace(LEG, rehearsal=0.5))
+            return told if variant == "sketches" else _half_as_many_legs(told)
         case "lora":
             return dataclasses.replace(config, task=LoRA(task=config.task, rank=8))
-    raise unknown_variant(variant, ("smoke", "sketches", "lora"))
+    raise unknown_variant(variant, ("smoke", "sketches", "sketches_long", "lora"))
+
+
+def _half_as_many_legs(config: Config) -> Config:
+    """Twice as long, in 12 laps, of which 0, 2 and 5 are braid rounds; about as many coins in all."""
+    relay = dataclasses.replace(RELAY, rounds=75, braid_rounds=(1, 10, 27))
+    leg = dataclasses.replace(config.leg, steps=2 * config.leg.steps)
+    rules = RelayJAXRules(tolerance=NAT, emission=22 * COIN)
+    return dataclasses.replace(config, relay=relay, leg=leg, rules=rules)

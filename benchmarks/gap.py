@@ -128,11 +128,12 @@ def main() -> None:
     parser.add_argument("--relay", choices=("digits", "large"), default="digits")
     parser.add_argument("--rounds", type=int, default=8, help="of the large relay")
     parser.add_argument("--tokens", type=int, default=256, help="of a step of the large relay, 64 or more")
+    parser.add_argument("--seed", type=int, default=0, help="of the digits relay")
     parser.add_argument("--relays", type=int, help="of each way; 3 of digits, 1 large one")
     parser.add_argument("--under", help="where the run is written, such as /dev/shm to leave the disk out")
     arguments, console = parser.parse_args(), Console(width=130)
     is_large = arguments.relay == "large"
-    config = large(arguments.rounds, arguments.tokens) if is_large else resolve("digits", {}, 0)
+    config = large(arguments.rounds, arguments.tokens) if is_large else resolve("digits", {}, arguments.seed)
 
     def listen(event: Event) -> None:
         if isinstance(event, Settled) and is_large:

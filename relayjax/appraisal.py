@@ -23,7 +23,7 @@ from relayjax.config import Config
 from relayjax.errors import ConfigError, DataError, WorkdirError
 from relayjax.history import History, SettledRound
 from relayjax.identity import Keys
-from relayjax.learning.evaluate import Evaluator
+from relayjax.learning.evaluate import Evaluator, threads_of
 from relayjax.learning.layout import Layout
 from relayjax.learning.placement import place
 from relayjax.learning.task import Batch, Task, examples
@@ -229,6 +229,7 @@ def appraise(
             jnp.asarray(braid.parent[:size]),  # not what a baton carries behind its parameters
             jnp.asarray(np.stack([delta[:size] for delta in braid.deltas])),
             jnp.asarray(braid.weights),
+            threads=threads_of(task),
         )
 
         def told(estimate: Estimate) -> None:

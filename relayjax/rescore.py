@@ -158,8 +158,9 @@ class _Checker:
         merge = merge_of(self._past.state.schedule)
         braid = siblings(settled, base, self._open, self._codec, merge)
         composed, deltas = braid.composed, braid.by_trainer
+        places = max(self._past.state.schedule.participants, len(facts.pairs))
         ours = self._validator.value(
-            settled.number, drawn, base, deltas, braid.weights, composed, self._novelties, len(facts.pairs)
+            settled.number, drawn, base, deltas, braid.weights, composed, self._novelties, places
         )
         for name, value in sorted(facts.values.items()):
             where = f"round {settled.number}, value of {name}"

@@ -75,6 +75,7 @@ class Table:
     def score(self, pledged: Mapping[str, Score], shown: tuple[str, ...]) -> None:
         """Ends the testing of what was revealed."""
         scores = {name: pledged[name] for name in shown}
+        self.state = self.state.drawn(self.state.round.beacon.hex())  # both stand for what nobody can foresee
         self._in_round(pledges=dict.fromkeys(pledged, ""), scores=scores)
         valued = self.topology is Topology.BRAID and self.rules.accepted(self.state)
         self._in_round(phase=Phase.APPRAISAL if valued else Phase.SETTLEMENT)

@@ -25,6 +25,10 @@ class Evaluator:
     """The compiled losses and metrics of a task. Data comes from `placement.place`.
 
     Parameters come first in the vectors given; what a baton carries behind them does not matter here.
+
+    Attributes:
+      size: P.
+      threads: how many may call what is compiled at once; None: any number.
     """
 
     def __init__(self, task: Task, layout: Layout):
@@ -38,6 +42,7 @@ class Evaluator:
             return task.metrics(layout.unflatten(theta[: layout.size]), draw(data, indices))
 
         self.size = layout.size
+        self.threads = threads_of(task)
         self._draw = jax.jit(draw)
         self._losses = jax.jit(lambda data, indices, theta: losses_of(draw(data, indices), theta))
         self._losses_of = jax.jit(losses_of)
@@ -82,6 +87,11 @@ class Evaluator:
             return Partial(self._losses_of, drawn)
         linear, after = self._steps
         return StagedLosses(Partial(linear, drawn), Partial(after, drawn))
+
+
+def threads_of(task: Task) -> int | None:
+    """How many threads may call a task's compiled functions at once: see `frozen.py`; None: any number."""
+    return 1 if task.frozen else None
 
 
 def _chunks(count: int) -> np.ndarray:

@@ -177,7 +177,8 @@ class State:
       versions: all versions, by number.
       heads: numbers of the versions the next leg starts from, best first.
       last_matched: trainer → the last round it had a place in.
-      lots: trainer → its lot in that round, by which those who have waited as long come one after another.
+      lots: trainer → its lot in the last round it was tested in, by which those who have waited as long come
+        one after another.
       holdings: trainer → the last round in which it trained a model, accepted or not.
       worked: trainer → in how many rounds its delta was accepted and was no mere luck.
       licences: name → the newest version its licence covers (earlier ones included).
@@ -259,20 +260,26 @@ class State:
     def waiting(self, name: str) -> tuple[int, bytes]:
         """A name's place in the queue: whoever has the smaller one comes first.
 
-        Those who have had a place in the same round, the last one of each, keep the order that its lots gave
-        them, so it is known for as long as they wait. Whoever has had none yet draws a lot in every round.
+        Those who have had a place in the same round, the last one of each, keep the order that its test drew,
+        so it is known for as long as they wait. Whoever has been in no such round draws a lot in every round.
         """
         return self.last_matched.get(name, 0), self.lots.get(name) or self.lot(name)
 
     def matched(self, pairs: Mapping[str, int]) -> State:
         """The state once trainers have got their places in the present round."""
-        number = self.round.number
         return replace(
             self,
             round=replace(self.round, pairs=pairs, phase=Phase.DEPOSIT),
-            last_matched={**self.last_matched, **dict.fromkeys(pairs, number)},
-            lots={**self.lots, **{name: self.lot(name) for name in pairs}},
+            last_matched={**self.last_matched, **dict.fromkeys(pairs, self.round.number)},
         )
+
+    def drawn(self, seed: str) -> State:
+        """The state once the present round's test is drawn, and with it the lots of who has a place in it.
+
+        Everybody has joined and has shown its delta by then: nobody can choose a name that comes first.
+        """
+        lots = {name: _lot(bytes.fromhex(seed), name) for name in self.round.pairs}
+        return replace(self, round=replace(self.round, seed=seed), lots={**self.lots, **lots})
 
 
 @lru_cache(maxsize=4096)

@@ -121,7 +121,7 @@ def _draw(state: State, record: Draw, _: Mechanism) -> State:
     in_phase(state, record, Phase.TESTING)
     require(not state.round.seed, record, "the test is drawn already")
     _derived(record, expected_draw(state))
-    return in_round(state, seed=record.seed)
+    return state.drawn(record.seed)
 
 
 def _pledge(state: State, record: Pledge, rules: Mechanism) -> State:

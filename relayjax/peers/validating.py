@@ -141,7 +141,7 @@ class Validating:
             braid.weights,
             braid.composed,
             self._novelties,
-            len(state.round.pairs),
+            max(state.schedule.participants, len(state.round.pairs)),
         )
         return self._keep(measured)
 

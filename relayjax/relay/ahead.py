@@ -14,19 +14,22 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Condition
 
 import numpy as np
 
 from relayjax.mechanism.state import Version
-from relayjax.relay.training import Candidate, Outcome
+from relayjax.relay.training import Candidate
 
 MOST = 16
 """Legs that may wait to be taken: more than a valuation takes as a rule."""
 
 ROOM = 1 << 28
 """Bytes that they may take, but for one that may be of any size."""
+
+MODELS = 3
+"""What one of them takes at most, in models: what was trained, the child, the encoded delta."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,22 +51,26 @@ class Plan:
 
     def same(self, round: int, trainer: str, parent: np.ndarray) -> bool:
         """Whether this is a certain leg; what is added to it and when it is encoded follow from that."""
-        known = self.parent is parent or np.array_equal(self.parent, parent)
-        return known and (self.round, self.trainer) == (round, trainer)
+        if (self.round, self.trainer) != (round, trainer):
+            return False
+        return self.parent is parent or np.array_equal(self.parent.view(np.uint32), parent.view(np.uint32))
 
 
 @dataclass(frozen=True, eq=False)
 class Made:
-    """A leg that was trained ahead.
+    """A leg that was trained.
 
     Attributes:
-      outcome: what training made of the parent.
-      trained: the same with its push, float32 [P].
+      trained: what training made of the parent, with its push, float32 [P].
+      loss: mean training loss in nats.
+      begin, end: when it was trained, by `time.perf_counter`, seconds.
       handed: the candidate, or why there is none; None where it is not encoded yet.
     """
 
-    outcome: Outcome
     trained: np.ndarray
+    loss: float
+    begin: float
+    end: float
     handed: Candidate | str | None = None
 
 
@@ -108,8 +115,7 @@ class Ahead:
             if plan is not None and plan.same(first.round, first.trainer, first.parent):
                 return
             self._run.stop()  # if it trains just now, the new one waits for the end of that leg
-        self._run = _Run(first, course, train)
-        self._run.job = self._pool.submit(self._run.play)
+        self._run = _Run(self._pool, first, course, train)
 
     def take(self, round: int, trainer: str, parent: np.ndarray) -> Made | None:
         """What became of a leg, once it is trained; None if another or none was begun, which is over then."""
@@ -140,49 +146,60 @@ class Ahead:
         """Drops what was begun, and lets the leg under way come to its end."""
         if self._run is not None:
             self._run.stop()
+            self._run = None
         self._pool.shutdown(wait=True, cancel_futures=True)
 
 
 class _Run:
-    """A course on its way: one thread plays it, another takes from it.
+    """A course on its way: a thread of the pool plays it, another takes from it.
+
+    Where there is no room the thread is given back, so that nobody has to wait for a run that was forgotten.
 
     Attributes:
-      job: what plays it.
+      job: what plays it, or did last.
     """
 
     job: Future[None]
 
-    def __init__(self, first: Plan, course: Course, train: Callable[[Plan], Made]):
-        self._course, self._train = course, train
+    def __init__(self, pool: ThreadPoolExecutor, first: Plan, course: Course, train: Callable[[Plan], Made]):
+        self._pool, self._course, self._train = pool, course, train
         self._legs: deque[tuple[Plan, Future[Made]]] = deque([(first, Future())])
-        self._most = max(1, min(MOST, ROOM // max(1, 2 * first.parent.nbytes)))
+        self._most = max(1, min(MOST, ROOM // max(1, MODELS * first.parent.nbytes)))
         self._changed = Condition()
         self._over = self._stopped = False
+        self._waiting: Made | None = None
+        self.job = pool.submit(self._play, None)
 
-    def play(self) -> None:
-        """Trains one leg after another until the course ends or is stopped."""
+    def _play(self, last: Made | None) -> None:
+        """Trains one leg after another until the course ends, is stopped, or has no room.
+
+        Args:
+          last: what became of the last leg; None if that is still to be trained.
+        """
         try:
             while not self._stopped:
+                if last is not None:
+                    plan = self._course.send(last)
+                    with self._changed:
+                        self._legs.append((plan, Future()))
+                        self._changed.notify_all()
                 plan, job = self._legs[-1]
                 try:
-                    made = self._train(plan)
+                    last = self._train(plan)
                 except BaseException as error:
                     job.set_exception(error)  # whoever takes the leg hears of it
-                    return
-                job.set_result(made)
+                    break
                 with self._changed:
-                    self._changed.wait_for(lambda: self._stopped or len(self._legs) < self._most)
-                    if self._stopped:
+                    self._legs[-1] = replace(plan, push=None), job  # it is in what was trained
+                    job.set_result(last)
+                    if len(self._legs) >= self._most and not self._stopped:
+                        self._waiting = last
                         return
-                plan = self._course.send(made)
-                with self._changed:
-                    self._legs.append((plan, Future()))
-                    self._changed.notify_all()
         except StopIteration:
-            return
+            pass
         finally:
             with self._changed:
-                self._over = True
+                self._over = self._waiting is None
                 self._changed.notify_all()
 
     def next(self) -> Plan | None:
@@ -196,11 +213,12 @@ class _Run:
         made = self._legs[0][1].result()
         with self._changed:
             self._legs.popleft()
-            self._changed.notify_all()
+            last, self._waiting = self._waiting, None
+            if last is not None:
+                self.job = self._pool.submit(self._play, last)
         return made
 
     def stop(self) -> None:
         """No other leg is begun."""
         with self._changed:
-            self._stopped = True
-            self._changed.notify_all()
+            self._stopped, self._waiting = True, None

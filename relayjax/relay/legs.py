@@ -55,8 +55,8 @@ def _train_honestly(crew: Crew, name: str, theta: np.ndarray) -> tuple[np.ndarra
     if made is None:
         push = crew.momentum.push(name, theta, crew.state.schedule.legs_before(number))
         made = _make(crew, Plan(number, name, theta, push))
-    crew.trainer.count(made.outcome)
-    return made.trained, made.outcome.loss
+    crew.clock.train(made.begin, made.end)
+    return made.trained, made.loss
 
 
 def _make(crew: Crew, plan: Plan) -> Made:
@@ -65,11 +65,10 @@ def _make(crew: Crew, plan: Plan) -> Made:
     key = _key(crew.seed, plan.round, sorted(crew.shards).index(plan.trainer))
     place = (schedule.legs_before(plan.round), schedule.legs)
     outcome = crew.trainer.outcome(plan.parent, crew.shards[plan.trainer], key, place)
-    trained = pushed(outcome.theta, plan.push)
-    if plan.version is None:
-        return Made(outcome, trained)
-    handed = crew.trainer.encode(plan.trainer, plan.version, plan.parent, trained, outcome.loss, None)
-    return Made(outcome, trained, handed)
+    trained, handed = pushed(outcome.theta, plan.push), None
+    if plan.version is not None:
+        handed = crew.trainer.encode(plan.trainer, plan.version, plan.parent, trained, outcome.loss, None)
+    return Made(trained, outcome.loss, outcome.begin, outcome.end, handed)
 
 
 @jax.jit

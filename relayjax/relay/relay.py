@@ -254,7 +254,7 @@ class Relay:
             residuals=self._residuals,
             rotation=self._rotation,
             novelties=self._novelties,
-            one_at_a_time=bool(self.task.frozen),
+            one_at_a_time=evaluator.threads == 1,
             ahead=Ahead(enabled=mesh is None and not self.task.frozen, early=jax.default_backend() == "cpu"),
             writer=Writer(),
             notify=self._settled,

@@ -153,7 +153,7 @@ def _value(
         composed = braid.composed
         if ahead:
             foresee_acceptance(crew, accepted, composed, digest(composed))
-    places = len(state.round.pairs)
+    places = max(state.schedule.participants, len(state.round.pairs))
     with crew.clock.stage("value"):
         value = crew.validator.value(
             state.round.number, drawn, base, braid.by_trainer, braid.weights, composed, crew.novelties, places

@@ -267,14 +267,15 @@ class Validator:
           composed: weights of the composition, float32 [P].
           known: the deltas accepted before; only what a delta adds to them is paid, and siblings that are
             alike share it (`valuation/sharing.py`).
-          places: how many were matched. Who was refused is valued as zeros, so that nothing compiles anew.
+          places: how many are valued at most. Who was refused or stayed away is valued as zeros, so that
+            nothing compiles anew.
         """
         trainers = sorted(deltas)
         moves = [self._parameters(deltas[trainer]) for trainer in trainers]
         losses, start = self.evaluator.losses_on(self.validation, drawn), jnp.asarray(self._parameters(base))
         novel = [known.compare([move])[0].novel for move in moves]
         placed, weighed = (jnp.asarray(_filled(rows, places)) for rows in (moves, weights))
-        game = Composition(losses, start, placed, weighed)
+        game = Composition(losses, start, placed, weighed, threads=self.evaluator.threads)
         paid = shared_values(game, _filled(novel, places), nodes=self.nodes)
         key = jax.random.fold_in(jax.random.key(0), round)
         fair = shapley(FirstSeats(game, len(trainers)), key, budget=self.budget)

@@ -48,7 +48,10 @@ class Novelty:
 
     @cached_property
     def novel(self) -> np.ndarray:
-        """The delta less its projection on the remembered work that explains it, float32 [P]."""
+        """The delta less its projection on the remembered work that explains it, float32 [P].
+
+        To be asked for before more is remembered.
+        """
         return self._find_novel()
 
 

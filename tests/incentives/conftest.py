@@ -59,6 +59,7 @@ class RecordTable(Table):
 
     def score(self, pledged: Mapping[str, Score], shown: tuple[str, ...]) -> None:
         self.say(expected_draw(self.state))
+        self.state = self.state.drawn(self.state.round.beacon.hex())  # luck is drawn beforehand
         self._report(pledged, shown)
 
     def value(self, pledged: Mapping[str, Value], shown: tuple[str, ...]) -> None:

@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -32,6 +33,7 @@ from relayjax.learning.task import Task
 from relayjax.learning.tasks.digits import Digits
 from relayjax.learning.tasks.text import Text
 from relayjax.mechanism.rules import RelayJAXRules, Schedule
+from relayjax.valuation.games import sweep
 from relayjax.weights import digest
 
 SMALL = TransformerSettings(layers=2, width=32, heads=2, context=15)
@@ -209,7 +211,7 @@ def test_settings_are_one_line_of_a_config():
 ADAPTED = Config(
     task=LoRA(task=Digits(hidden=(16,)), rank=2),
     leg=LegSettings(steps=3, batch_size=8),
-    relay=Schedule(rounds=3, participants=3, validators=2, braid_rounds=(1,), draw=20),
+    relay=Schedule(rounds=3, participants=9, validators=2, braid_rounds=(1,), draw=20),
     rules=RelayJAXRules(tolerance=10**9),
     seed=7,
 )
@@ -218,13 +220,19 @@ ADAPTED = Config(
 def test_one_thread_calls_what_reads_the_frozen_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Two at once would find that the other one has taken them."""
     threads = set[str]()
-    calls: list[tuple[type, str]] = [(Leg, "__call__"), (Evaluator, "metrics"), (Evaluator, "losses")]
+    # Of nine participants there are so many coalitions that several threads would share them.
+    calls: list[tuple[Any, str]] = [
+        (Leg, "__call__"),
+        (Evaluator, "metrics"),
+        (Evaluator, "losses"),
+        (sweep, "_losses_of"),
+    ]
     for owner, name in calls:
         call = getattr(owner, name)
 
-        def noted(*arguments: object, call: Callable[..., object] = call) -> object:
+        def noted(*arguments: Any, call: Callable[..., object] = call, **named: Any) -> object:
             threads.add(threading.current_thread().name)
-            return call(*arguments)
+            return call(*arguments, **named)
 
         monkeypatch.setattr(owner, name, noted)
     with backend.open_run(ADAPTED, tmp_path) as run:

@@ -72,7 +72,7 @@ class Model:
         self.roles = {orderer: "maintainer"}
         self.accounts = {orderer: rules.endowment, "pot": 0, "mint": -rules.endowment}
         self.round, self.head, self.versions = 1, 0, {0: "00" * 32}
-        self.waited: dict[str, tuple[int, bytes]] = {}
+        self.waited, self.lots = dict[str, int](), dict[str, bytes]()
         self._begin()
 
     def _begin(self) -> None:
@@ -155,9 +155,10 @@ class Model:
                 self._move("mint", name, self.rules.endowment * founds)
             case Match(pairs=pairs):
                 self.pairs, self.phase = dict(pairs), "deposit"
-                self.waited |= {name: (self.round, self.lot(name)) for name in self.pairs}
-            case Draw():
+                self.waited |= dict.fromkeys(self.pairs, self.round)
+            case Draw(seed=seed):
                 self.drawn = True
+                self.lots |= {name: _lot(bytes.fromhex(seed), name) for name in self.pairs}
             case Close():
                 self._go_on()
             case Settle():
@@ -172,8 +173,11 @@ class Model:
         """Who trains from where: all who bid enough, or of them who waited longest."""
         able = [name for name, bid in self.said["auction"].items() if bid.amount >= self.rules.deposit]
         if self.round not in self.schedule.braid_rounds:
-            able = sorted(able, key=lambda name: self.waited.get(name, (0, self.lot(name))))[:1]
+            able = sorted(able, key=self._place)[:1]
         return tuple((name, self.head) for name in sorted(able))
+
+    def _place(self, name: str) -> tuple[int, bytes]:
+        return self.waited.get(name, 0), self.lots.get(name, self.lot(name))
 
     @property
     def accepted(self) -> tuple[str, ...]:
@@ -214,3 +218,7 @@ class Model:
         self.accounts[source] -= amount
         self.accounts[target] += amount
         assert amount >= 0 and all(left >= 0 for name, left in self.accounts.items() if name != "mint")
+
+
+def _lot(seed: bytes, name: str) -> bytes:
+    return blake3(seed + name.encode(), derive_key_context="relayjax 2026 lot v1").digest()

@@ -13,9 +13,9 @@ from relayjax import records
 from relayjax.errors import ConfigError, ProtocolError
 from relayjax.mechanism.rules import COIN, MILLION, RelayJAXRules, Schedule
 from relayjax.mechanism.settlement import split
-from relayjax.mechanism.state import Phase, Role, Topology
+from relayjax.mechanism.state import Phase, Role, Round, Topology
 from relayjax.mechanism.transitions import expected_match
-from relayjax.records import Bid, Close, Score, Settle, Value
+from relayjax.records import Bid, Close, Draw, Score, Settle, Value
 
 RULES = RelayJAXRules(tolerance=COIN, tolerance_left=MILLION)
 BRAIDS = Schedule(rounds=4, participants=4, validators=3, braid_rounds=(1, 2, 3, 4))
@@ -413,15 +413,21 @@ def test_chain_rounds_go_to_who_has_waited_longest_whatever_others_bid(player):
     assert set(play.state.round.pairs) == {seen[0]}
 
 
-def test_the_lots_of_a_braid_round_order_the_lap_after_it(player):
+def test_the_draw_of_a_braid_round_orders_the_lap_after_it(player):
     play, seen = player(Schedule(rounds=9, participants=4, validators=1, braid_rounds=(1,)), RULES), []
-    drawn = {name: play.state.lot(name) for name in EVEN}
+    known = [play.state.lot(name) for name in EVEN]  # to who joins in the first round, and chooses a name
     play.composed_loss = 0
     play.round(losses=dict.fromkeys(EVEN, 0), values=dict.fromkeys(EVEN, 0))
+    (draw,) = (record for record in play.said if isinstance(record, Draw))
+    lots = {
+        name: dataclasses.replace(play.state, round=Round(1, bytes.fromhex(draw.seed))).lot(name)
+        for name in EVEN
+    }
+    assert play.state.lots == lots and not set(lots.values()) & set(known)
     for _ in range(8):
         play.round(losses=dict.fromkeys(EVEN, 0))
         seen += [settle.accepted[0] for settle in play.said[-1:]]
-    assert seen == sorted(drawn, key=drawn.__getitem__) * 2
+    assert seen == sorted(lots, key=lots.__getitem__) * 2
 
 
 @pytest.mark.parametrize("highest", ["p0", "p1", "p2"])

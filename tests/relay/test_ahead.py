@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -22,7 +24,6 @@ from relayjax.relay.events import Event, Settled, Trained
 from relayjax.relay.foresight import Heads
 from relayjax.relay.testing import Validator
 from relayjax.relay.timing import Stopwatch
-from relayjax.relay.training import Outcome
 
 pytestmark = pytest.mark.usefixtures("compiled_once")
 
@@ -200,8 +201,7 @@ def plan(round: int = 3, trainer: str = "p1", parent: np.ndarray | None = None) 
 
 
 def made(of: Plan) -> Made:
-    trained = of.parent + of.round
-    return Made(Outcome(trained, 0.0, 0.0, 1.0), trained)
+    return Made(of.parent + of.round, 0.0, 0.0, 1.0)
 
 
 def course(*plans: Plan) -> Course:
@@ -262,6 +262,23 @@ def test_one_leg_waits_at_most_if_it_takes_the_room_of_all(monkeypatch: pytest.M
     assert reached.acquire(timeout=60) and not reached.acquire(timeout=0.05)
     assert taken(legs, plan(1)) is not None and reached.acquire(timeout=60) and trained == [1, 2]
     legs.close()
+
+
+FORGOTTEN = """
+import numpy as np
+from relayjax.relay import ahead
+
+def course():
+    for number in range(1, 100):
+        yield ahead.Plan(number, "p1", np.zeros(4, np.float32))
+
+ahead.Ahead().begin(course(), lambda plan: ahead.Made(plan.parent, 0.0, 0.0, 1.0))
+"""
+
+
+def test_a_run_that_is_forgotten_keeps_nobody_waiting():
+    done = subprocess.run([sys.executable, "-c", FORGOTTEN], timeout=120, check=False)
+    assert done.returncode == 0
 
 
 def test_two_legs_are_never_trained_at_once():

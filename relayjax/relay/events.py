@@ -39,7 +39,7 @@ class Trained(Event):
     Attributes:
       loss: its mean training loss in nats.
       size: bytes of the encoded delta.
-      ahead: whether the leg began before its round did.
+      ahead: whether the leg was trained ahead, while something else was still going on.
     """
 
     trainer: str

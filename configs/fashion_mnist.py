@@ -49,10 +49,8 @@ def get_config(variant: str = "") -> Config:
             relay = dataclasses.replace(RELAY, draw_valued=500)  # a coalition costs a pass of the network
             return dataclasses.replace(config, task=FashionMnist(alpha=0.1, model="cnn"), relay=relay)
         case "sketches" | "sketches_long":
-            task, leg = (
-                FashionMnist(alpha=0.1, sketch_rank=40),
-                dataclasses.replace(config.leg, rehearsal=0.5),
-            )
+            task = FashionMnist(alpha=0.1, sketch_rank=40)
+            leg = dataclasses.replace(config.leg, rehearsal=0.5)
             told = dataclasses.replace(config, task=task, leg=leg)
             return told if variant == "sketches" else _half_as_many_legs(told)
         case "plain":

@@ -26,7 +26,7 @@ from relayjax.learning.task import Task, examples
 from relayjax.lineage import siblings
 from relayjax.merging import merge_of
 from relayjax.records import Pairs, Score, Submit
-from relayjax.relay.testing import Candidates, Validator, draws, validation_digest
+from relayjax.relay.testing import Candidates, Validator, draws, places, validation_digest
 from relayjax.valuation.novelty import Novelties
 
 
@@ -158,9 +158,9 @@ class _Checker:
         merge = merge_of(self._past.state.schedule)
         braid = siblings(settled, base, self._open, self._codec, merge)
         composed, deltas = braid.composed, braid.by_trainer
-        places = max(self._past.state.schedule.participants, len(facts.pairs))
+        room = places(self._past.state.schedule, facts)
         ours = self._validator.value(
-            settled.number, drawn, base, deltas, braid.weights, composed, self._novelties, places
+            settled.number, drawn, base, deltas, braid.weights, composed, self._novelties, room
         )
         for name, value in sorted(facts.values.items()):
             where = f"round {settled.number}, value of {name}"

@@ -24,7 +24,7 @@ from relayjax.mechanism.state import Phase, Round, State
 from relayjax.merging import merge_of
 from relayjax.peers.home import Home
 from relayjax.records import Pledge, Record, Score, Submit, Value, report_commitment
-from relayjax.relay.testing import Candidates, Rotation, Validator
+from relayjax.relay.testing import Candidates, Rotation, Validator, places
 from relayjax.valuation.novelty import Novelties
 from relayjax.weights import digest
 
@@ -141,7 +141,7 @@ class Validating:
             braid.weights,
             braid.composed,
             self._novelties,
-            max(state.schedule.participants, len(state.round.pairs)),
+            places(state.schedule, state.round),
         )
         return self._keep(measured)
 

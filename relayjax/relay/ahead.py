@@ -20,7 +20,7 @@ from threading import Condition
 import numpy as np
 
 from relayjax.mechanism.state import Version
-from relayjax.relay.training import Candidate
+from relayjax.relay.training import Candidate, Outcome
 
 MOST = 16
 """Legs that may wait to be taken: more than a valuation takes as a rule."""
@@ -61,16 +61,11 @@ class Made:
     """A leg that was trained.
 
     Attributes:
-      trained: what training made of the parent, with its push, float32 [P].
-      loss: mean training loss in nats.
-      begin, end: when it was trained, by `time.perf_counter`, seconds.
+      outcome: what training made of the parent, with the push.
       handed: the candidate, or why there is none; None where it is not encoded yet.
     """
 
-    trained: np.ndarray
-    loss: float
-    begin: float
-    end: float
+    outcome: Outcome
     handed: Candidate | str | None = None
 
 
@@ -137,7 +132,7 @@ class Ahead:
 
     def handed(self, trained: np.ndarray) -> Candidate | str | None:
         """What trained weights were encoded as, float32 [P]; None unless they are of the last leg taken."""
-        if self._made is None or self._made.trained is not trained:
+        if self._made is None or self._made.outcome.theta is not trained:
             return None
         made, self._made = self._made, None
         return made.handed

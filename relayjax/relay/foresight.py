@@ -86,11 +86,12 @@ def course(crew: Crew, state: State, heads: Heads, momentum: RelayMomentum) -> C
             handed = made.handed
         if not isinstance(handed, Candidate) or not crew.conduct.reveals(number, handed.trainer):
             return
-        state, heads = if_accepted(state, names, handed.child, handed.child_digest)
-        momentum.remember(handed.trainer, handed.child, state.schedule.legs_before(number))
+        state, heads = if_accepted(state, names, handed.child, handed.child_digest, momentum)
 
 
-def if_accepted(state: State, owners: Sequence[str], head: np.ndarray, digest: str) -> tuple[State, Heads]:
+def if_accepted(
+    state: State, owners: Sequence[str], head: np.ndarray, digest: str, momentum: RelayMomentum
+) -> tuple[State, Heads]:
     """The beginning of the next round, if a round ends with a certain head; pay is left out.
 
     Args:
@@ -98,7 +99,10 @@ def if_accepted(state: State, owners: Sequence[str], head: np.ndarray, digest: s
       owners: whose work the head is.
       head: its weights, float32 [P].
       digest: of the weights.
+      momentum: what participants remember so far; the round is added to it.
     """
+    for name in state.round.pairs:
+        momentum.remember(name, head, state.schedule.legs_before(state.round.number))
     number, made = state.round.number, len(state.versions)
     version = Version(made, digest, state.head.number, number, tuple(owners))
     returned = {name: state.balances[name] + paid for name, paid in state.round.deposits.items()}

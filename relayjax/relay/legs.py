@@ -55,8 +55,7 @@ def _train_honestly(crew: Crew, name: str, theta: np.ndarray) -> tuple[np.ndarra
     if made is None:
         push = crew.momentum.push(name, theta, crew.state.schedule.legs_before(number))
         made = _make(crew, Plan(number, name, theta, push))
-    crew.clock.train(made.begin, made.end)
-    return made.trained, made.loss
+    return crew.trainer.count(made.outcome)
 
 
 def _make(crew: Crew, plan: Plan) -> Made:
@@ -65,10 +64,11 @@ def _make(crew: Crew, plan: Plan) -> Made:
     key = _key(crew.seed, plan.round, sorted(crew.shards).index(plan.trainer))
     place = (schedule.legs_before(plan.round), schedule.legs)
     outcome = crew.trainer.outcome(plan.parent, crew.shards[plan.trainer], key, place)
-    trained, handed = pushed(outcome.theta, plan.push), None
-    if plan.version is not None:
-        handed = crew.trainer.encode(plan.trainer, plan.version, plan.parent, trained, outcome.loss, None)
-    return Made(trained, outcome.loss, outcome.begin, outcome.end, handed)
+    outcome = outcome._replace(theta=pushed(outcome.theta, plan.push))
+    if plan.version is None:
+        return Made(outcome)
+    theta, loss = outcome.theta, outcome.loss
+    return Made(outcome, crew.trainer.encode(plan.trainer, plan.version, plan.parent, theta, loss, None))
 
 
 @jax.jit
@@ -87,10 +87,8 @@ def foresee_acceptance(crew: Crew, owners: Sequence[str], head: np.ndarray, dige
       digest: of them.
     """
     if crew.ahead.early:
-        momentum, legs = crew.momentum.copy(), crew.state.schedule.legs_before(crew.state.round.number)
-        for name in crew.state.round.pairs:
-            momentum.remember(name, head, legs)
-        supposed, heads = if_accepted(crew.state, owners, head, digest)
+        momentum = crew.momentum.copy()
+        supposed, heads = if_accepted(crew.state, owners, head, digest, momentum)
         crew.ahead.begin(course(crew, supposed, heads, momentum), partial(_make, crew))
 
 

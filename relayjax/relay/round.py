@@ -26,7 +26,7 @@ from relayjax.relay.events import HandedOff, Matched, Settled
 from relayjax.relay.foresight import Heads, bids
 from relayjax.relay.legs import foresee, foresee_acceptance, train
 from relayjax.relay.members import salt
-from relayjax.relay.testing import Candidates
+from relayjax.relay.testing import Candidates, places
 from relayjax.relay.training import Candidate
 from relayjax.replay import public_keys
 from relayjax.weights import digest
@@ -153,10 +153,16 @@ def _value(
         composed = braid.composed
         if ahead:
             foresee_acceptance(crew, accepted, composed, digest(composed))
-    places = max(state.schedule.participants, len(state.round.pairs))
     with crew.clock.stage("value"):
         value = crew.validator.value(
-            state.round.number, drawn, base, braid.by_trainer, braid.weights, composed, crew.novelties, places
+            state.round.number,
+            drawn,
+            base,
+            braid.by_trainer,
+            braid.weights,
+            composed,
+            crew.novelties,
+            places(state.schedule, state.round),
         )
     _report(crew, value)
     return composed

@@ -267,8 +267,8 @@ class Validator:
           composed: weights of the composition, float32 [P].
           known: the deltas accepted before; only what a delta adds to them is paid, and siblings that are
             alike share it (`valuation/sharing.py`).
-          places: how many are valued at most. Who was refused or stayed away is valued as zeros, so that
-            nothing compiles anew.
+          places: how many it has room for (`places`). Who was refused or stayed away is valued as zeros, so
+            that nothing compiles anew.
         """
         trainers = sorted(deltas)
         moves = [self._parameters(deltas[trainer]) for trainer in trainers]
@@ -299,6 +299,11 @@ class Validator:
     def _loss(self, theta: np.ndarray, drawn: Array) -> int:
         loss = self.evaluator.mean_loss(theta, self.validation, drawn)
         return min(fixed_point([loss])[0], WORST) if math.isfinite(loss) else WORST
+
+
+def places(schedule: Schedule, facts: Round) -> int:
+    """How many a braid round's valuation has room for: all of the relay, whoever was matched."""
+    return max(schedule.participants, len(facts.pairs))
 
 
 def _filled(rows: Sequence[np.ndarray] | np.ndarray, places: int) -> np.ndarray:

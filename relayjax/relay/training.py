@@ -108,9 +108,7 @@ class Trainer:
         Returns:
           The trained weights, float32 [P], and the mean training loss in nats.
         """
-        outcome = self.outcome(theta, shard, key, place)
-        self.clock.train(outcome.begin, outcome.end)
-        return outcome.theta, outcome.loss
+        return self.count(self.outcome(theta, shard, key, place))
 
     def outcome(self, theta: np.ndarray, shard: Shard, key: jax.Array, place: tuple[int, int]) -> Outcome:
         """Trains as `train` does, but does not count it: nobody may need what is trained ahead."""
@@ -118,6 +116,11 @@ class Trainer:
         delta, loss = jax.block_until_ready(self.leg(theta, shard, key, *place))
         trained, mean = theta + np.asarray(delta), float(loss)
         return Outcome(trained, mean, begin, time.perf_counter())
+
+    def count(self, outcome: Outcome) -> tuple[np.ndarray, float]:
+        """Counts a training whose result is used; returns that."""
+        self.clock.train(outcome.begin, outcome.end)
+        return outcome.theta, outcome.loss
 
     def encode(
         self,

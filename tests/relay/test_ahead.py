@@ -24,6 +24,7 @@ from relayjax.relay.events import Event, Settled, Trained
 from relayjax.relay.foresight import Heads
 from relayjax.relay.testing import Validator
 from relayjax.relay.timing import Stopwatch
+from relayjax.relay.training import Outcome
 
 pytestmark = pytest.mark.usefixtures("compiled_once")
 
@@ -201,7 +202,24 @@ def plan(round: int = 3, trainer: str = "p1", parent: np.ndarray | None = None) 
 
 
 def made(of: Plan) -> Made:
-    return Made(of.parent + of.round, 0.0, 0.0, 1.0)
+    return Made(Outcome(of.parent + of.round, 0.0, 0.0, 1.0))
+
+
+class Counting:
+    """Trains, and says which rounds' legs it has trained.
+
+    Attributes:
+      rounds: of the legs, in order.
+      reached: released once for each.
+    """
+
+    def __init__(self) -> None:
+        self.rounds, self.reached = list[int](), threading.Semaphore(0)
+
+    def __call__(self, of: Plan) -> Made:
+        self.rounds.append(of.round)
+        self.reached.release()
+        return made(of)
 
 
 def course(*plans: Plan) -> Course:
@@ -221,46 +239,38 @@ def test_only_the_very_leg_is_taken_and_only_once():
         assert taken(legs, plan(3, "p1", parent)) is None
     legs.begin(course(plan(3, "p1", parent)), made)
     found = taken(legs, plan(3, "p1", parent.copy()))
-    assert found is not None and (found.trained == 3).all() and legs.took(3, "p1")
+    assert found is not None and (found.outcome.theta == 3).all() and legs.took(3, "p1")
     assert taken(legs, plan(3, "p1", parent)) is None
     legs.close()
 
 
 def test_a_course_is_played_in_order_and_as_far_as_there_is_room(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("relayjax.relay.ahead.MOST", 3)
-    trained, reached = list[int](), threading.Semaphore(0)
-
-    def counting(of: Plan) -> Made:
-        trained.append(of.round)
-        reached.release()
-        return made(of)
-
+    counting = Counting()
     legs, plans = Ahead(), [plan(number) for number in range(1, 8)]
     legs.begin(course(*plans), counting)
     for _ in range(3):
-        assert reached.acquire(timeout=60)
-    assert not reached.acquire(timeout=0.05) and trained == [1, 2, 3]
+        assert counting.reached.acquire(timeout=60)
+    assert not counting.reached.acquire(timeout=0.05) and counting.rounds == [1, 2, 3]
     for one in plans:
         legs.begin(course(one), counting)  # it goes on as it would
         found = taken(legs, one)
-        assert found is not None and (found.trained == one.round).all()
-    assert trained == list(range(1, 8)) and taken(legs, plan(8)) is None
+        assert found is not None and (found.outcome.theta == one.round).all()
+    assert counting.rounds == list(range(1, 8)) and taken(legs, plan(8)) is None
     legs.close()
 
 
 def test_one_leg_waits_at_most_if_it_takes_the_room_of_all(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("relayjax.relay.ahead.ROOM", 16)
-    trained, reached = list[int](), threading.Semaphore(0)
-
-    def counting(of: Plan) -> Made:
-        trained.append(of.round)
-        reached.release()
-        return made(of)
-
+    counting = Counting()
     legs = Ahead()
     legs.begin(course(plan(1), plan(2)), counting)
-    assert reached.acquire(timeout=60) and not reached.acquire(timeout=0.05)
-    assert taken(legs, plan(1)) is not None and reached.acquire(timeout=60) and trained == [1, 2]
+    assert counting.reached.acquire(timeout=60) and not counting.reached.acquire(timeout=0.05)
+    assert (
+        taken(legs, plan(1)) is not None
+        and counting.reached.acquire(timeout=60)
+        and counting.rounds == [1, 2]
+    )
     legs.close()
 
 
@@ -272,7 +282,7 @@ def course():
     for number in range(1, 100):
         yield ahead.Plan(number, "p1", np.zeros(4, np.float32))
 
-ahead.Ahead().begin(course(), lambda plan: ahead.Made(plan.parent, 0.0, 0.0, 1.0))
+ahead.Ahead().begin(course(), lambda plan: ahead.Made(None))
 """
 
 
@@ -299,7 +309,7 @@ def test_two_legs_are_never_trained_at_once():
     legs.begin(course(right), slow)  # no second time
     threading.Timer(0.01, released.set).start()
     found = taken(legs, right)
-    assert found is not None and (found.trained == 4).all() and most == 1
+    assert found is not None and (found.outcome.theta == 4).all() and most == 1
     released.clear()
     legs.begin(course(wrong), slow)
     legs.begin(course(right), slow)
